@@ -1,0 +1,42 @@
+"""lossforge: search for loss functions.
+
+The names below are resolved when they are first used, so that ``import lossforge`` is quick and imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lossforge import losses as losses
+    from lossforge.artifact import load_loss as load_loss
+    from lossforge.pipeline import resume as resume
+    from lossforge.pipeline import run as run
+    from lossforge.search import Search as Search
+    from lossforge.spec import RunSpec as RunSpec
+
+_HOMES = {
+    "RunSpec": "lossforge.spec",
+    "Search": "lossforge.search",
+    "load_loss": "lossforge.artifact",
+    "resume": "lossforge.pipeline",
+    "run": "lossforge.pipeline",
+}
+_MODULES = ("losses",)
+
+__all__ = ["RunSpec", "Search", "__version__", "load_loss", "losses", "resume", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"lossforge.{name}")
+    raise AttributeError(f"module 'lossforge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""The one idea of lossforge: a component is a frozen pydantic model, and its fields are its options."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+API_VERSION = 1
+"""Version of the plugin interface; raised when a plugin written for the previous one can no longer work."""
+
+
+class Options(BaseModel):
+    """A group of options: frozen, strict, and without unknown fields."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class Component(Options):
+    """A part of a search that a spec names by its ``type``.
+
+    A concrete component declares ``type: Literal["name"] = "name"``, where ``name`` is that of its entry point in the
+    group ``lossforge.<kind>``. It holds options only; whatever changes during a run is a :data:`lossforge.types.State`.
+    """
+
+    kind: ClassVar[str]
+    """Registry the component belongs to, such as ``"mutations"``; set by the base classes of ``interfaces``."""
+
+    api_version: ClassVar[int] = API_VERSION
+    """Version of the plugin interface that the class was written for."""
+
+    type: str

@@ -1,0 +1,89 @@
+"""The errors lossforge raises on purpose, each with the exit code of the command line::
+
+    LossforgeError                  1
+    |-- SpecError                   2   a spec that cannot be read or is not valid
+    |-- UnknownComponentError       2   a component type that nothing installed provides
+    |-- RunDirectoryError           2   a run directory that cannot be used as asked
+    |-- ArtifactError               2   an artifact that is missing, damaged or too new
+    |-- DataError                   2   a dataset that is not where it should be
+    |-- PluginError                 3   an installed plugin that is at fault
+    |   |-- PluginLoadError         3   ... it cannot be imported, or is not what its entry point promises
+    |   `-- PluginConflictError     3   ... two distributions claim one name
+    |-- SearchError                 1   a search that cannot go on
+    |   `-- NoFeasibleSolutionError 1   ... no candidate passed the gates for too long
+    `-- RunInterrupted            130   stopped from outside; the checkpoint is saved
+
+A message says what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LossforgeError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class SpecError(LossforgeError):
+    """A spec that cannot be read or is not valid; ``problems`` holds one located message each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class UnknownComponentError(LossforgeError):
+    """A component type that nothing installed provides."""
+
+    exit_code = 2
+
+
+class RunDirectoryError(LossforgeError):
+    """A run directory that cannot be used as asked."""
+
+    exit_code = 2
+
+
+class ArtifactError(LossforgeError):
+    """An artifact that is missing, damaged or written by a newer version."""
+
+    exit_code = 2
+
+
+class DataError(LossforgeError):
+    """A dataset that is not where it should be, or not what it should be."""
+
+    exit_code = 2
+
+
+class PluginError(LossforgeError):
+    """An installed plugin that is at fault."""
+
+    exit_code = 3
+
+
+class PluginLoadError(PluginError):
+    """A plugin that cannot be imported, or is not what its entry point promises."""
+
+
+class PluginConflictError(PluginError):
+    """Two distributions that claim one component name."""
+
+
+class SearchError(LossforgeError):
+    """A search that cannot go on."""
+
+
+class NoFeasibleSolutionError(SearchError):
+    """No candidate passed the gates for ``patience`` generations."""
+
+
+class RunInterrupted(LossforgeError):  # noqa: N818  it is an interruption, not an error
+    """A run stopped from outside after its checkpoint was saved."""
+
+    exit_code = 130

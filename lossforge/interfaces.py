@@ -1,0 +1,207 @@
+"""The extension points of lossforge: one abstract base class a kind of component.
+
+A method is abstract or final; a concrete method is never overridden. Shape suffixes are explained in
+:mod:`lossforge.types`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Protocol, final
+
+import torch
+from torch import Tensor, nn
+
+from lossforge.component import Component
+from lossforge.types import Evaluation, ImageData, PredictionBatch, State
+
+
+class LossParameterization(Component, ABC):
+    """A family of losses with a vector of parameters: what a search moves in."""
+
+    kind: ClassVar[str] = "parameterizations"
+
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """D, the length of a solution."""
+
+    @property
+    @abstractmethod
+    def class_count(self) -> int | None:
+        """The one number of classes the family works for, or None for any number."""
+
+    @abstractmethod
+    def init(self, num: int, generator: torch.Generator) -> Tensor:
+        """Draw ``num`` solutions from the family's prior, as a float32 (num, D) tensor on the generator's device."""
+
+    @abstractmethod
+    def loss(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return loss_PB of every candidate on every pair, differentiable in ``log_probs_PBC``.
+
+        Args:
+            solutions_PD: the candidates.
+            log_probs_PBC: log-probabilities; a leading size of 1 is shared by all candidates.
+            labels_B: class indices, shared by all candidates.
+        """
+
+    @abstractmethod
+    def source(self, solution_D: Tensor) -> str:
+        """Return Python code, in need of torch alone, of ``class Network(nn.Module)``.
+
+        Its ``forward(log_probs, target)`` takes (N, C) log-probabilities and (N,) class indices and returns the (N,)
+        values of :meth:`loss` for this solution. ``torch``, ``Tensor``, ``nn`` and ``F`` are imported around it.
+        """
+
+
+class SyntheticSampler(Component, ABC):
+    """A distribution of synthetic prediction-label pairs."""
+
+    kind: ClassVar[str] = "samplers"
+
+    @abstractmethod
+    def sample(self, num: int, num_classes: int, generator: torch.Generator) -> PredictionBatch:
+        """Draw ``num`` float32 pairs on the generator's device."""
+
+
+class Population(Protocol):
+    """Candidates under evaluation; blocks, back ends and workers live behind it."""
+
+    @property
+    def num_solutions(self) -> int:
+        """P, the number of candidates."""
+
+    def losses(self, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
+
+    def gradients(self, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return grad_PBC, the derivative of each candidate's per-sample losses in its own copy of the logits."""
+
+    def weight_profile(self, p_G: Tensor) -> Tensor:
+        """Return w_P2G = -(dloss/dz_y) / (1 - p_y), rivals uniform [:, 0] and with one dominant rival [:, 1]."""
+
+    def take(self, index: Tensor) -> Population:
+        """Return the population of the candidates at ``index``."""
+
+
+class Objective(Component, ABC):
+    """What makes a loss fit, judged on synthetic pairs; fitness is minimised.
+
+    Draws are common to all candidates and do not depend on P; permuting the population permutes the fitness.
+    """
+
+    kind: ClassVar[str] = "objectives"
+
+    @abstractmethod
+    def evaluate(
+        self, population: Population, batch: PredictionBatch, generator: torch.Generator
+    ) -> Evaluation:
+        """Evaluate the whole population; called once a generation."""
+
+
+class MutationOperator(Component, ABC):
+    """A source of steps in parameter space."""
+
+    kind: ClassVar[str] = "mutations"
+
+    @abstractmethod
+    def init(self, num: int, dim: int, generator: torch.Generator) -> State:
+        """Return the operator's state for ``num`` children of ``dim`` coordinates; keys start with ``mutation.``."""
+
+    @abstractmethod
+    def mutate(
+        self, parents_PD: Tensor, sigma: float, state: State, generator: torch.Generator
+    ) -> tuple[Tensor, State]:
+        """Return a child of each parent, moved by steps of standard deviation ``sigma``, and the whole next state.
+
+        ``state`` may hold keys of others, which are passed on as they are.
+        """
+
+
+Prior = Callable[[int, torch.Generator], Tensor]
+"""Draws fresh solutions of the parameterization searched: ``prior(num, generator) -> solutions_PD``."""
+
+
+class Strategy(Component, ABC):
+    """A search algorithm in ask / tell form; only the order of fitness counts, and NaN or infinite ranks last."""
+
+    kind: ClassVar[str] = "strategies"
+    uses_mutation: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def num_solutions(self) -> int:
+        """P, how many solutions an ask returns: the evaluations of a generation."""
+
+    @property
+    @abstractmethod
+    def num_children(self) -> int:
+        """How many of them the mutation operator makes; 0 where none is used."""
+
+    @abstractmethod
+    def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
+        """Return the state before the first ask, given ``num_solutions`` draws from the prior."""
+
+    @abstractmethod
+    def ask(
+        self, state: State, mutation: MutationOperator | None, prior: Prior, generator: torch.Generator
+    ) -> tuple[Tensor, State]:
+        """Return solutions_PD to evaluate, and the whole next state."""
+
+    @abstractmethod
+    def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
+        """Return the whole next state, given the fitness (minimised) of the solutions."""
+
+
+class Loss(Component, ABC):
+    """A fixed, published loss: a pure function with options."""
+
+    kind: ClassVar[str] = "losses"
+
+    @abstractmethod
+    def per_sample(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return loss_B, before any reduction; differentiable in the logits."""
+
+
+class LocalLoss(Loss, ABC):
+    """A loss that sees a prediction only through log p_y: l(z, y) = g(log_softmax(z)_y)."""
+
+    @abstractmethod
+    def of_log_prob(self, log_prob: Tensor) -> Tensor:
+        """Return g elementwise, for a log-probability tensor of any shape."""
+
+    @final
+    def per_sample(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return loss_B = g(log p_y)."""
+        log_probs_BC = torch.log_softmax(logits_BC, dim=-1)
+        return self.of_log_prob(log_probs_BC.gather(-1, labels_B[:, None]).squeeze(-1))
+
+
+class Dataset(Component, ABC):
+    """Real labelled images."""
+
+    kind: ClassVar[str] = "datasets"
+
+    @abstractmethod
+    def load(self) -> ImageData:
+        """Read the images into memory.
+
+        Raises:
+            DataError: they are not where the options say; the message names the remedy in one line.
+        """
+
+
+class Model(Component, ABC):
+    """A network architecture."""
+
+    kind: ClassVar[str] = "models"
+
+    @abstractmethod
+    def build(
+        self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator
+    ) -> nn.Module:
+        """Return a freshly initialised network from (N, C, H, W) images of ``image_shape`` (C, H, W) to logits.
+
+        Every parameter is drawn from ``generator`` (a CPU generator); the global random state is left alone.
+        """

@@ -1,0 +1,228 @@
+"""From a component's name to its class, through stevedore; the only file that imports stevedore, and no torch.
+
+Names are listed without importing anything, and one requested name loads one entry point, so a broken plugin is felt
+only by those who ask for it. Stevedore's own discovery cache is bypassed: it packs modification times as float32 and
+can hide a freshly installed plugin for minutes, and entry points it restores have lost their distribution.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.metadata
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+from stevedore import DriverManager, ExtensionManager
+
+from lossforge.component import API_VERSION, Component
+from lossforge.errors import PluginConflictError, PluginLoadError, UnknownComponentError
+
+KINDS = (
+    "parameterizations",
+    "samplers",
+    "objectives",
+    "mutations",
+    "strategies",
+    "losses",
+    "datasets",
+    "models",
+)
+"""Kinds of components; the entry-point group of a kind is ``lossforge.<kind>``."""
+
+PLUGINS_VARIABLE = "LOSSFORGE_PLUGINS"
+"""Environment variable with a comma list of the third-party distributions to use; empty: none; unset: all."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An entry point as seen without importing it."""
+
+    kind: str
+    type: str
+    target: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version} ({self.target})"
+
+
+def offers(kind: str) -> tuple[Offer, ...]:
+    """Return what the installed distributions offer of a kind, sorted by type and distribution; imports nothing."""
+    _check_kind(kind)
+    return tuple(
+        Offer(kind, point.name, point.value, *_distribution(point)) for point in _entry_points(kind)
+    )
+
+
+def types(kind: str) -> tuple[str, ...]:
+    """Return the sorted names of the installed components of a kind; imports nothing."""
+    return tuple(sorted({offer.type for offer in offers(kind)}))
+
+
+def get(kind: str, type_name: str) -> type[Component]:
+    """Import and return the component class called ``type_name``.
+
+    Raises:
+        UnknownComponentError: nothing installed provides it; the message names the nearest and all installed names.
+        PluginConflictError: two distributions provide it.
+        PluginLoadError: its import fails, or the object is not a component of this kind and name.
+    """
+    found = [offer for offer in offers(kind) if offer.type == type_name]
+    if not found:
+        raise UnknownComponentError(unknown_type_message(kind, type_name))
+    if len(found) > 1:
+        raise PluginConflictError(
+            f"{kind}: {type_name!r} is claimed by {' and by '.join(map(str, found))}; uninstall one of them, or "
+            f"set {PLUGINS_VARIABLE} to the comma list of distributions to use"
+        )
+    return _load(found[0])
+
+
+def is_registered(component: Component) -> bool:
+    """Return whether a spec could name this component's class: its entry point leads back to the class itself."""
+    target = f"{type(component).__module__}:{type(component).__qualname__}"
+    return any(offer.type == component.type and offer.target == target for offer in offers(component.kind))
+
+
+def unknown_type_message(kind: str, type_name: str) -> str:
+    """Return a message for an unknown type, with the nearest match and all installed names."""
+    installed = types(kind)
+    near = difflib.get_close_matches(type_name, installed, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(installed) or 'none'}"
+
+
+class Plugin:
+    """Annotation of a spec field that holds a component of ``kind``: ``Annotated[Any, Plugin("mutations")]``.
+
+    Accepts an instance of the kind, a mapping whose ``type`` is looked up in the registry, or that type alone as a
+    string. The mapping is validated as JSON, so that strict classes accept lists for tuples, and every error keeps its
+    exact location.
+    """
+
+    def __init__(self, kind: str) -> None:
+        _check_kind(kind)
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
+        )
+
+    def _validate(self, value: object) -> Component:
+        if isinstance(value, Component):
+            if value.kind != self.kind:
+                _refuse(f"expected one of {self.kind}, got {value.type!r} of {value.kind}")
+            return value
+        if isinstance(value, str):
+            value = {"type": value}
+        if not isinstance(value, dict):
+            _refuse(f"expected a mapping with a 'type'; installed: {self._installed()}")
+        name = value.get("type")
+        if name is None:
+            _refuse(f"'type' is missing; installed {self.kind}: {self._installed()}")
+        if not isinstance(name, str):
+            _refuse(f"'type' must be a string; installed {self.kind}: {self._installed()}")
+        if value.get("unregistered"):
+            _refuse(
+                "component_unregistered",
+                f"{name!r} was a class defined in Python that no installed package provides; start this run from "
+                "Python with lossforge.run(spec) where the class is defined, or package it as a plugin",
+            )
+        if name not in types(self.kind):
+            _refuse(unknown_type_message(self.kind, name))
+        try:
+            text = json.dumps(value)
+        except TypeError as cause:
+            _refuse(f"options of {name!r} must be plain values (mappings, lists, strings, numbers): {cause}")
+        return get(self.kind, name).model_validate_json(text)
+
+    def _serialize(self, component: Component) -> dict[str, Any]:
+        dumped = component.model_dump(mode="json")
+        return dumped if is_registered(component) else {**dumped, "unregistered": True}
+
+    def _installed(self) -> str:
+        return ", ".join(types(self.kind)) or "none"
+
+
+def _refuse(message: str) -> NoReturn:
+    # By way of a context value: braces in names that users choose must not be read as a message template.
+    raise PydanticCustomError("component", "{message}", {"message": message})
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; kinds: {', '.join(KINDS)}")
+
+
+def _load(offer: Offer) -> type[Component]:
+    group = f"lossforge.{offer.kind}"
+    ExtensionManager.ENTRY_POINT_CACHE[group] = list(_entry_points(offer.kind))
+    try:
+        manager = DriverManager(
+            group, offer.type, on_load_failure_callback=_raise, warn_on_missing_entrypoint=False
+        )
+    except (Exception, SystemExit) as cause:  # noqa: BLE001  a plugin's import may raise anything, SystemExit too
+        raise PluginLoadError(
+            f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
+            f"mend or uninstall {offer.distribution}"
+        ) from cause
+    return _checked(offer, manager.driver)
+
+
+def _raise(_manager: object, _entry_point: object, error: BaseException) -> NoReturn:
+    raise error
+
+
+def _checked(offer: Offer, loaded: object) -> type[Component]:
+    """Return ``loaded`` if it is what its entry point promises."""
+    if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+        problem = "is not a lossforge Component class"
+    elif getattr(loaded, "kind", None) != offer.kind:
+        problem = f"is registered as {offer.kind} but its base class belongs to {getattr(loaded, 'kind', 'none')}"
+    elif loaded.api_version != API_VERSION:
+        problem = f"was written for plugin API {loaded.api_version}, this lossforge has {API_VERSION}"
+    elif loaded.model_fields["type"].default != offer.type:
+        problem = f"declares type {loaded.model_fields['type'].default!r}, its entry point says {offer.type!r}"
+    else:
+        return loaded
+    raise PluginLoadError(f"plugin {offer}: {loaded!r} {problem}; update or uninstall {offer.distribution}")
+
+
+@functools.cache
+def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryPoint, ...]:
+    allowed = None if plugins is None else {_normalise(name) for name in plugins.split(",") if name.strip()}
+    unique = {}
+    for point in importlib.metadata.entry_points(group=f"lossforge.{kind}"):
+        name = _normalise(_distribution(point)[0])
+        if allowed is None or name == "lossforge" or name in allowed:
+            unique[point.name, name, point.value] = point
+    return tuple(point for _, point in sorted(unique.items()))
+
+
+def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    return _discover(kind, os.environ.get(PLUGINS_VARIABLE))
+
+
+def refresh() -> None:
+    """Forget what is installed, so that packages installed since are seen by this process."""
+    _discover.cache_clear()
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    distribution = point.dist
+    return (distribution.name, distribution.version) if distribution else ("unknown distribution", "?")
+
+
+def _normalise(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()

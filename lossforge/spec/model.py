@@ -1,0 +1,162 @@
+"""What a run is: the frozen models that a spec file is read into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from lossforge.component import Options
+from lossforge.registry import Plugin
+
+if TYPE_CHECKING:
+    from lossforge import interfaces
+
+    AnyParameterization = interfaces.LossParameterization
+    AnySampler = interfaces.SyntheticSampler
+    AnyObjective = interfaces.Objective
+    AnyMutation = interfaces.MutationOperator
+    AnyStrategy = interfaces.Strategy
+    AnyLoss = interfaces.Loss
+    AnyDataset = interfaces.Dataset
+    AnyModel = interfaces.Model
+else:
+    AnyParameterization = Annotated[Any, Plugin("parameterizations")]
+    AnySampler = Annotated[Any, Plugin("samplers")]
+    AnyObjective = Annotated[Any, Plugin("objectives")]
+    AnyMutation = Annotated[Any, Plugin("mutations")]
+    AnyStrategy = Annotated[Any, Plugin("strategies")]
+    AnyLoss = Annotated[Any, Plugin("losses")]
+    AnyDataset = Annotated[Any, Plugin("datasets")]
+    AnyModel = Annotated[Any, Plugin("models")]
+
+SCHEMA_VERSION = 1
+"""Version of the spec format this lossforge reads and writes."""
+
+
+class WeightBandGate(Options):
+    """Bounds on the per-sample weight w(p), relative to its mean over a geometric grid of true-class probabilities.
+
+    w must be at least ``minimum`` (and so positive) for p in [p_min, p_max], and at most ``maximum`` up to ``p_top``:
+    above p_max a loss may push confident samples back, as label smoothing does, but not drive them on.
+    """
+
+    p_min: float = Field(1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
+    p_max: float = Field(0.9, gt=0, lt=1, description="up to where w must be positive")
+    p_top: float = Field(0.99, gt=0, lt=1, description="up to where w is bounded above")
+    minimum: float = Field(0.3, gt=0, description="smallest w / mean(w)")
+    maximum: float = Field(3.0, gt=0, description="largest w / mean(w)")
+    num_points: int = Field(11, ge=3, description="points of the grid")
+
+
+class SignGate(Options):
+    """Signs of the gradient: dloss/dz < 0 at the label and > 0 at the rivals, on predictions with p_y up to p_max."""
+
+    p_max: float = Field(0.9, gt=0, lt=1, description="largest true-class probability looked at")
+    tolerance: float = Field(
+        1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over"
+    )
+
+
+class GateSpec(Options):
+    """Tests that a candidate must pass; finite losses and gradients are always asked for."""
+
+    weight_band: WeightBandGate | None = WeightBandGate()
+    signs: SignGate | None = SignGate()
+    patience: int = Field(25, ge=1, description="generations without a candidate that passes before the run stops")
+
+
+class SearchSpec(Options):
+    """A search: its components and its size."""
+
+    parameterization: AnyParameterization
+    sampler: AnySampler
+    objective: AnyObjective
+    strategy: AnyStrategy
+    mutation: AnyMutation | None = None
+    generations: int = Field(150, ge=1)
+    num_classes: int = Field(10, ge=2, description="classes of the synthetic predictions")
+    batch_size: int = Field(512, ge=2, description="synthetic pairs a generation")
+    selection_batch_size: int = Field(
+        4096, ge=2, description="synthetic pairs of the selection and the held-out stream, each"
+    )
+    gates: GateSpec = GateSpec()
+    checkpoint_every: int = Field(10, ge=1, description="generations between checkpoints")
+
+    @field_validator("mutation")
+    @classmethod
+    def _mutation_is_used(cls, mutation: AnyMutation | None, info: ValidationInfo) -> AnyMutation | None:
+        strategy = info.data.get("strategy")
+        if strategy is None:
+            return mutation
+        if strategy.uses_mutation and mutation is None:
+            raise ValueError(f"strategy {strategy.type!r} needs a mutation operator")
+        if mutation is not None and not strategy.uses_mutation:
+            raise ValueError(f"strategy {strategy.type!r} uses no mutation operator; leave it out")
+        return mutation
+
+    @field_validator("num_classes")
+    @classmethod
+    def _class_count_fits(cls, num_classes: int, info: ValidationInfo) -> int:
+        parameterization = info.data.get("parameterization")
+        required = None if parameterization is None else parameterization.class_count
+        if required not in (None, num_classes):
+            raise ValueError(f"parameterization {parameterization.type!r} works for {required} classes only")
+        return num_classes
+
+
+class TrainingSpec(Options):
+    """Training of a classifier on real images: SGD, a triangular learning-rate schedule, light augmentation."""
+
+    type: Literal["classifier"] = "classifier"
+    dataset: AnyDataset
+    model: AnyModel
+    num_train: int | None = Field(None, ge=2, description="training images, drawn at random; None: all")
+    num_test: int | None = Field(None, ge=2, description="test images, drawn at random; None: all")
+    epochs: int = Field(8, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(0.1, gt=0, description="peak of the schedule")
+    warmup_fraction: float = Field(0.3, ge=0, lt=1, description="share of the steps before the peak")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(5e-4, ge=0)
+    flip: bool = Field(True, description="mirror training images left to right at random")
+    crop_padding: int = Field(4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 autocast on CUDA, float32 elsewhere"
+    )
+
+
+class EvidenceSpec(Options):
+    """How the found loss is compared: against which losses, over how many seeds."""
+
+    baselines: tuple[AnyLoss, ...] = Field(("cross_entropy",), min_length=1, validate_default=True)
+    seeds: int = Field(3, ge=2, description="independent trainings of each loss")
+    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+
+    @field_validator("baselines")
+    @classmethod
+    def _types_differ(cls, baselines: tuple[AnyLoss, ...]) -> tuple[AnyLoss, ...]:
+        if len(set(map(repr, baselines))) < len(baselines):
+            raise ValueError("the same baseline stands here twice")
+        return baselines
+
+
+class RunSpec(Options):
+    """A whole run; ``model_dump(mode="json")`` is the spec again, with every default written out."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**63)
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one, else the CPU")
+    search: SearchSpec
+    training: TrainingSpec | None = None
+    evidence: EvidenceSpec | None = None
+
+    @field_validator("evidence")
+    @classmethod
+    def _evidence_needs_training(cls, evidence: EvidenceSpec | None, info: ValidationInfo) -> EvidenceSpec | None:
+        if evidence is not None and "training" in info.data and info.data["training"] is None:
+            raise ValueError("evidence needs a 'training' section that says what to train on")
+        return evidence
