@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from lossforge.version import __version__
+
 
 if TYPE_CHECKING:
     from lossforge import losses as losses
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
     from lossforge.pipeline import run as run
     from lossforge.search import Search as Search
     from lossforge.spec import RunSpec as RunSpec
+    from lossforge.spec import SearchSpec as SearchSpec
 
 _HOMES = {
     "RunSpec": "lossforge.spec",
     "Search": "lossforge.search",
+    "SearchSpec": "lossforge.spec",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
 }
 _MODULES = ("losses",)
 
-__all__ = ["RunSpec", "Search", "__version__", "load_loss", "losses", "resume", "run"]
+__all__ = ["RunSpec", "Search", "SearchSpec", "__version__", "load_loss", "losses", "resume", "run"]
 
 
 def __getattr__(name: str) -> Any:

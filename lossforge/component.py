@@ -13,9 +13,7 @@ API_VERSION = 1
 class Options(BaseModel):
     """A group of options: frozen, strict, and without unknown fields."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class Component(Options):
@@ -32,3 +30,10 @@ class Component(Options):
     """Version of the plugin interface that the class was written for."""
 
     type: str
+
+    @property
+    def label(self) -> str:
+        """The type, with the options that are not the defaults: ``gce`` or ``gce(q=0.5)``."""
+        options = self.model_dump(mode="json", exclude_defaults=True, exclude={"type"})
+        inside = ", ".join(f"{name}={value}" for name, value in options.items())
+        return f"{self.type}({inside})" if inside else self.type

@@ -94,9 +94,7 @@ class Objective(Component, ABC):
     kind: ClassVar[str] = "objectives"
 
     @abstractmethod
-    def evaluate(
-        self, population: Population, batch: PredictionBatch, generator: torch.Generator
-    ) -> Evaluation:
+    def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate the whole population; called once a generation."""
 
 
@@ -198,9 +196,7 @@ class Model(Component, ABC):
     kind: ClassVar[str] = "models"
 
     @abstractmethod
-    def build(
-        self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator
-    ) -> nn.Module:
+    def build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:
         """Return a freshly initialised network from (N, C, H, W) images of ``image_shape`` (C, H, W) to logits.
 
         Every parameter is drawn from ``generator`` (a CPU generator); the global random state is left alone.

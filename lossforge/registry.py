@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.metadata
+import inspect
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from stevedore import DriverManager, ExtensionManager
 
 from lossforge.component import API_VERSION, Component
-from lossforge.errors import PluginConflictError, PluginLoadError, UnknownComponentError
+from lossforge.errors import PluginConflictError, PluginError, PluginLoadError, UnknownComponentError
 
 KINDS = (
     "parameterizations",
@@ -56,9 +57,7 @@ class Offer:
 def offers(kind: str) -> tuple[Offer, ...]:
     """Return what the installed distributions offer of a kind, sorted by type and distribution; imports nothing."""
     _check_kind(kind)
-    return tuple(
-        Offer(kind, point.name, point.value, *_distribution(point)) for point in _entry_points(kind)
-    )
+    return tuple(Offer(kind, point.name, point.value, *_distribution(point)) for point in _entry_points(kind))
 
 
 def types(kind: str) -> tuple[str, ...]:
@@ -87,8 +86,12 @@ def get(kind: str, type_name: str) -> type[Component]:
 
 def is_registered(component: Component) -> bool:
     """Return whether a spec could name this component's class: its entry point leads back to the class itself."""
-    target = f"{type(component).__module__}:{type(component).__qualname__}"
-    return any(offer.type == component.type and offer.target == target for offer in offers(component.kind))
+    if component.type not in types(component.kind):
+        return False
+    try:
+        return get(component.kind, component.type) is type(component)
+    except PluginError:
+        return False  # a name that cannot be loaded leads nowhere
 
 
 def unknown_type_message(kind: str, type_name: str) -> str:
@@ -111,9 +114,7 @@ class Plugin:
         _check_kind(kind)
         self.kind = kind
 
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             self._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
@@ -121,8 +122,9 @@ class Plugin:
 
     def _validate(self, value: object) -> Component:
         if isinstance(value, Component):
-            if value.kind != self.kind:
-                _refuse(f"expected one of {self.kind}, got {value.type!r} of {value.kind}")
+            kind = getattr(value, "kind", "no kind")
+            if kind != self.kind:
+                _refuse(f"expected one of {self.kind}, got {value.type!r} of {kind}")
             return value
         if isinstance(value, str):
             value = {"type": value}
@@ -135,9 +137,8 @@ class Plugin:
             _refuse(f"'type' must be a string; installed {self.kind}: {self._installed()}")
         if value.get("unregistered"):
             _refuse(
-                "component_unregistered",
-                f"{name!r} was a class defined in Python that no installed package provides; start this run from "
-                "Python with lossforge.run(spec) where the class is defined, or package it as a plugin",
+                f"{name!r} is a class that was defined in Python and that no installed package provides; go on from "
+                "Python where it is defined, with lossforge.resume(path, spec), or package it as a plugin"
             )
         if name not in types(self.kind):
             _refuse(unknown_type_message(self.kind, name))
@@ -169,10 +170,8 @@ def _load(offer: Offer) -> type[Component]:
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = list(_entry_points(offer.kind))
     try:
-        manager = DriverManager(
-            group, offer.type, on_load_failure_callback=_raise, warn_on_missing_entrypoint=False
-        )
-    except (Exception, SystemExit) as cause:  # noqa: BLE001  a plugin's import may raise anything, SystemExit too
+        manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
+    except (Exception, SystemExit) as cause:  # a plugin's import may raise anything
         raise PluginLoadError(
             f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
             f"mend or uninstall {offer.distribution}"
@@ -192,6 +191,8 @@ def _checked(offer: Offer, loaded: object) -> type[Component]:
         problem = f"is registered as {offer.kind} but its base class belongs to {getattr(loaded, 'kind', 'none')}"
     elif loaded.api_version != API_VERSION:
         problem = f"was written for plugin API {loaded.api_version}, this lossforge has {API_VERSION}"
+    elif inspect.isabstract(loaded):
+        problem = f"lacks {', '.join(sorted(loaded.__abstractmethods__))}"
     elif loaded.model_fields["type"].default != offer.type:
         problem = f"declares type {loaded.model_fields['type'].default!r}, its entry point says {offer.type!r}"
     else:
@@ -221,7 +222,10 @@ def refresh() -> None:
 
 def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
     distribution = point.dist
-    return (distribution.name, distribution.version) if distribution else ("unknown distribution", "?")
+    # What is left of a half-removed installation can have entry points but no metadata.
+    if distribution is None or not (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")):
+        return "unknown distribution", "?"
+    return distribution.name, distribution.version
 
 
 def _normalise(name: str) -> str:

@@ -11,9 +11,7 @@ import hashlib
 import torch
 
 
-def derive_generator(
-    seed: int, stream: str, index: int = 0, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def derive_generator(seed: int, stream: str, index: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     """Return the generator of a named stream.
 
     Args:

@@ -1,0 +1,70 @@
+"""The command line; commands import what they need when run, so that ``--help`` and ``presets`` import no torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from lossforge.errors import LossforgeError
+from lossforge.version import __version__
+
+COMMANDS = {
+    "run": "lossforge.cli.run:run",
+    "resume": "lossforge.cli.run:resume",
+    "validate": "lossforge.cli.specs:validate",
+    "show": "lossforge.cli.specs:show",
+    "presets": "lossforge.cli.presets:presets",
+    "plugins": "lossforge.cli.plugins:plugins",
+    "report": "lossforge.cli.results:report",
+    "export": "lossforge.cli.results:export",
+}
+INTERRUPTED = 130
+
+
+class LossforgeGroup(click.Group):
+    """Loads a command's module when the command is asked for, and turns our errors into messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; exit with 0 done, 1 crash, 2 bad spec or usage, 3 plugin failure, 130 interrupted."""
+        kwargs["standalone_mode"] = False
+        try:
+            sys.exit(super().main(*args, **kwargs))
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except LossforgeError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}" if error.exit_code != INTERRUPTED else line, err=True)
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=LossforgeGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lossforge")
+def main() -> None:
+    """Search for loss functions: evolve one on synthetic predictions, train with it, see whether it wins.
+
+    \b
+    Start here:
+      lossforge run edl                 evolve a loss with a preset, in seconds
+      lossforge presets copy edl my.yaml
+      lossforge run my.yaml --set search.generations=300
+    """

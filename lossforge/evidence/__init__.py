@@ -1,0 +1,19 @@
+"""Whether one loss beats another: the same trainings for each, over several seeds."""
+
+from lossforge.evidence.compare import Arm, compare, training_seed
+from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
+from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
+
+__all__ = [
+    "METRICS",
+    "Arm",
+    "Comparison",
+    "Difference",
+    "LossSummary",
+    "MeanAndSD",
+    "MetricSummary",
+    "compare",
+    "mean_and_sd",
+    "training_seed",
+    "welch_interval",
+]

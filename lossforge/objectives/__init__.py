@@ -1,0 +1,5 @@
+"""What makes a loss fit, judged on synthetic pairs."""
+
+from lossforge.objectives.ranking_consistency import RankingConsistency
+
+__all__ = ["RankingConsistency"]

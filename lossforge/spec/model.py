@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.component import Options
 from lossforge.registry import Plugin
+from lossforge.spec import dump, load
 
 if TYPE_CHECKING:
     from lossforge import interfaces
@@ -53,9 +56,7 @@ class SignGate(Options):
     """Signs of the gradient: dloss/dz < 0 at the label and > 0 at the rivals, on predictions with p_y up to p_max."""
 
     p_max: float = Field(0.9, gt=0, lt=1, description="largest true-class probability looked at")
-    tolerance: float = Field(
-        1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over"
-    )
+    tolerance: float = Field(1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over")
 
 
 class GateSpec(Options):
@@ -99,9 +100,10 @@ class SearchSpec(Options):
     @classmethod
     def _class_count_fits(cls, num_classes: int, info: ValidationInfo) -> int:
         parameterization = info.data.get("parameterization")
-        required = None if parameterization is None else parameterization.class_count
-        if required not in (None, num_classes):
-            raise ValueError(f"parameterization {parameterization.type!r} works for {required} classes only")
+        if parameterization is not None and parameterization.class_count not in (None, num_classes):
+            raise ValueError(
+                f"parameterization {parameterization.type!r} works for {parameterization.class_count} classes only"
+            )
         return num_classes
 
 
@@ -156,7 +158,27 @@ class RunSpec(Options):
 
     @field_validator("evidence")
     @classmethod
-    def _evidence_needs_training(cls, evidence: EvidenceSpec | None, info: ValidationInfo) -> EvidenceSpec | None:
-        if evidence is not None and "training" in info.data and info.data["training"] is None:
+    def _evidence_goes_with_training(cls, evidence: EvidenceSpec | None, info: ValidationInfo) -> EvidenceSpec | None:
+        if "training" not in info.data:
+            return evidence
+        if info.data["training"] is None and evidence is not None:
             raise ValueError("evidence needs a 'training' section that says what to train on")
+        if info.data["training"] is not None and evidence is None:
+            return EvidenceSpec()
+        if evidence is not None and info.data.get("name") in {baseline.label for baseline in evidence.baselines}:
+            raise ValueError(f"the run is called {info.data['name']!r} like a baseline; give it another name")
         return evidence
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a spec file, with ``a.b.0.c=value`` overrides on top.
+
+        Raises:
+            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
+            PluginError: an installed plugin that the spec names is at fault.
+        """
+        return load.from_file(cls, Path(path), overrides)
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
+        return dump.to_yaml(self)

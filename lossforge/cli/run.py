@@ -1,0 +1,79 @@
+"""``run`` and ``resume``: from a spec to a trained and compared loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lossforge.cli.options import load_spec, spec_argument
+from lossforge.errors import RunInterrupted
+
+if TYPE_CHECKING:
+    from lossforge.observer import Observer
+    from lossforge.pipeline import RunResult
+    from lossforge.spec import RunSpec
+
+
+@click.command()
+@spec_argument
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory, new or empty.  [default: runs/NAME]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the run, in place of the spec's.")
+@click.option("--dry-run", is_flag=True, help="Check the spec, say what would be done, and stop.")
+def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | None, dry_run: bool) -> None:
+    """Search for a loss, train with it, compare it; SPEC is a file or a preset's name."""
+    from lossforge import pipeline
+    from lossforge.run_directory import unused
+
+    if seed is not None:
+        overrides = (*overrides, f"seed={seed}")
+    checked = load_spec(spec, overrides)
+    if dry_run:
+        _print_plan(checked, out or unused(Path("runs"), checked.name))
+        return
+    _carry_out(lambda observer: pipeline.run(checked, out, observer))
+
+
+@click.command()
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+def resume(path: Path) -> None:
+    """Go on with an interrupted run where it stopped; the result is the same as without the interruption."""
+    from lossforge import pipeline
+
+    _carry_out(lambda observer: pipeline.resume(path, observer=observer))
+
+
+def _carry_out(start: Callable[[Observer], RunResult]) -> None:
+    from lossforge.cli.display import Display
+    from lossforge.cli.summary import print_summary
+
+    display = Display()
+    try:
+        with display:
+            result = start(display)
+    except KeyboardInterrupt as cause:
+        if display.path is None:
+            raise
+        raise RunInterrupted(f"interrupted; go on with: lossforge resume {display.path}") from cause
+    print_summary(result)
+
+
+def _print_plan(spec: RunSpec, path: Path) -> None:
+    search = spec.search
+    evaluations = search.generations * search.strategy.num_solutions
+    click.echo(f"{spec.name}: would run in {path}")
+    click.echo(
+        f"  search: {search.generations} generations of {search.strategy.num_solutions} candidates on "
+        f"{search.batch_size} pairs: {evaluations:,} evaluations of {search.parameterization.num_parameters} parameters"
+    )
+    if spec.training is not None and spec.evidence is not None:
+        names = [spec.name, *(baseline.label for baseline in spec.evidence.baselines)]
+        click.echo(
+            f"  training: {spec.training.model.type} on {spec.training.dataset.type}, {spec.training.epochs} epochs, "
+            f"{spec.evidence.seeds} seeds of {' and '.join(names)}: {spec.evidence.seeds * len(names)} trainings"
+        )
+    else:
+        click.echo("  training: none")
+    click.echo("  nothing was run (--dry-run)")

@@ -1,0 +1,96 @@
+"""Finished trainings of a comparison on disk, so that an interrupted one goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from lossforge.errors import RunDirectoryError
+from lossforge.files import to_json, write_atomically
+from lossforge.training.result import TrainingResult
+
+FORMAT_VERSION = 1
+
+
+def identity_hash(identity: dict[str, Any]) -> str:
+    """Return the SHA-256 of plain values as canonical JSON: sorted keys, no spaces, no NaN."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ArmStore:
+    """A folder with ``<loss>/seed-<index>.json`` and, unless it diverged, test logits beside it as safetensors.
+
+    The JSON is written last: an arm is finished if it is there.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunDirectoryError(f"{self.folder}: not a folder; choose another place for the comparison")
+
+    def read(self, loss: str, index: int, identity: str) -> TrainingResult | None:
+        """Return the arm of a loss and a seed index, or None if it is not finished.
+
+        Raises:
+            RunDirectoryError: it was written for another spec, seed or loss, or is damaged.
+        """
+        path = self._path(loss, index, ".json")
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            written_for = content["identity"], content["format_version"]
+        except (ValueError, KeyError, TypeError) as cause:
+            raise _damaged(path, cause) from cause
+        if written_for != (identity, FORMAT_VERSION):
+            raise RunDirectoryError(
+                f"{path} was written for another training spec, seed or loss; give this comparison a folder of its "
+                "own, or delete that file"
+            )
+        return self._result(path, content)
+
+    def write(self, loss: str, index: int, identity: str, result: TrainingResult) -> None:
+        """Write a finished arm, each file atomically."""
+        path = self._path(loss, index, ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if result.test_logits_NC is not None and result.test_labels_N is not None:
+            tensors = {"logits": result.test_logits_NC.contiguous(), "labels": result.test_labels_N.contiguous()}
+            write_atomically(path.with_suffix(".safetensors"), safetensors.torch.save(tensors))
+        content = {
+            "format_version": FORMAT_VERSION,
+            "identity": identity,
+            "loss": loss,
+            "seed_index": index,
+            "result": result.to_json(),
+        }
+        write_atomically(path, to_json(content))
+
+    def _path(self, loss: str, index: int, suffix: str) -> Path:
+        return self.folder / loss / f"seed-{index}{suffix}"
+
+    def _result(self, path: Path, content: dict[str, Any]) -> TrainingResult:
+        tensors = path.with_suffix(".safetensors")
+        try:
+            scalars = TrainingResult.from_json(content["result"])
+            if scalars.metrics is None:
+                return scalars
+            read = safetensors.torch.load(tensors.read_bytes())
+            return TrainingResult.from_json(content["result"], read["logits"], read["labels"])
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as cause:
+            raise _damaged(path, cause) from cause
+
+
+def _damaged(path: Path, cause: Exception) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path} or the safetensors file beside it is damaged ({type(cause).__name__}: {cause}); delete both to "
+        "train this arm again"
+    )

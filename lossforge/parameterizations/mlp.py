@@ -1,0 +1,154 @@
+"""What the network families share: a perceptron of two inputs per item, batched over candidates."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+from torch.nn import functional as F
+
+from lossforge.interfaces import LossParameterization
+
+ACTIVATIONS = {
+    "tanh": (torch.tanh, "torch.tanh"),
+    "softsign": (F.softsign, "F.softsign"),
+    "silu": (F.silu, "F.silu"),
+    "softplus": (F.softplus, "F.softplus"),
+    "sigmoid": (torch.sigmoid, "torch.sigmoid"),
+    "relu": (F.relu, "F.relu"),
+    "leaky_relu": (F.leaky_relu, "F.leaky_relu"),
+}
+"""Name to (function, its name in exported code)."""
+
+NUM_INPUTS = 2
+
+
+class MLPParameterization(LossParameterization, ABC):
+    """Options and parameter layout of a perceptron f: R^2 -> R.
+
+    A solution lists, layer by layer, the (out, in) weights row by row and then, with ``bias``, the (out,) biases. The
+    output layer has no bias: a constant added to a loss changes nothing.
+    """
+
+    features: Literal["log_prob", "prob"] = Field(
+        "log_prob", description="what the network sees of a probability p: -log p / log_scale, or p itself"
+    )
+    log_scale: float = Field(10.0, gt=0, description="divisor of -log p, in nats")
+    hidden: tuple[PositiveInt, ...] = Field((12,), min_length=1, description="widths of the hidden layers")
+    activation: Literal["tanh", "softsign", "silu", "softplus", "sigmoid", "relu", "leaky_relu"] = "tanh"
+    bias: bool = Field(True, description="biases in the hidden layers")
+
+    @property
+    def num_parameters(self) -> int:
+        """D, the number of weights and biases."""
+        return sum(out * into + (out if has_bias else 0) for out, into, has_bias in self._layers())
+
+    @property
+    def class_count(self) -> int | None:
+        """None: the family works for any number of classes."""
+        return None
+
+    def init(self, num: int, generator: torch.Generator) -> Tensor:
+        """Draw weights from N(0, 1 / fan-in) and biases from N(0, 1)."""
+        parts = []
+        for out, into, has_bias in self._layers():
+            parts.append(_normal(num, out * into, generator) / into**0.5)
+            if has_bias:
+                parts.append(_normal(num, out, generator))
+        return torch.cat(parts, dim=1)
+
+    def features_of(self, log_probs: Tensor) -> Tensor:
+        """Return phi(p), elementwise."""
+        return log_probs.exp() if self.features == "prob" else -log_probs / self.log_scale
+
+    def evaluate(self, solutions_PD: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Return f(first, second) of every candidate, shape (P, B, items).
+
+        Args:
+            solutions_PD: the candidates.
+            first: first input, broadcastable to (P, B, items).
+            second: second input, likewise.
+        """
+        activation = ACTIVATIONS[self.activation][0]
+        (weight, bias), *others = self._unpack(solutions_PD.to(first.dtype))
+        # The first layer as a broadcast sum: inputs shared by all candidates are never expanded to P copies.
+        hidden = first[..., None] * weight[:, None, None, :, 0] + second[..., None] * weight[:, None, None, :, 1]
+        if bias is not None:
+            hidden = hidden + bias[:, None, None, :]
+        hidden = activation(hidden)
+        for index, (weight, bias) in enumerate(others):
+            hidden = torch.matmul(hidden, weight.transpose(1, 2)[:, None])
+            if bias is not None:
+                hidden = hidden + bias[:, None, None, :]
+            if index < len(others) - 1:
+                hidden = activation(hidden)
+        return hidden.squeeze(-1)
+
+    def network_source(self, solution_D: Tensor, docstring: str, items: str) -> str:
+        """Return the code of ``class Network``: ``items`` computes ``first`` and ``second`` and the reduction."""
+        lines = [
+            "class Network(nn.Module):",
+            f'    """{docstring}"""',
+            "",
+            "    def __init__(self) -> None:",
+            "        super().__init__()",
+        ]
+        layers = list(self._unpack(solution_D[None].float().cpu()))
+        for index, (weight, bias) in enumerate(layers, 1):
+            lines.append(f'        self.register_buffer("w{index}", torch.tensor({_literal(weight[0])}))')
+            if bias is not None:
+                lines.append(f'        self.register_buffer("b{index}", torch.tensor({_literal(bias[0])}))')
+        phi = "log_probs.exp()" if self.features == "prob" else f"-log_probs / {self.log_scale!r}"
+        lines += [
+            "",
+            "    def network(self, first: Tensor, second: Tensor) -> Tensor:",
+            "        x = torch.stack(torch.broadcast_tensors(first, second), dim=-1)",
+        ]
+        for index, (_, bias) in enumerate(layers, 1):
+            linear = f"F.linear(x, self.w{index}.to(x.dtype)"
+            linear += f", self.b{index}.to(x.dtype))" if bias is not None else ")"
+            last = index == len(layers)
+            lines.append(f"        x = {linear if last else f'{ACTIVATIONS[self.activation][1]}({linear})'}")
+        lines += [
+            "        return x.squeeze(-1)",
+            "",
+            "    def forward(self, log_probs: Tensor, target: Tensor) -> Tensor:",
+            f"        phi = {phi}",
+            *(f"        {line}" for line in items.splitlines()),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _layers(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield (outputs, inputs, has biases) of each layer."""
+        sizes = (NUM_INPUTS, *self.hidden)
+        for into, out in zip(sizes, self.hidden, strict=False):
+            yield out, into, self.bias
+        yield 1, sizes[-1], False
+
+    def _unpack(self, solutions_PD: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield (weight (P, out, in), bias (P, out) or None) of each layer."""
+        if solutions_PD.shape[-1] != self.num_parameters:
+            raise ValueError(f"a solution has {self.num_parameters} parameters, got {solutions_PD.shape[-1]}")
+        start = 0
+        for out, into, has_bias in self._layers():
+            weight = solutions_PD[:, start : start + out * into].reshape(-1, out, into)
+            start += out * into
+            bias = solutions_PD[:, start : start + out] if has_bias else None
+            start += out if has_bias else 0
+            yield weight, bias
+
+
+def _normal(num: int, size: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(num, size, generator=generator, device=generator.device)
+
+
+def _literal(tensor: Tensor) -> str:
+    """Return a float32 tensor as nested lists of the shortest decimals that read back as the same numbers."""
+    if tensor.dim() > 1:
+        return "[" + ", ".join(_literal(row) for row in tensor) + "]"
+    return "[" + ", ".join(str(np.float32(value)) for value in tensor.tolist()) + "]"

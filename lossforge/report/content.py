@@ -1,0 +1,322 @@
+"""What the report says: the files of a run as sentences, tables and charts, in the order of the page."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossforge.report.figures import (
+    Chart,
+    Style,
+    gate_chart,
+    loss_styles,
+    search_chart,
+    training_charts,
+    weight_chart,
+)
+from lossforge.report.numbers import (
+    MISSING,
+    accuracy_decimals,
+    count,
+    fixed,
+    interval,
+    label,
+    percent,
+    percentage,
+    points,
+    significant,
+)
+from lossforge.report.reading import ComparedLoss, Comparison, FoundLoss, Manifest, Number, Run, section, type_of
+from lossforge.report.verdict import RANKING_ACCURACY, Outcome, judge, verdict, verdict_without_training
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """A loss in the table of the comparison; texts, with the units in the table's head."""
+
+    name: str
+    is_found: bool
+    is_reference: bool
+    style: Style
+    accuracy: str
+    sd: str
+    num: int
+    difference: str
+    interval: str
+    outcome: str
+    nll: str
+    brier: str
+    ece: str
+    diverged: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The accuracies of the single trainings of a loss, as positions in percent of the axis."""
+
+    name: str
+    is_found: bool
+    style: Style
+    dots: tuple[float, ...]
+    mean: float | None
+    off_scale: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The strips of all losses over one axis."""
+
+    rows: tuple[Strip, ...]
+    ticks: tuple[tuple[float, str], ...]
+    reference: float | None
+
+    @property
+    def has_off_scale(self) -> bool:
+        """Whether some accuracies are too low for the axis."""
+        return any(row.off_scale for row in self.rows)
+
+
+@dataclass(frozen=True)
+class RankingRow:
+    """Held-out ranking accuracy over some pairs."""
+
+    name: str
+    accuracy: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page says of the comparison."""
+
+    rows: tuple[LossRow, ...]
+    strips: Strips | None
+    charts: tuple[Chart, ...]
+    setting: str
+    notes: tuple[str, ...]
+    reference: str
+    confidence: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The report."""
+
+    name: str
+    description: str
+    verdict: tuple[str, ...]
+    results: Results | None
+    search: str
+    search_charts: tuple[Chart, ...]
+    weight_chart: Chart
+    ranking: tuple[RankingRow, ...]
+    ranking_by_regime: tuple[RankingRow, ...]
+    other_metrics: tuple[RankingRow, ...]
+    num_held_out: str
+    command: str
+    seed: int
+    versions: tuple[tuple[str, str], ...]
+    history_hash: str
+    spec: str
+
+
+def page(run: Run) -> Page:
+    """Return the content of a run's report."""
+    found, comparison = run.found, run.comparison
+    ranking, by_regime, others = ranking_rows(found.held_out.metrics)
+    sentences = verdict_without_training(found) if comparison is None else verdict(comparison)
+    return Page(
+        name=found.name,
+        description=str(run.spec.get("description") or ""),
+        verdict=tuple(sentences.splitlines()),
+        results=None if comparison is None else _results(comparison, run.spec),
+        search=_search_story(found),
+        search_charts=(search_chart(run.history), gate_chart(run.history)),
+        weight_chart=weight_chart(found.weight_profile),
+        ranking=ranking,
+        ranking_by_regime=by_regime,
+        other_metrics=others,
+        num_held_out=_amount(found.search.get("selection_batch_size"), "synthetic pair"),
+        command=_command(run.manifest),
+        seed=found.seed,
+        versions=_versions(run.manifest),
+        history_hash=run.history_hash,
+        spec=run.spec_text,
+    )
+
+
+def ranking_rows(
+    metrics: Mapping[str, Number],
+) -> tuple[tuple[RankingRow, ...], tuple[RankingRow, ...], tuple[RankingRow, ...]]:
+    """Return rows for all pairs and the two kinds of pairs, for each regime, and for metrics of another sort."""
+    kinds = {
+        RANKING_ACCURACY: "all pairs",
+        f"{RANKING_ACCURACY}.random": "two random predictions",
+        f"{RANKING_ACCURACY}.same_prediction": "one prediction, two labels",
+    }
+    prefix = f"{RANKING_ACCURACY}."
+    regimes = [name for name in metrics if name.startswith(prefix) and name not in kinds]
+    return (
+        tuple(RankingRow(text, percent(metrics[name], 2)) for name, text in kinds.items() if name in metrics),
+        tuple(RankingRow(label(name.removeprefix(prefix)), percent(metrics[name], 2)) for name in regimes),
+        tuple(
+            RankingRow(name, significant(value, 4))
+            for name, value in metrics.items()
+            if name not in kinds and name not in regimes
+        ),
+    )
+
+
+def _results(comparison: Comparison, spec: Mapping[str, Any]) -> Results:
+    decimals = accuracy_decimals(comparison)
+    styles = loss_styles(comparison)
+    return Results(
+        rows=tuple(_loss_row(comparison, loss, styles[loss.name], decimals) for loss in comparison.losses),
+        strips=_strips(comparison, styles),
+        charts=training_charts(comparison),
+        setting=_training_story(comparison, section(spec, "training")),
+        notes=comparison_notes(comparison),
+        reference=comparison.reference,
+        confidence=f"{100 * comparison.confidence:g}%",
+    )
+
+
+def comparison_notes(comparison: Comparison) -> tuple[str, ...]:
+    """Return what a reader of the table has to know."""
+    notes = [
+        f"Difference: mean accuracy minus that of {comparison.reference}, in percentage points, with its "
+        f"{100 * comparison.confidence:g}% interval by Welch's t over {count(comparison.num_seeds, 'seed')} a loss. "
+        "An interval that holds 0 shows no difference; it does not show that there is none."
+    ]
+    if len(comparison.losses) > 2:
+        notes.append("Each interval stands for itself: of many comparisons, some miss the true difference by chance.")
+    notes.extend(
+        f"{loss.num_diverged} of {len(loss.results)} trainings with {comparison.title(loss.name)} diverged: "
+        "counted, and left out of all means."
+        for loss in comparison.losses
+        if loss.num_diverged
+    )
+    return tuple(notes)
+
+
+def _loss_row(comparison: Comparison, loss: ComparedLoss, style: Style, decimals: int) -> LossRow:
+    difference, outcome = loss.difference, judge(loss)
+    is_reference = loss.name == comparison.reference
+    return LossRow(
+        name=loss.name,
+        is_found=loss.name == comparison.found,
+        is_reference=is_reference,
+        style=style,
+        accuracy=percentage(loss.mean("accuracy"), decimals),
+        sd=percentage(loss.sd("accuracy"), decimals),
+        num=len(loss.finished),
+        difference="reference" if is_reference else points(difference.mean, decimals) if difference else MISSING,
+        interval=interval(difference, decimals) if difference and outcome is not Outcome.NO_VERDICT else "",
+        outcome="" if is_reference else outcome.value,
+        nll=fixed(loss.mean("nll"), 3),
+        brier=fixed(loss.mean("brier"), 3),
+        ece=percentage(loss.mean("ece"), 1),
+        diverged=f"{loss.num_diverged} of {len(loss.results)}",
+    )
+
+
+def _strips(comparison: Comparison, styles: Mapping[str, Style]) -> Strips | None:
+    accuracies = {
+        loss.name: [training.metrics["accuracy"] for training in loss.finished if training.metrics]
+        for loss in comparison.losses
+    }
+    low = _lowest_shown(comparison, accuracies)
+    shown = [value for own in accuracies.values() for value in own if value >= low]
+    if not shown:
+        return None
+    ticks = _ticks(min(shown), max(shown))
+    start, width = ticks[0], ticks[-1] - ticks[0]
+
+    def place(value: float) -> float:
+        return round(100 * (value - start) / width, 2)
+
+    rows = [
+        Strip(
+            name=loss.name,
+            is_found=loss.name == comparison.found,
+            style=styles[loss.name],
+            dots=tuple(place(value) for value in accuracies[loss.name] if value >= low),
+            mean=None if mean is None or mean < low else place(mean),
+            off_scale=_range([value for value in accuracies[loss.name] if value < low]),
+            description=f"Test accuracy of each training with {comparison.title(loss.name)}: "
+            + (", ".join(percent(value, 2) for value in accuracies[loss.name]) or "none finished"),
+        )
+        for loss in comparison.losses
+        for mean in [loss.mean("accuracy")]
+    ]
+    means = {row.name: row.mean for row in rows}
+    labels = tuple((place(tick), f"{round(100 * tick, 6):g}%") for tick in ticks)
+    return Strips(tuple(rows), labels, means[comparison.reference])
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return " to ".join(dict.fromkeys(percent(value, 1) for value in (min(values), max(values))))
+
+
+def _lowest_shown(comparison: Comparison, accuracies: Mapping[str, Sequence[float]]) -> float:
+    """Return the accuracy below which a training is off the scale, so that one bad loss does not squeeze the others."""
+    focus = [*accuracies.get(comparison.found or "", ()), *accuracies[comparison.reference]]
+    return min(focus) - 3 * max(max(focus) - min(focus), 0.01) if focus else -math.inf
+
+
+def _ticks(low: float, high: float) -> tuple[float, ...]:
+    """Return three to six round values that enclose ``low`` and ``high``."""
+    span = max(high - low, 1e-3)
+    step = 10.0 ** math.floor(math.log10(span))
+    step = next(step * factor for factor in (0.2, 0.5, 1, 2, 5) if span / (step * factor) <= 4)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    if first == last:
+        first, last = first - 1, last + 1
+    return tuple(index * step for index in range(first, last + 1))
+
+
+def _search_story(found: FoundLoss) -> str:
+    search = found.search
+    kinds = {key: type_of(search, key) or "unknown" for key in ("parameterization", "sampler", "objective", "strategy")}
+    mutation = type_of(search, "mutation")
+    return (
+        f"{count(found.generations, 'generation')} of {kinds['strategy']}"
+        f"{f' with {mutation} mutation' if mutation else ''}, {count(found.evaluations, 'evaluation')} in all, over "
+        f"{kinds['parameterization']} losses; fitness {kinds['objective']} on {kinds['sampler']} predictions of "
+        f"{_amount(search.get('num_classes'), 'class', 'classes')}; seed {found.seed}."
+    )
+
+
+def _training_story(comparison: Comparison, training: Mapping[str, Any]) -> str:
+    parts = [
+        *filter(None, (comparison.dataset, comparison.model)),
+        _amount(training.get("num_train"), "training image") if training.get("num_train") else "",
+        _amount(training.get("epochs"), "epoch") if training.get("epochs") else "",
+        f"batch size {training['batch_size']}" if training.get("batch_size") else "",
+        f"peak learning rate {training['learning_rate']}" if training.get("learning_rate") else "",
+    ]
+    return (
+        f"Settings: {', '.join(filter(None, parts)) or 'see the spec'}; the same for every loss, and nothing tuned for "
+        "any of them. Test images are read once, after the last epoch."
+    )
+
+
+def _amount(value: object, singular: str, plural: str | None = None) -> str:
+    number = value if isinstance(value, int) else None
+    plural = plural or f"{singular}s"
+    return f"an unknown number of {plural}" if number is None else f"{number:,} {singular if number == 1 else plural}"
+
+
+def _command(manifest: Manifest) -> str:
+    return manifest.command if isinstance(manifest.command, str) else shlex.join(manifest.command)
+
+
+def _versions(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    plugins = [f"{plugin.distribution} {plugin.version}" for plugin in manifest.plugins]
+    entries = [(label(key), value) for key, value in manifest.entries.items()]
+    return (*entries, ("plugins", ", ".join(plugins) or "none"))

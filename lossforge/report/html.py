@@ -1,0 +1,47 @@
+"""``report.html``: one page without scripts, and without anything to fetch."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from lossforge.files import write_atomically
+from lossforge.report.content import page
+from lossforge.report.reading import read_run
+
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+_HYPHEN_SPOTS = re.compile(r"(?<=[_.])(?=\w)")
+
+
+def write_report(directory: Path) -> Path:
+    """Write ``report.html`` from the files of a finished run, and return its path.
+
+    The same files give the same bytes.
+
+    Raises:
+        RunDirectoryError: a file of the run is missing or damaged.
+    """
+    path = directory / "report.html"
+    write_atomically(path, _render(directory))
+    return path
+
+
+def _render(directory: Path) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"minus": _minus, "breakable": _breakable}
+    template = resources.files("lossforge.report").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(page=page(read_run(directory)))
+
+
+def _minus(text: str) -> str:
+    """Return ``text`` with minus signs for the hyphens before numbers."""
+    return _MINUS.sub("\N{MINUS SIGN}", text)
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that may break after an underscore or a full stop."""
+    return Markup("<wbr>").join(escape(part) for part in _HYPHEN_SPOTS.split(name))

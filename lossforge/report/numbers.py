@@ -1,0 +1,59 @@
+"""How numbers are written, in the report and in the terminal alike."""
+
+from __future__ import annotations
+
+from lossforge.report.reading import Comparison, Difference
+
+MISSING = "n/a"
+
+
+def percent(fraction: float | None, decimals: int) -> str:
+    """Return ``97.8%``; only 1 itself is written as 100%."""
+    if fraction is None:
+        return MISSING
+    text = f"{100 * fraction:.{decimals}f}"
+    if fraction < 1 and float(text) == 100:
+        return f">{100 - 10**-decimals:.{decimals}f}%"
+    return f"{text}%"
+
+
+def percentage(fraction: float | None, decimals: int) -> str:
+    """Return ``97.8``, for a column whose head names the unit."""
+    return MISSING if fraction is None else f"{100 * fraction:.{decimals}f}"
+
+
+def points(fraction: float, decimals: int) -> str:
+    """Return a difference of fractions in percentage points, with its sign: ``+0.3``."""
+    return f"{100 * fraction:+.{decimals}f}"
+
+
+def interval(difference: Difference, decimals: int) -> str:
+    """Return ``[-0.4, +1.0]``."""
+    return f"[{points(difference.low, decimals)}, {points(difference.high, decimals)}]"
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """Return a number with so many decimals."""
+    return MISSING if value is None else f"{value:.{decimals}f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many digits, in full where that is short."""
+    return MISSING if value is None else f"{value:.{digits}g}"
+
+
+def accuracy_decimals(comparison: Comparison) -> int:
+    """Return decimals for accuracies in percent: 2 where an interval or a spread is under a point, else 1."""
+    widths = [loss.difference.high - loss.difference.low for loss in comparison.losses if loss.difference is not None]
+    spreads = [spread for loss in comparison.losses if (spread := loss.sd("accuracy")) is not None]
+    return 2 if min(widths or spreads, default=1.0) < 0.01 else 1
+
+
+def count(number: int, singular: str) -> str:
+    """Return ``1 seed``, ``3 seeds``."""
+    return f"{number:,} {singular if number == 1 else singular + 's'}"
+
+
+def label(name: str) -> str:
+    """Return a key of a file as words."""
+    return name.replace("_", " ")

@@ -1,0 +1,95 @@
+"""The facts of a report as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lossforge.report.content import comparison_notes, ranking_rows
+from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points
+from lossforge.report.reading import ComparedLoss, Comparison, Number, WeightProfile
+from lossforge.report.verdict import Outcome, judge, verdict
+
+__all__ = ["comparison_table", "ranking_table", "verdict", "weight_profile_table"]
+
+
+def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
+    """Return the losses of ``training/comparison.json``, a row each."""
+    comparison = Comparison.model_validate(comparison)
+    level = f"{100 * comparison.confidence:g}%"
+    table = _table("loss", "accuracy\n%", "n", "difference\npoints", f"{level} interval\npoints", "NLL\nnats", "ECE\n%")
+    decimals = accuracy_decimals(comparison)
+    for loss in comparison.losses:
+        style = "bold" if loss.name == comparison.found else ""
+        table.add_row(*_cells(comparison, loss, decimals), style=style)
+    table.caption = Text("\n".join(("", "Accuracy: mean ± sd over seeds.", *comparison_notes(comparison))))
+    return table
+
+
+def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
+    """Return the ``weight_profile`` of ``artifact/loss.json``, cross-entropy's w = 1 beside it for scale."""
+    profile = WeightProfile.model_validate(profile)
+    table = _table("p of the\ntrue class", "w, rivals\nuniform", "w, one\ndominant rival", "w of\ncross-entropy")
+    for p, uniform, dominant in zip(profile.p, profile.rivals_uniform, profile.rival_dominant, strict=True):
+        table.add_row(Text(f"{p:g}"), fixed(uniform, 2), fixed(dominant, 2), "1")
+    return table
+
+
+def ranking_table(metrics: Mapping[str, Number]) -> Table:
+    """Return the ``held_out.metrics`` of ``artifact/loss.json``: ranking accuracy by regime, then any other metric."""
+    ranking, by_regime, others = ranking_rows(metrics)
+    table = _table("held-out pairs", "ranking accuracy")
+    for row in ranking:
+        table.add_row(Text(row.name), row.accuracy)
+    if ranking and by_regime:
+        table.add_section()
+    for row in by_regime:
+        table.add_row(Text(row.name), row.accuracy)
+    if (ranking or by_regime) and others:
+        table.add_section()
+    for row in others:
+        table.add_row(Text(row.name), row.accuracy)
+    return table
+
+
+def _cells(comparison: Comparison, loss: ComparedLoss, decimals: int) -> Sequence[Text]:
+    sd = loss.sd("accuracy")
+    spread = "" if sd is None else f" ± {percentage(sd, decimals)}"
+    diverged = f" of {len(loss.results)}" if loss.num_diverged else ""
+    difference = loss.difference
+    cells = (
+        loss.name,
+        percentage(loss.mean("accuracy"), decimals) + spread,
+        f"{len(loss.finished)}{diverged}",
+        _difference(comparison, loss, decimals),
+        "" if difference is None or judge(loss) is Outcome.NO_VERDICT else interval(difference, decimals),
+        fixed(loss.mean("nll"), 3),
+        percentage(loss.mean("ece"), 1),
+    )
+    return tuple(Text(cell) for cell in cells)
+
+
+def _difference(comparison: Comparison, loss: ComparedLoss, decimals: int) -> str:
+    if loss.name == comparison.reference:
+        return "reference"
+    return MISSING if loss.difference is None else points(loss.difference.mean, decimals)
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="bold",
+        caption_style="",
+        caption_justify="left",
+    )
+    table.add_column(first, overflow="fold", min_width=8)
+    for head in others:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table

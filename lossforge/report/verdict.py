@@ -1,0 +1,87 @@
+"""One sentence on what a run has shown; it claims a difference only where the interval excludes 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from lossforge.report.numbers import accuracy_decimals, count, interval, percent, points
+from lossforge.report.reading import ComparedLoss, Comparison, FoundLoss
+
+RANKING_ACCURACY = "ranking_accuracy"
+"""Metric of the held-out stream that stands for a run without training."""
+
+
+class Outcome(Enum):
+    """What a comparison shows of one loss against the reference."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NO_DIFFERENCE = "no difference shown"
+    NO_VERDICT = "no verdict"
+
+
+def judge(loss: ComparedLoss) -> Outcome:
+    """Return the outcome for a loss; an interval of no width, from accuracies that never vary, allows none."""
+    difference = loss.difference
+    if difference is None or difference.low == difference.high:
+        return Outcome.NO_VERDICT
+    if difference.low > 0:
+        return Outcome.BETTER
+    return Outcome.WORSE if difference.high < 0 else Outcome.NO_DIFFERENCE
+
+
+def verdict(comparison: Comparison | Mapping[str, Any], found: str | None = None) -> str:
+    """Return the verdict on the found loss, or a line for each loss if none of them is known to be the found one.
+
+    Args:
+        comparison: the content of ``training/comparison.json``.
+        found: name of the found loss, if the comparison does not tell.
+    """
+    comparison = Comparison.model_validate(comparison)
+    if found is not None and comparison.found is None:
+        comparison = comparison.model_copy(update={"found": found})
+    subjects = [loss for loss in comparison.losses if loss.name == comparison.found]
+    subjects = subjects or [loss for loss in comparison.losses if loss.name != comparison.reference]
+    setting = ", ".join((*filter(None, (comparison.dataset, comparison.model)), count(comparison.num_seeds, "seed")))
+    if not subjects or subjects[0].name == comparison.reference:
+        return f"On {setting}: only {comparison.reference} was trained, so there is nothing to compare."
+    return "\n".join(f"On {setting}: {_sentence(comparison, loss)}." for loss in subjects)
+
+
+def verdict_without_training(found: FoundLoss) -> str:
+    """Return the verdict of a run that trained nothing."""
+    accuracy = found.held_out.metrics.get(RANKING_ACCURACY)
+    if accuracy is not None:
+        known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs by how wrong they are"
+    else:
+        known = f"the found loss has a held-out fitness of {found.held_out.fitness}"
+    return f"{known[0].upper()}{known[1:]}; nothing was trained with it, so how well it trains is not known."
+
+
+def _sentence(comparison: Comparison, loss: ComparedLoss) -> str:
+    reference = comparison.by_name[comparison.reference]
+    title = comparison.title(loss.name)
+    for arm, name in ((loss, title), (reference, reference.name)):
+        if not arm.finished:
+            return f"no verdict, for all trainings with {name} diverged ({count(arm.num_diverged, 'seed')})"
+    decimals = accuracy_decimals(comparison)
+    reached = (
+        f"{title} reaches {percent(loss.mean('accuracy'), decimals)} against "
+        f"{percent(reference.mean('accuracy'), decimals)} for {reference.name}"
+    )
+    difference, outcome = loss.difference, judge(loss)
+    if difference is None:
+        return f"{reached}: no verdict, for that takes two finished trainings of each loss{_diverged(comparison, loss)}"
+    shown = f"{reached}, difference {points(difference.mean, decimals)} points"
+    if outcome is Outcome.NO_VERDICT:
+        return f"{shown}: no verdict, for no accuracy varies over seeds{_diverged(comparison, loss)}"
+    return f"{shown} {interval(difference, decimals)}: {outcome.value}{_diverged(comparison, loss)}"
+
+
+def _diverged(comparison: Comparison, loss: ComparedLoss) -> str:
+    """Return the reservation that a mean over finished trainings calls for."""
+    arms = ((loss, comparison.title(loss.name)), (comparison.by_name[comparison.reference], comparison.reference))
+    counts = [f"{arm.num_diverged} of {len(arm.results)} with {name}" for arm, name in arms if arm.num_diverged]
+    return f", among the trainings that finished; {' and '.join(counts)} diverged" if counts else ""

@@ -1,0 +1,99 @@
+"""Gates: tests a candidate must pass, each a violation >= 0 that is 0 where it is passed.
+
+Gates rank, they do not kill (Deb, "An efficient constraint handling method for genetic algorithms", Computer Methods in
+Applied Mechanics and Engineering 186, 2000): candidates that pass are ordered by fitness, the others after them by
+violation, so that a search finds its way into the feasible region.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossforge.interfaces import Population
+from lossforge.spec import GateSpec, SignGate, WeightBandGate
+from lossforge.types import PredictionBatch
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Violations of a population: by gate, and their sum."""
+
+    violations: Mapping[str, Tensor]
+
+    @property
+    def total_P(self) -> Tensor:
+        """Sum over gates; 0 for a feasible candidate, infinite for one without finite losses and gradients."""
+        return torch.stack(tuple(self.violations.values())).sum(dim=0)
+
+    @property
+    def feasible_P(self) -> Tensor:
+        """True for candidates that pass every gate."""
+        return self.total_P == 0
+
+
+def apply_gates(spec: GateSpec, population: Population, batch: PredictionBatch) -> GateResult:
+    """Return the violations of every gate of ``spec``; ``batch`` is fixed for the whole search."""
+    gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
+    loss_PB = population.losses(batch.log_probs_BC[None], batch.labels_B)
+    finite_P = loss_PB.isfinite().all(dim=1) & gradient_PBC.isfinite().flatten(1).all(dim=1)
+    # A candidate that is not finite fails this gate alone; the others would only repeat it.
+    violations = {"finite": torch.where(finite_P, 0.0, torch.inf)}
+    if spec.weight_band is not None:
+        violations["weight_band"] = torch.where(finite_P, _weight_band(spec.weight_band, population, batch), 0.0)
+    if spec.signs is not None:
+        violations["signs"] = torch.where(finite_P, _signs(spec.signs, gradient_PBC, batch), 0.0)
+    return GateResult(violations)
+
+
+def constrained_rank(fitness_P: Tensor, violation_P: Tensor) -> Tensor:
+    """Return ranks (float, 0 is best): feasible by fitness, then the others by violation; equals share a rank.
+
+    A fitness that is not finite ranks after every finite one of its group.
+    """
+    feasible_P = violation_P == 0
+    key_P = torch.where(feasible_P, fitness_P, violation_P)
+    key_P = torch.where(key_P.isfinite(), key_P, torch.inf)
+    order = key_P.argsort(stable=True)
+    order = order[(~feasible_P[order]).to(torch.int8).argsort(stable=True)]
+    position = torch.arange(len(order), device=order.device)
+    key, feasible = key_P[order], feasible_P[order]
+    repeats = torch.zeros_like(feasible)
+    repeats[1:] = (key[1:] == key[:-1]) & (feasible[1:] == feasible[:-1])
+    rank = position.masked_fill(repeats, 0).cummax(dim=0).values
+    return torch.empty_like(key_P).scatter(0, order, rank.to(key_P.dtype))
+
+
+def _weight_band(gate: WeightBandGate, population: Population, batch: PredictionBatch) -> Tensor:
+    """Mean over grid and rival shapes of min(3, relu(minimum - w)) + relu(log(w / maximum)), w over its mean.
+
+    A candidate whose mean weight is not positive is measured by w itself, with 1 added: worse than any other.
+    """
+    grid = torch.logspace(math.log10(gate.p_min), math.log10(gate.p_max), gate.num_points - 1)
+    p_G = torch.cat((grid, torch.tensor([gate.p_top]))).to(batch.log_probs_BC.device)
+    w_P2G = population.weight_profile(p_G)
+    mean_P = w_P2G[..., :-1].mean(dim=(1, 2), keepdim=True)
+    relative = w_P2G / torch.where(mean_P > 0, mean_P, w_P2G.abs().mean(dim=(1, 2), keepdim=True) + 1e-30)
+    low = torch.clamp(gate.minimum - relative, min=0.0, max=3.0)
+    low[..., -1] = 0.0  # above p_max only the upper bound holds
+    high = torch.log(torch.clamp(relative / gate.maximum, min=1.0))
+    violation_P = (low + high).mean(dim=(1, 2))
+    return violation_P + (mean_P.flatten() <= 0)
+
+
+def _signs(gate: SignGate, gradient_PBC: Tensor, batch: PredictionBatch) -> Tensor:
+    """Mean over predictions with p_y <= p_max of the wrong-signed share of the gradient's L1 norm beyond tolerance."""
+    labels = batch.labels_B[None, :, None].expand(len(gradient_PBC), -1, 1)
+    own = gradient_PBC.gather(2, labels)
+    rivals = gradient_PBC.scatter(2, labels, 0.0)
+    wrong = own.clamp_min(0.0).squeeze(2) + (-rivals).clamp_min(0.0).sum(dim=2)
+    norm = gradient_PBC.abs().sum(dim=2)
+    # A vanished gradient points nowhere: all of it counts as wrong.
+    share_PB = torch.where(norm > 0, wrong / norm, 1.0)
+    p_B = batch.log_probs_BC.gather(1, batch.labels_B[:, None]).squeeze(1).exp()
+    counted_B = (p_B <= gate.p_max).to(share_PB.dtype)
+    return ((share_PB - gate.tolerance).clamp_min(0.0) * counted_B).sum(dim=1) / counted_B.sum()

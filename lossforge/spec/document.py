@@ -1,0 +1,136 @@
+"""From YAML text to plain values, each with its place, and all that is wrong with them as YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lossforge.spec.nodes import MAX_DEPTH, MAX_NODES, AliasNode, MappingNode, Node, ScalarNode, compose, fail
+from lossforge.spec.problems import KeyPath, Place, Problem, Source, describe
+from lossforge.spec.scalars import resolve
+
+_SURROGATE = "half of a surrogate pair is not a character"
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a value stands: its key, its value, and how a plain scalar is spelled."""
+
+    key: Place
+    value: Place
+    text: str | None = None
+
+
+@dataclass
+class Document:
+    """Plain values with their spots; what could not be read stands in ``problems``."""
+
+    data: Any
+    spots: dict[KeyPath, Spot]
+    problems: list[Problem] = field(default_factory=list)
+    unreadable: set[KeyPath] = field(default_factory=set)
+    """Paths of values that ``problems`` tells about, so that nothing else needs to be said of them."""
+
+    def spot(self, path: KeyPath) -> Spot:
+        """Return the spot of the value at ``path``, or of the nearest one around it."""
+        while path not in self.spots:
+            path = path[:-1]
+        return self.spots[path]
+
+
+def parse(text: str, source: Source) -> Document:
+    """Read one YAML document, whatever its top level; an empty one is None.
+
+    Raises:
+        SpecError: the text is not one document of YAML; see :func:`lossforge.spec.nodes.compose`.
+    """
+    root = compose(text, source)
+    start = source.at(0, 0)
+    document = Document(None, {(): Spot(start, start)})
+    if root is not None:
+        document.spots.clear()
+        document.data = _Converter(document).value(root, (), root.place, depth=1)
+    return document
+
+
+class _Converter:
+    """Fills a document; aliases are copied out, so that each of their uses is a value of its own."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._num_nodes = 0
+
+    def value(self, node: Node, path: KeyPath, key: Place, depth: int) -> Any:
+        place = node.place
+        while isinstance(node, AliasNode):
+            node = node.target
+        self._num_nodes += 1
+        if depth > MAX_DEPTH or self._num_nodes > MAX_NODES:
+            fail(place, "aliases repeat too much; this cannot be a spec")
+        text = node.text if isinstance(node, ScalarNode) and node.plain else None
+        # A message on a mapping, a list or an empty value points to its key: what follows may stand lines below.
+        has_place = isinstance(node, ScalarNode) and text != ""
+        self._document.spots[path] = Spot(key, place if has_place else key, text)
+        if node.tag is not None:
+            self._unreadable(place, path, _tag_message(node.tag))
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path, place)
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path, depth)
+        return [self.value(item, (*path, i), item.place, depth + 1) for i, item in enumerate(node.items)]
+
+    def _scalar(self, node: ScalarNode, path: KeyPath, place: Place) -> Any:
+        if _has_surrogate(node.text):
+            self._unreadable(place, path, _SURROGATE)
+            return None
+        return resolve(node.text) if node.plain else node.text
+
+    def _mapping(self, node: MappingNode, path: KeyPath, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in node.pairs:
+            name = self._key(key, path)
+            if name is None:
+                continue
+            if name in values:
+                first_line = self._document.spots[*path, name].key.line + 1
+                message = f"duplicate key (first on line {first_line})"
+                self._document.problems.append(Problem(key.place, (*path, name), message))
+            else:
+                values[name] = self.value(value, (*path, name), key.place, depth + 1)
+        return values
+
+    def _key(self, node: Node, path: KeyPath) -> str | None:
+        """Return the name that a key node spells, or None after noting why it is none."""
+        place = node.place
+        while isinstance(node, AliasNode):
+            node = node.target
+        wrong = _wrong_key(node)
+        if wrong is None and isinstance(node, ScalarNode):
+            return node.text
+        self._document.problems.append(Problem(place, path, wrong or ""))
+        return None
+
+    def _unreadable(self, place: Place, path: KeyPath, message: str) -> None:
+        self._document.problems.append(Problem(place, path, message))
+        self._document.unreadable.add(path)
+
+
+def _wrong_key(node: Node) -> str | None:
+    """Return why ``node`` cannot be a key, or None where it can."""
+    if not isinstance(node, ScalarNode):
+        return f"keys must be strings, got {'a mapping' if isinstance(node, MappingNode) else 'a list'}"
+    if node.tag is not None:
+        return _tag_message(node.tag)
+    if node.plain and not isinstance(value := resolve(node.text), str):
+        return f"keys must be strings, got {describe(value, node.text)}; quote it"
+    if node.plain and node.text == "<<":
+        return "merge keys ('<<') are not supported; write the fields out"
+    return _SURROGATE if _has_surrogate(node.text) else None
+
+
+def _tag_message(tag: str) -> str:
+    return f"tag {tag.replace('tag:yaml.org,2002:', '!!')!r} is not supported; leave it out"
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)

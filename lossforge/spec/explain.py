@@ -1,0 +1,66 @@
+"""From pydantic's validation errors to problems in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lossforge.spec.document import Document
+from lossforge.spec.fields import Target, follow
+from lossforge.spec.problems import KeyPath, Problem
+from lossforge.spec.wording import say, unknown_field
+
+
+def explain(model: type[BaseModel], document: Document, error: ValidationError) -> Iterator[Problem]:
+    """Yield a problem for each error of ``model`` on ``document``; the branches of one union share a problem."""
+    unions: dict[KeyPath, Problem] = {}
+    for details in error.errors(include_url=False):
+        on_name = _ON_NAMES.get(details["type"])
+        location = details["loc"]
+        target = follow(model, document.data, location[:-1] if on_name else location)
+        if _is_unreadable(document, target.path) or _is_aftermath(details):
+            continue
+        problem = on_name(document, target, location[-1]) if on_name else _on_value(document, target, details)
+        if on_name or not target.in_union:
+            yield problem
+        else:
+            unions[target.path] = _either(unions.get(target.path), problem)
+    yield from unions.values()
+
+
+def _is_unreadable(document: Document, path: KeyPath) -> bool:
+    return any(path[:length] in document.unreadable for length in range(len(path) + 1))
+
+
+def _is_aftermath(details: ErrorDetails) -> bool:
+    """Return whether a list is called too short only because items in it are invalid, which is told on its own."""
+    return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
+
+
+def _either(problem: Problem | None, other: Problem) -> Problem:
+    return replace(problem, message=f"{problem.message}; or {other.message}") if problem else other
+
+
+def _missing(document: Document, target: Target, name: str | int) -> Problem:
+    what = f"item {name}" if isinstance(name, int) else repr(name)
+    return Problem(document.spot(target.path).key, target.path, f"{what} is missing")
+
+
+def _unknown(document: Document, target: Target, name: str | int) -> Problem:
+    path = (*target.path, name)
+    return Problem(document.spot(path).key, path, unknown_field(str(name), target.field_names))
+
+
+_ON_NAMES = {"missing": _missing, "extra_forbidden": _unknown}
+"""Errors whose location ends in a name that the document lacks, or has and should not."""
+
+
+def _on_value(document: Document, target: Target, details: ErrorDetails) -> Problem:
+    path = target.path
+    text = document.spots[path].text if path in document.spots else None
+    at_type = details["type"] == "component" and (*path, "type") in document.spots
+    place = document.spot((*path, "type") if at_type else path).value
+    return Problem(place, path, say(details, text))

@@ -1,0 +1,96 @@
+"""Values set on the command line, ``--set search.mutation.sigma=0.1``, on top of a document."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from lossforge.errors import SpecError
+from lossforge.spec.document import Document, Spot, parse
+from lossforge.spec.problems import KeyPath, Problem, Source, describe, dotted, shorten, spec_error
+
+
+def apply(document: Document, overrides: Sequence[str]) -> None:
+    """Set each ``a.b.0.c=value`` in ``document``, a mapping, in order; ``value`` is YAML.
+
+    Missing mappings on the way are made, and a component given by its type alone becomes a mapping; an item of a list
+    must be there.
+
+    Raises:
+        SpecError: an override has no value, leads through something that holds no fields, or is not YAML.
+    """
+    for rank, text in enumerate(overrides, start=1):
+        _Override(document, text, rank).apply()
+
+
+class _Override:
+    def __init__(self, document: Document, text: str, rank: int) -> None:
+        name, equals, value = text.partition("=")
+        self._document = document
+        self._source = Source(f"--set {name.strip()}{equals}{shorten(value)}", rank)
+        self._place = self._source.at(0, 0)
+        self._names = name.strip().split(".")
+        self._value = value
+        if not equals or not all(self._names):
+            raise self._error("expected KEY=VALUE, such as search.generations=50")
+
+    def apply(self) -> None:
+        new = parse(self._value, self._source)
+        container, path = self._container()
+        key = self._key(container, path, self._names[-1])
+        path = (*path, key)
+        if isinstance(container, list):
+            container[int(key)] = new.data
+        else:
+            container[key] = new.data
+        self._place_values(path, new)
+
+    def _place_values(self, path: KeyPath, new: Document) -> None:
+        """Let the places at and below ``path`` be those of the new value."""
+        document = self._document
+        document.spots = {old: spot for old, spot in document.spots.items() if old[: len(path)] != path}
+        document.spots.update({(*path, *inner): spot for inner, spot in new.spots.items()})
+        document.unreadable = {old for old in document.unreadable if old[: len(path)] != path}
+        document.unreadable.update((*path, *inner) for inner in new.unreadable)
+        document.problems.extend(problem.under(path) for problem in new.problems)
+
+    def _container(self) -> tuple[Any, KeyPath]:
+        """Return the mapping or the list that holds the value to set, and its path; what is missing is made."""
+        container, path = self._document.data, KeyPath()
+        for name, following in itertools.pairwise(self._names):
+            key = self._key(container, path, name)
+            path = (*path, key)
+            inner = container.get(key) if isinstance(container, dict) else container[key]
+            if not isinstance(inner, dict | list):
+                inner = container[key] = self._opened(inner, path, following)
+            container = inner
+        return container, path
+
+    def _opened(self, value: Any, path: KeyPath, following: str) -> dict[str, Any]:
+        """Return a mapping to put in place of ``value``, so that ``following`` can be set in it."""
+        spots = self._document.spots
+        if value is None and not following.isdecimal():
+            spots[path] = Spot(self._place, self._place)
+            return {}
+        if isinstance(value, str):
+            spots[*path, "type"] = spots[path]
+            spots[path] = Spot(self._place, self._place)
+            return {"type": value}
+        if value is None:
+            raise self._error(
+                f"the spec has no list {dotted(path)!r}; set the whole list: --set '{dotted(path)}=[...]'"
+            )
+        raise self._error(f"{dotted(path)} is {describe(value, spots[path].text)}, which holds no fields")
+
+    def _key(self, container: Any, path: KeyPath, name: str) -> str | int:
+        if isinstance(container, dict):
+            return name
+        if name.isascii() and name.isdecimal() and int(name) < len(container):
+            return int(name)
+        items = f"a list of {len(container)}" if container else "an empty list"
+        indices = f"; its items are 0 to {len(container) - 1}" if container else ""
+        raise self._error(f"{dotted(path)} is {items}, without an item {name!r}{indices}")
+
+    def _error(self, message: str) -> SpecError:
+        return spec_error([Problem(self._place, (), message)])

@@ -1,0 +1,47 @@
+"""Random search: the control that every search is to be compared with.
+
+Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lossforge.interfaces import MutationOperator, Prior, Strategy
+from lossforge.types import State
+
+
+class RandomSearch(Strategy):
+    """Fresh draws from the prior every generation, nothing learned: the control at equal budget."""
+
+    type: Literal["random_search"] = "random_search"
+    uses_mutation: ClassVar[bool] = False
+    population_size: int = Field(48, ge=2, description="solutions evaluated in a generation")
+
+    @property
+    def num_solutions(self) -> int:
+        """P, the population size."""
+        return self.population_size
+
+    @property
+    def num_children(self) -> int:
+        """0: nothing is mutated."""
+        return 0
+
+    def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
+        """Return the empty state: nothing is remembered."""
+        return {}
+
+    def ask(
+        self, state: State, mutation: MutationOperator | None, prior: Prior, generator: torch.Generator
+    ) -> tuple[Tensor, State]:
+        """Return fresh draws from the prior."""
+        return prior(self.population_size, generator), state
+
+    def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
+        """Return the state as it is."""
+        return state

@@ -1,0 +1,77 @@
+"""What the (mu, lambda) strategies share: options, truncation selection, recombination.
+
+Beyer and Schwefel, "Evolution strategies: a comprehensive introduction", Natural Computing 1, 2002.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from lossforge.interfaces import Strategy
+from lossforge.types import State
+
+PARENTS = "strategy.parents"
+GENERATION = "strategy.generation"
+SIGMA = "strategy.sigma"
+
+
+class TruncationStrategy(Strategy, ABC):
+    """Options of evolution strategies that keep the best ``num_parents``."""
+
+    uses_mutation: ClassVar[bool] = True
+
+    population_size: int = Field(48, ge=2, description="solutions evaluated in a generation")
+    num_parents: int = Field(8, ge=1, description="best solutions kept, mu")
+    recombination: Literal["mean", "none"] = Field(
+        "mean", description="children of the parents' mean, (mu/mu, lambda), or of one parent each in turn"
+    )
+    sigma: float = Field(0.3, gt=0, description="standard deviation of the first steps")
+    sigma_decay: float = Field(0.98, gt=0, le=1, description="factor on sigma a generation")
+
+    @model_validator(mode="after")
+    def _parents_are_fewer(self) -> TruncationStrategy:
+        if self.num_parents >= self.population_size:
+            raise ValueError(f"num_parents ({self.num_parents}) must be below population_size ({self.population_size})")
+        return self
+
+    @property
+    def num_solutions(self) -> int:
+        """P, the population size."""
+        return self.population_size
+
+    def first_state(self, solutions_PD: Tensor) -> State:
+        """Return the state before generation 0, whose solutions are the prior's draws."""
+        return {PARENTS: solutions_PD, GENERATION: 0, SIGMA: self.sigma}
+
+    def recombined(self, parents: Tensor, num: int) -> Tensor:
+        """Return the (num, D) points that children are mutated from."""
+        if self.recombination == "mean":
+            return parents.mean(dim=0, keepdim=True).expand(num, -1)
+        return parents[torch.arange(num, device=parents.device) % len(parents)]
+
+    def selected(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
+        """Return the next generation's state, with the best solutions as parents."""
+        generation = int(state[GENERATION]) + 1
+        return {
+            **state,
+            PARENTS: solutions_PD[rank_order(fitness_P)[: self.num_parents]],
+            GENERATION: generation,
+            SIGMA: self.sigma * self.sigma_decay**generation,
+        }
+
+
+def rank_order(fitness_P: Tensor) -> Tensor:
+    """Return the indices from best to worst: not finite last, ties in their order."""
+    return torch.where(fitness_P.isfinite(), fitness_P, torch.inf).argsort(stable=True)
+
+
+def parents_of(state: State) -> Tensor:
+    """Return the parents held in a state."""
+    parents = state[PARENTS]
+    assert isinstance(parents, Tensor)
+    return parents

@@ -1,0 +1,229 @@
+"""Names become classes, and a plugin that is at fault is felt only by those who ask for it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stevedore import DriverManager, ExtensionManager
+
+from lossforge import registry
+from lossforge.component import Component
+from lossforge.errors import PluginConflictError, PluginLoadError, UnknownComponentError
+
+ONE_MUTATION = "[lossforge.mutations]\n{type_name} = {module}:Toy\n"
+
+
+def test_a_new_distribution_is_found_at_once_after_refresh(install: Any) -> None:
+    assert "toy_step" not in registry.types("mutations")
+    install.mutation("toy-steps", "toy_step")
+    assert "toy_step" in registry.types("mutations")
+    loaded = registry.get("mutations", "toy_step")
+    assert issubclass(loaded, Component)
+    assert loaded.__name__ == "Toy"
+
+
+def test_an_offer_names_its_distribution_version_and_target(install: Any) -> None:
+    install.mutation("toy-steps", "toy_step")
+    (offer,) = (offer for offer in registry.offers("mutations") if offer.type == "toy_step")
+    assert offer == registry.Offer("mutations", "toy_step", "toy_steps:Toy", "toy-steps", "1.0")
+    assert str(offer) == "toy-steps 1.0 (toy_steps:Toy)"
+
+
+def test_listing_imports_nothing(install: Any) -> None:
+    install("toy-broken", ONE_MUTATION.format(type_name="toy_broken", module="toy_broken"), "raise ImportError('x')")
+    assert "toy_broken" in registry.types("mutations")
+    assert [offer.type for offer in registry.offers("mutations")] == sorted(registry.types("mutations"))
+    assert "toy_broken" not in sys.modules
+
+
+def test_an_unknown_type_is_told_with_the_nearest_and_all_installed(install: Any) -> None:
+    install.mutation("toy-steps", "toy_step")
+    with pytest.raises(UnknownComponentError) as caught:
+        registry.get("mutations", "toy_stepp")
+    assert str(caught.value) == (
+        "unknown type 'toy_stepp' (did you mean 'toy_step'?); "
+        f"installed mutations: {', '.join(registry.types('mutations'))}"
+    )
+    assert caught.value.exit_code == 2
+    with pytest.raises(UnknownComponentError, match=r"^unknown type 'qqq'; installed mutations: "):
+        registry.get("mutations", "qqq")
+
+
+@pytest.mark.parametrize("call", [registry.offers, registry.types, registry.Plugin])
+def test_an_unknown_kind_is_a_mistake_of_the_caller(call: Any) -> None:
+    with pytest.raises(ValueError, match="unknown kind 'mutation'; kinds: parameterizations, "):
+        call("mutation")
+
+
+def test_a_name_claimed_twice_is_refused_and_the_others_work(install: Any) -> None:
+    install.mutation("toy-first", "toy_contested")
+    install.mutation("toy-second", "toy_contested")
+    install.mutation("toy-third", "toy_other")
+    with pytest.raises(PluginConflictError) as caught:
+        registry.get("mutations", "toy_contested")
+    message = str(caught.value)
+    assert "toy-first 1.0 (toy_first:Toy) and by toy-second 1.0 (toy_second:Toy)" in message
+    assert registry.PLUGINS_VARIABLE in message
+    assert caught.value.exit_code == 3
+    assert registry.get("mutations", "toy_other").__module__ == "toy_third"
+
+
+def test_one_of_two_claimants_can_be_chosen(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install.mutation("toy-first", "toy_contested")
+    install.mutation("toy-second", "toy_contested")
+    monkeypatch.setenv(registry.PLUGINS_VARIABLE, " Toy_Second ,")
+    assert registry.get("mutations", "toy_contested").__module__ == "toy_second"
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import a_package_nobody_has", "ModuleNotFoundError: No module named 'a_package_nobody_has'"),
+        ("raise ImportError('libfoo is missing')", "ImportError: libfoo is missing"),
+        ("assert False, 'wrong torch'", "AssertionError: wrong torch"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("def broken(:", "SyntaxError: "),
+        ("", "AttributeError: module 'toy_broken' has no attribute 'Toy'"),
+    ],
+)
+def test_a_plugin_that_cannot_be_imported_is_told_in_full(install: Any, code: str, cause: str) -> None:
+    install("toy-broken", ONE_MUTATION.format(type_name="toy_broken", module="toy_broken"), code, version="2.5")
+    install.mutation("toy-sound", "toy_sound")
+    with pytest.raises(PluginLoadError) as caught:
+        registry.get("mutations", "toy_broken")
+    message = str(caught.value)
+    assert message.startswith("plugin toy-broken 2.5 (toy_broken:Toy) failed to load as mutations 'toy_broken': ")
+    assert cause in message
+    assert message.endswith("mend or uninstall toy-broken")
+    assert caught.value.exit_code == 3
+    assert caught.value.__cause__ is not None
+    assert registry.get("mutations", "toy_sound").__module__ == "toy_sound"
+
+
+def test_an_interrupt_during_an_import_is_not_taken_for_a_broken_plugin(install: Any) -> None:
+    points = ONE_MUTATION.format(type_name="toy_slow", module="toy_slow")
+    install("toy-slow", points, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        registry.get("mutations", "toy_slow")
+
+
+HEADER = """
+from abc import abstractmethod
+from typing import ClassVar, Literal
+from pydantic import BaseModel
+from lossforge.component import Component
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("Toy = 3", "3 is not a lossforge Component class"),
+        ("class Toy: ...", "is not a lossforge Component class"),
+        ("class Toy(BaseModel): ...", "is not a lossforge Component class"),
+        (
+            "class Toy(Component):\n    kind: ClassVar[str] = 'losses'\n    type: Literal['toy_odd'] = 'toy_odd'",
+            "is registered as mutations but its base class belongs to losses",
+        ),
+        (
+            "class Toy(Component):\n    type: Literal['toy_odd'] = 'toy_odd'",
+            "is registered as mutations but its base class belongs to none",
+        ),
+        (
+            "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    type: Literal['other'] = 'other'",
+            "declares type 'other', its entry point says 'toy_odd'",
+        ),
+        (
+            "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    api_version: ClassVar[int] = 99\n"
+            "    type: Literal['toy_odd'] = 'toy_odd'",
+            "was written for plugin API 99, this lossforge has 1",
+        ),
+        (
+            "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    type: Literal['toy_odd'] = 'toy_odd'\n"
+            "    @abstractmethod\n    def mutate(self): ...\n    @abstractmethod\n    def init(self): ...",
+            "lacks init, mutate",
+        ),
+    ],
+)
+def test_a_plugin_that_is_not_what_it_promises_is_refused(install: Any, code: str, problem: str) -> None:
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), HEADER + code)
+    with pytest.raises(PluginLoadError) as caught:
+        registry.get("mutations", "toy_odd")
+    message = str(caught.value)
+    assert message.startswith("plugin toy-odd 1.0 (toy_odd:Toy): ")
+    assert problem in message
+    assert message.endswith("; update or uninstall toy-odd")
+
+
+def test_an_entry_point_that_is_no_path_to_an_object_is_a_load_error(install: Any) -> None:
+    install("toy-odd", "[lossforge.mutations]\ntoy_odd = this is not a target\n")
+    with pytest.raises(PluginLoadError, match=r"plugin toy-odd 1\.0 \(this is not a target\) failed to load"):
+        registry.get("mutations", "toy_odd")
+
+
+def test_no_plugins_leaves_the_built_ins(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install.mutation("toy-steps", "toy_step")
+    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
+    assert "toy_step" not in registry.types("mutations")
+    assert {offer.distribution for offer in registry.offers("mutations")} == {"lossforge"}
+    assert "gaussian" in registry.types("mutations")
+
+
+def test_only_listed_plugins_are_used(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install.mutation("toy-first", "toy_one")
+    install.mutation("toy-second", "toy_two")
+    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "toy_first")
+    assert "toy_one" in registry.types("mutations")
+    assert "toy_two" not in registry.types("mutations")
+    with pytest.raises(UnknownComponentError):
+        registry.get("mutations", "toy_two")
+
+
+def test_a_distribution_seen_twice_on_the_path_is_one_offer(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.mutation("toy-steps", "toy_step")
+    points = ONE_MUTATION.format(type_name="toy_step", module="toy_steps")
+    install("toy-steps", points, folder=tmp_path / "other")
+    monkeypatch.syspath_prepend(tmp_path / "other")
+    monkeypatch.syspath_prepend(install.folder)
+    registry.refresh()
+    assert [offer.type for offer in registry.offers("mutations")].count("toy_step") == 1
+    assert registry.get("mutations", "toy_step").__name__ == "Toy"
+
+
+def test_the_remains_of_an_uninstalled_distribution_break_nothing(install: Any) -> None:
+    install.mutation("toy-steps", "toy_step")
+    install("toy-remains", ONE_MUTATION.format(type_name="toy_gone", module="toy_gone"))
+    (install.folder / "toy_remains-1.0.dist-info" / "METADATA").unlink()
+    registry.refresh()
+    assert registry.get("mutations", "toy_step").__name__ == "Toy"
+    with pytest.raises(PluginLoadError, match=r"plugin unknown distribution \? \(toy_gone:Toy\) failed to load"):
+        registry.get("mutations", "toy_gone")
+
+
+def test_stevedore_takes_entry_points_from_the_cache_that_is_filled_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the one detail of stevedore that the registry relies on."""
+    group = "lossforge.made_up_for_this_test"
+    point = importlib.metadata.EntryPoint("the_path", "pathlib:PurePath", group)
+    monkeypatch.setitem(ExtensionManager.ENTRY_POINT_CACHE, group, [point])
+    manager: DriverManager[Any] = DriverManager(group, "the_path")
+    assert manager.driver is __import__("pathlib").PurePath
+    assert manager.list_entry_points() == [point]
+
+
+def test_a_plugin_installed_after_stevedore_looked_is_seen(install: Any) -> None:
+    install.mutation("toy-first", "toy_one")
+    registry.get("mutations", "toy_one")
+    install.mutation("toy-second", "toy_two")
+    assert registry.get("mutations", "toy_two").__module__ == "toy_second"
+
+
+def test_the_registry_imports_no_torch() -> None:
+    code = "import sys, lossforge.registry as r; r.types('losses'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,243 @@
+"""Selection, recombination and the step-size schedule of the (mu, lambda) strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch import Tensor
+
+from lossforge.interfaces import MutationOperator
+from lossforge.mutations import ChaoticMutation, GaussianMutation
+from lossforge.strategies import MuCommaLambda, MuPlusLambda
+from lossforge.strategies.truncation import rank_order
+from lossforge.streams import derive_generator
+from lossforge.types import State
+
+BOTH = (MuCommaLambda, MuPlusLambda)
+both_strategies = pytest.mark.parametrize("strategy_class", BOTH)
+
+
+@dataclass
+class Call:
+    """What a mutation operator was asked for."""
+
+    parents_PD: Tensor
+    sigma: float
+
+
+class NoStep(MutationOperator):
+    """A mutation that moves nothing and remembers its calls, so that children show where they come from."""
+
+    type: Literal["no_step"] = "no_step"
+    calls: ClassVar[list[Call]] = []
+
+    def init(self, num: int, dim: int, generator: torch.Generator) -> State:
+        return {}
+
+    def mutate(
+        self, parents_PD: Tensor, sigma: float, state: State, generator: torch.Generator
+    ) -> tuple[Tensor, State]:
+        self.calls.append(Call(parents_PD, sigma))
+        return parents_PD.clone(), state
+
+
+@pytest.fixture
+def calls():
+    NoStep.calls.clear()
+    return NoStep.calls
+
+
+def refuse_prior(num: int, generator: torch.Generator) -> Tensor:
+    raise AssertionError("only generation 0 is drawn from the prior, and that by the search")
+
+
+def numbered(num: int) -> Tensor:
+    """Solutions (i, 10 i), whose fitness is chosen by the test."""
+    index = torch.arange(float(num))
+    return torch.stack((index, 10 * index), dim=1)
+
+
+def next_ask(strategy, fitness: list[float], mutation=None) -> tuple[Tensor, State]:
+    """Tell generation 0 with the given fitness, and return what is asked next."""
+    source = torch.Generator().manual_seed(0)
+    state = strategy.init(numbered(strategy.num_solutions), source)
+    solutions_PD, state = strategy.ask(state, mutation or NoStep(), refuse_prior, source)
+    assert torch.equal(solutions_PD, numbered(strategy.num_solutions))
+    state = strategy.tell(state, solutions_PD, torch.tensor(fitness))
+    return strategy.ask(state, mutation or NoStep(), refuse_prior, source)
+
+
+FITNESS = [5.0, 1.0, float("nan"), 4.0, 0.0, float("inf"), 2.0, 3.0]  # best first: 4, 1, 6, 7, 3, 0, then 2 and 5
+
+
+class TestRankOrder:
+    def test_best_first_and_what_is_not_finite_last(self):
+        assert rank_order(torch.tensor(FITNESS)).tolist() == [4, 1, 6, 7, 3, 0, 2, 5]
+
+    def test_minus_infinity_is_not_a_triumph(self):
+        assert rank_order(torch.tensor([1.0, -torch.inf, 0.0])).tolist() == [2, 0, 1]
+
+    @given(st.lists(st.sampled_from([0.0, 1.0, 2.5, float("nan"), float("inf")]), min_size=1, max_size=12))
+    def test_ties_keep_their_order(self, fitness):
+        keys = [value if value < float("inf") else float("inf") for value in fitness]
+        assert rank_order(torch.tensor(fitness)).tolist() == sorted(range(len(keys)), key=keys.__getitem__)
+
+
+class TestRecombination:
+    def test_comma_mean_children_come_from_the_mean_of_the_best(self, calls):
+        strategy = MuCommaLambda(population_size=8, num_parents=3, recombination="mean")
+        solutions_PD, _ = next_ask(strategy, FITNESS)
+        assert strategy.num_children == 8
+        torch.testing.assert_close(solutions_PD, torch.tensor([[11 / 3, 110 / 3]]).repeat(8, 1))
+
+    def test_comma_without_recombination_parents_take_turns(self, calls):
+        strategy = MuCommaLambda(population_size=8, num_parents=3, recombination="none")
+        solutions_PD, _ = next_ask(strategy, FITNESS)
+        assert solutions_PD[:, 0].tolist() == [4, 1, 6, 4, 1, 6, 4, 1]
+
+    def test_plus_mean(self, calls):
+        strategy = MuPlusLambda(population_size=8, num_parents=3, recombination="mean")
+        solutions_PD, _ = next_ask(strategy, FITNESS)
+        assert strategy.num_children == 5
+        assert solutions_PD[:3, 0].tolist() == [4, 1, 6]
+        torch.testing.assert_close(solutions_PD[3:, 0], torch.full((5,), 11 / 3))
+
+    def test_plus_without_recombination(self, calls):
+        strategy = MuPlusLambda(population_size=8, num_parents=3, recombination="none")
+        solutions_PD, _ = next_ask(strategy, FITNESS)
+        assert solutions_PD[:, 0].tolist() == [4, 1, 6, 4, 1, 6, 4, 1]
+
+    @both_strategies
+    @pytest.mark.parametrize("recombination", ["mean", "none"])
+    def test_the_mutation_makes_as_many_children_as_promised(self, strategy_class, recombination, calls):
+        strategy = strategy_class(population_size=9, num_parents=4, recombination=recombination)
+        next_ask(strategy, [float(i) for i in range(9)])
+        assert [len(call.parents_PD) for call in calls] == [strategy.num_children]
+
+    @both_strategies
+    def test_one_parent_is_enough(self, strategy_class, calls):
+        strategy = strategy_class(population_size=8, num_parents=1)
+        solutions_PD, _ = next_ask(strategy, FITNESS)
+        assert solutions_PD[:, 0].tolist() == [4.0] * 8
+
+
+class TestSigma:
+    @both_strategies
+    def test_sigma_decays_geometrically(self, strategy_class, calls):
+        """sigma_g = sigma sigma_decay^g, where g = 1 makes the first children."""
+        strategy = strategy_class(population_size=4, num_parents=2, sigma=0.5, sigma_decay=0.9)
+        source = torch.Generator()
+        state = strategy.init(numbered(4), source)
+        for _ in range(30):
+            solutions_PD, state = strategy.ask(state, NoStep(), refuse_prior, source)
+            state = strategy.tell(state, solutions_PD, solutions_PD[:, 0])
+        assert [call.sigma for call in calls] == pytest.approx([0.5 * 0.9**g for g in range(1, 30)], rel=1e-12)
+
+    @both_strategies
+    def test_without_decay_it_stays(self, strategy_class, calls):
+        strategy = strategy_class(population_size=4, num_parents=2, sigma=0.7, sigma_decay=1.0)
+        next_ask(strategy, [0.0, 1.0, 2.0, 3.0])
+        assert [call.sigma for call in calls] == [0.7]
+
+    def test_children_are_as_far_from_their_origin_as_sigma_says(self):
+        strategy = MuCommaLambda(population_size=4000, num_parents=1, sigma=0.5, sigma_decay=0.8)
+        for mutation in (GaussianMutation(), ChaoticMutation()):
+            memory = mutation.init(4000, 2, derive_generator(0, "mutation"))
+            source = torch.Generator().manual_seed(0)
+            state = {**strategy.init(torch.zeros(4000, 2), source), **memory}
+            solutions_PD, state = strategy.ask(state, mutation, refuse_prior, source)
+            state = strategy.tell(state, solutions_PD, torch.zeros(4000))
+            solutions_PD, _ = strategy.ask(state, mutation, refuse_prior, source)
+            assert solutions_PD.std().item() == pytest.approx(0.4, rel=0.03)
+
+
+@dataclass
+class Trace:
+    """Generations of a run on a fixed function."""
+
+    asked: list[Tensor] = field(default_factory=list)
+    best: list[float] = field(default_factory=list)
+
+
+def trace(strategy, mutation, generations: int = 30) -> Trace:
+    state = strategy.init(torch.randn(strategy.num_solutions, 4, generator=derive_generator(0, "prior")), None)
+    state = {**state, **mutation.init(strategy.num_children, 4, derive_generator(0, "mutation"))}
+    result = Trace()
+    for generation in range(generations):
+        source = derive_generator(0, "strategy", generation)
+        solutions_PD, state = strategy.ask(state, mutation, refuse_prior, source)
+        fitness_P = (solutions_PD - 1).abs().sum(dim=1)
+        result.asked.append(solutions_PD)
+        result.best.append(fitness_P.min().item())
+        state = strategy.tell(state, solutions_PD, fitness_P)
+    return result
+
+
+@pytest.mark.parametrize("mutation", [GaussianMutation(), ChaoticMutation()], ids=lambda mutation: mutation.type)
+@pytest.mark.parametrize("recombination", ["mean", "none"])
+class TestElitism:
+    def test_plus_asks_its_parents_again_unchanged(self, mutation, recombination):
+        strategy = MuPlusLambda(population_size=12, num_parents=4, recombination=recombination)
+        asked = trace(strategy, mutation).asked
+        for before, after in pairwise(asked):
+            best = (before - 1).abs().sum(dim=1).argsort(stable=True)[:4]
+            assert torch.equal(after[:4], before[best])
+
+    def test_plus_never_gets_worse_without_noise(self, mutation, recombination):
+        best = trace(MuPlusLambda(population_size=12, num_parents=4, recombination=recombination), mutation).best
+        assert best == sorted(best, reverse=True)
+        assert best[-1] < best[0] / 2
+
+    def test_comma_forgets_its_parents(self, mutation, recombination):
+        strategy = MuCommaLambda(population_size=12, num_parents=4, recombination=recombination)
+        asked = trace(strategy, mutation).asked
+        for before, after in pairwise(asked):
+            assert not (before[:, None] == after[None]).all(dim=2).any()
+
+
+def test_plus_evaluates_parents_anew_and_drops_one_that_was_lucky():
+    """A solution that is best on one batch and worst on the next does not survive the next."""
+    strategy = MuPlusLambda(population_size=4, num_parents=1, recombination="none")
+    source = torch.Generator().manual_seed(0)
+    state = strategy.init(numbered(4), source)
+    solutions_PD, state = strategy.ask(state, GaussianMutation(), refuse_prior, source)
+    state = strategy.tell(state, solutions_PD, torch.tensor([1.0, 0.0, 2.0, 3.0]))
+    solutions_PD, state = strategy.ask(state, GaussianMutation(), refuse_prior, source)
+    lucky = solutions_PD[0]
+    assert lucky.tolist() == [1.0, 10.0]
+    state = strategy.tell(state, solutions_PD, torch.tensor([9.0, 1.0, 0.5, 2.0]))
+    following, _ = strategy.ask(state, GaussianMutation(), refuse_prior, source)
+    assert torch.equal(following[0], solutions_PD[2])
+
+
+@both_strategies
+class TestOptions:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"num_parents": 0},
+            {"num_parents": 48},
+            {"population_size": 8, "num_parents": 9},
+            {"recombination": "median"},
+            {"sigma": 0.0},
+            {"sigma": -1.0},
+            {"sigma_decay": 0.0},
+            {"sigma_decay": 1.01},
+            {"elitism": True},
+        ],
+        ids=str,
+    )
+    def test_what_makes_no_sense_is_refused(self, strategy_class, options):
+        with pytest.raises(ValidationError):
+            strategy_class(**options)
+
+    def test_the_message_has_both_numbers(self, strategy_class):
+        with pytest.raises(ValidationError, match=r"num_parents \(9\) must be below population_size \(8\)"):
+            strategy_class(population_size=8, num_parents=9)
