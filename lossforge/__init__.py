@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from lossforge.version import __version__
 
-
 if TYPE_CHECKING:
     from lossforge import losses as losses
     from lossforge.artifact import load_loss as load_loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,9 +21,9 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     console.print(weight_profile_table(evidence["weight_profile"]))
     console.print(ranking_table(evidence["held_out"]["metrics"]))
     if result.comparison is not None:
-        comparison = result.comparison.to_json()
+        comparison = json.loads(result.directory.comparison.read_bytes())
         console.print(comparison_table(comparison))
-        console.print(verdict(comparison), highlight=False, soft_wrap=True)
+        console.print(verdict(comparison), highlight=False, markup=False, soft_wrap=True)
     console.print("\nNext:", style="bold")
     for command, purpose in (
         (f"open {result.directory.report}", "all of it, with figures"),

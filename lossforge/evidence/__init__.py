@@ -2,6 +2,7 @@
 
 from lossforge.evidence.compare import Arm, compare, training_seed
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
+from lossforge.evidence.found import compare_found
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "MeanAndSD",
     "MetricSummary",
     "compare",
+    "compare_found",
     "mean_and_sd",
     "training_seed",
     "welch_interval",

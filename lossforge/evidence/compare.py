@@ -15,7 +15,7 @@ from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.store import ArmStore, identity_hash
 from lossforge.spec.model import EvidenceSpec, TrainingSpec
 from lossforge.streams import derive_generator
-from lossforge.training.loop import (
+from lossforge.training import (
     EpochRecord,
     PreparedData,
     TrainingResult,
@@ -147,10 +147,11 @@ class _Arms:
             return Arm(name, index, seed, self._train(name, loss, index), restored=False)
         identity = self._identity(name, index)
         found = self.store.read(name, index, identity)
-        result = found or self._train(name, loss, index)
-        if found is None:
-            self.store.write(name, index, identity, result)
-        return Arm(name, index, seed, result, restored=found is not None)
+        if found is not None:
+            return Arm(name, index, seed, found, restored=True)
+        result = self._train(name, loss, index)
+        self.store.write(name, index, identity, result)
+        return Arm(name, index, seed, result, restored=False)
 
     def _train(self, name: str, loss: nn.Module, index: int) -> TrainingResult:
         on_epoch = None if self.on_epoch is None else functools.partial(self.on_epoch, name, index)

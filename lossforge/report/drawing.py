@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from xml.etree import ElementTree
 
 import matplotlib
 from markupsafe import Markup
@@ -16,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from lossforge.report.svg import inline, stand_in
 
 WIDTH, HEIGHT = 330, 214
 """Size in points, which become units of the view box: at the width of a phone the text is about 10 px high."""
@@ -28,20 +27,6 @@ LINE_WIDTH = 1.6
 FEW_POINTS = 12
 WIDE_RANGE = 30.0
 MAX_LOG_TICKS = 7
-
-# Matplotlib draws in colours that stand for CSS variables and are used for nothing else.
-_VARIABLES = {"ink": 0x10, "muted": 0x11, "rule": 0x12} | {f"series-{index}": 0x20 + index for index in range(7)}
-_STAND_IN = re.compile(r"#0000([0-9a-f]{2})")
-
-_SETTINGS = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lossforge",
-    "text.parse_math": False,
-    "axes.unicode_minus": True,
-    "lines.scale_dashes": False,
-    "font.size": FONT_SIZE,
-}
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 @dataclass(frozen=True)
@@ -95,16 +80,24 @@ def line_chart(name: str, lines: Sequence[Line], axis: Axis, description: str) -
         for line in lines:
             _draw(axes, line)
         _scale(axes, lines, axis)
-        figure.text(0, 1, axis.y_label, color=_stand_in("muted"), ha="left", va="top")
+        figure.text(0, 1, axis.y_label, color=stand_in("muted"), ha="left", va="top")
         _make_room(figure, axes)
-        return _inline(figure, name, description)
+        return inline(figure, name, description)
 
 
 @contextmanager
 def _figure() -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update(
+            {
+                "svg.fonttype": "none",
+                "svg.hashsalt": "lossforge",
+                "text.parse_math": False,
+                "lines.scale_dashes": False,
+                "font.size": FONT_SIZE,
+            }
+        )
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
         FigureCanvasSVG(figure)
         axes = figure.add_axes((2 * RIGHT, BOTTOM, 1 - 3 * RIGHT, 1 - BOTTOM - TOP))
@@ -112,32 +105,40 @@ def _figure() -> Iterator[tuple[Figure, Axes]]:
         figure.patch.set_visible(False)
         for side in ("left", "right", "top"):
             axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(_stand_in("muted"))
+        axes.spines["bottom"].set_color(stand_in("muted"))
         axes.spines["bottom"].set_linewidth(0.8)
-        axes.grid(axis="y", color=_stand_in("rule"), linewidth=0.8)
+        axes.grid(axis="y", color=stand_in("rule"), linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0, labelcolor=_stand_in("muted"), pad=4)
-        axes.tick_params(axis="x", length=3, width=0.8, color=_stand_in("muted"), labelcolor=_stand_in("muted"))
+        axes.tick_params(axis="y", length=0, labelcolor=stand_in("muted"), pad=4)
+        axes.tick_params(axis="x", length=3, width=0.8, color=stand_in("muted"), labelcolor=stand_in("muted"))
         yield figure, axes
 
 
 def _draw(axes: Axes, line: Line) -> None:
-    few = sum(value is not None for value in line.y) <= FEW_POINTS
+    known = [value is not None for value in line.y]
+    # A point between two gaps has no line to lie on.
+    alone = [
+        index
+        for index, here in enumerate(known)
+        if here and not any(known[max(index - 1, 0) : index] + known[index + 1 : index + 2])
+    ]
+    few = sum(known) <= FEW_POINTS
     axes.plot(
         line.x,
         [float("nan") if value is None else value for value in line.y],
-        color=_stand_in(line.variable),
+        color=stand_in(line.variable),
         linewidth=LINE_WIDTH,
         linestyle=(0, line.dashes) if line.dashes else "solid",
-        marker=line.marker if few else "none",
-        markersize=4,
+        marker=line.marker if few else "o",
+        markersize=4 if few else 2,
+        markevery=None if few else alone,
         solid_capstyle="round",
         clip_on=False,
     )
 
 
 def _scale(axes: Axes, lines: Sequence[Line], axis: Axis) -> None:
-    axes.set_xlabel(axis.x_label, color=_stand_in("muted"), labelpad=3)
+    axes.set_xlabel(axis.x_label, color=stand_in("muted"), labelpad=3)
     if axis.x_log_ticks:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(axis.x_log_ticks))
@@ -149,7 +150,7 @@ def _scale(axes: Axes, lines: Sequence[Line], axis: Axis) -> None:
         axes.margins(x=0.02)
     _scale_y(axes, [value for line in lines for value in line.y if value is not None], axis)
     if axis.y_reference is not None:
-        axes.axhline(axis.y_reference, color=_stand_in("ink"), linewidth=1.0, linestyle=(0, (1.5, 2.5)), zorder=1.5)
+        axes.axhline(axis.y_reference, color=stand_in("ink"), linewidth=1.0, linestyle=(0, (1.5, 2.5)), zorder=1.5)
 
 
 def _scale_y(axes: Axes, values: Sequence[float], axis: Axis) -> None:
@@ -199,59 +200,3 @@ def _make_room(figure: Figure, axes: Axes) -> None:
     longest = max((len(tick.get_text()) for tick in axes.get_yticklabels()), default=0)
     left = max((DIGIT_WIDTH * longest + 6) / WIDTH, 2 * RIGHT)
     axes.set_position((left, BOTTOM, 1 - left - RIGHT, 1 - BOTTOM - TOP))
-
-
-def _stand_in(variable: str) -> str:
-    return f"#0000{_VARIABLES[variable]:02x}"
-
-
-def _inline(figure: Figure, name: str, description: str) -> Markup:
-    """Return the figure as SVG that can stand in an HTML page beside others.
-
-    Namespaces, metadata and the style element go, for inline they are needless or would reach the whole page; ids get
-    the chart's name before them, and those that nothing refers to go too.
-    """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    root = ElementTree.fromstring(buffer.getvalue())
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-        parent.tag = _local(parent.tag)
-        parent.attrib = {_local(key): value for key, value in parent.attrib.items()}
-    used = set(re.findall(r"#([\w-]+)(?=[\")])", ElementTree.tostring(root, encoding="unicode")))
-    for element in root.iter():
-        if element.get("id") not in used:
-            element.attrib.pop("id", None)
-        for key, value in element.attrib.items():
-            element.set(key, _attribute(key, value, name))
-    root.attrib = {
-        "viewBox": f"0 0 {WIDTH} {HEIGHT}",
-        "role": "img",
-        "aria-label": description,
-    }
-    return Markup(ElementTree.tostring(root, encoding="unicode"))
-
-
-def _attribute(key: str, value: str, name: str) -> str:
-    if key == "id":
-        return f"{name}-{value}"
-    if key == "href":
-        return f"#{name}-{value.removeprefix('#')}"
-    value = re.sub(r"url\(#", f"url(#{name}-", value)
-    if key == "style":
-        # The page sets the font.
-        value = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", value)
-        value = _STAND_IN.sub(_variable, value)
-    return value
-
-
-def _variable(match: re.Match[str]) -> str:
-    names = {number: variable for variable, number in _VARIABLES.items()}
-    name = names.get(int(match[1], 16))
-    return match[0] if name is None else f"var(--{name})"
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]

@@ -14,7 +14,8 @@ from lossforge.report.content import page
 from lossforge.report.reading import read_run
 
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
-_HYPHEN_SPOTS = re.compile(r"(?<=[_.])(?=\w)")
+_WITHIN_INTERVAL = re.compile(r"(?<=\d), (?=[+\N{MINUS SIGN}]\d)")
+_BREAKS = re.compile(r"(?<=[_.])(?=\w)")
 
 
 def write_report(directory: Path) -> Path:
@@ -38,10 +39,10 @@ def _render(directory: Path) -> str:
 
 
 def _minus(text: str) -> str:
-    """Return ``text`` with minus signs for the hyphens before numbers."""
-    return _MINUS.sub("\N{MINUS SIGN}", text)
+    """Return ``text`` with minus signs for the hyphens before numbers, and intervals kept on one line."""
+    return _WITHIN_INTERVAL.sub(",\N{NO-BREAK SPACE}", _MINUS.sub("\N{MINUS SIGN}", text))
 
 
 def _breakable(name: str) -> Markup:
     """Return a name that may break after an underscore or a full stop."""
-    return Markup("<wbr>").join(escape(part) for part in _HYPHEN_SPOTS.split(name))
+    return Markup("<wbr>").join(escape(part) for part in _BREAKS.split(name))

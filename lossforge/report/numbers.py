@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossforge.report.reading import Comparison, Difference
+from lossforge.report.model import Comparison, Difference
 
 MISSING = "n/a"
 

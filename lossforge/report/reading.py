@@ -1,216 +1,21 @@
-"""The files of a run directory as the report reads them: what it needs, checked, and the rest passed over."""
+"""Reading the files of a run directory."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lossforge.errors import RunDirectoryError
+from lossforge.report.model import Comparison, Content, FoundLoss, Generation, Manifest
 
-
-def _none_if_not_finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_none_if_not_finite)]
-"""A number that may be missing; NaN and infinity count as missing."""
-
-
-class _Content(BaseModel):
-    """Part of a file; keys that the report does not use are passed over, so that files may gain some."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Generation(_Content):
-    """A line of ``history.jsonl``."""
-
-    generation: int
-    evaluations: int
-    num_solutions: int = Field(ge=1)
-    num_feasible: int
-    best_violation: Number = None
-    best_fitness: Number = None
-    median_fitness: Number = None
-    pass_rates: dict[str, float] = {}
-
-
-class WeightProfile(_Content):
-    """The per-sample weight w(p) relative to cross-entropy's, for two shapes of the rivals."""
-
-    p: tuple[float, ...]
-    rivals_uniform: tuple[Number, ...]
-    rival_dominant: tuple[Number, ...]
-
-    @model_validator(mode="after")
-    def _lengths_agree(self) -> WeightProfile:
-        if not len(self.p) == len(self.rivals_uniform) == len(self.rival_dominant):
-            raise ValueError("p, rivals_uniform and rival_dominant differ in length")
-        return self
-
-
-class Figures(_Content):
-    """Fitness and metrics of the found loss on one stream."""
-
-    fitness: Number = None
-    metrics: dict[str, Number] = {}
-
-
-class FoundLoss(_Content):
-    """``artifact/loss.json``."""
-
-    name: str
-    seed: int
-    generations: int
-    evaluations: int
-    search: dict[str, Any]
-    held_out: Figures
-    weight_profile: WeightProfile
-
-
-class Plugin(_Content):
-    """A distribution with lossforge plugins."""
-
-    distribution: str
-    version: str
-
-
-class Manifest(_Content):
-    """``manifest.json``; further text entries, such as versions of packages, are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    command: tuple[str, ...] | str
-    lossforge: str
-    plugins: tuple[Plugin, ...] = ()
-
-    @property
-    def entries(self) -> dict[str, str]:
-        """What was recorded besides command and plugins: versions, platform, device."""
-        extra = self.__pydantic_extra__ or {}
-        return {"lossforge": self.lossforge, **{key: str(value) for key, value in extra.items()}}
-
-
-class Sample(_Content):
-    """Mean and standard deviation over the trainings that finished."""
-
-    mean: float
-    sd: Number = None
-    num: int
-
-
-class Difference(_Content):
-    """A loss minus the reference, with its interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class MetricSummary(_Content):
-    """One metric of one loss; None where too few trainings finished."""
-
-    sample: Sample | None = None
-    difference: Difference | None = None
-
-
-class Epoch(_Content):
-    """Means over one epoch of training."""
-
-    epoch: int
-    train_loss: Number = None
-    train_accuracy: Number = None
-
-
-class Training(_Content):
-    """One training; it diverged if it has no metrics."""
-
-    metrics: dict[str, float] | None
-    epochs: tuple[Epoch, ...] = ()
-
-
-class ComparedLoss(_Content):
-    """One loss of a comparison."""
-
-    name: str
-    metrics: dict[str, MetricSummary]
-    results: tuple[Training, ...] = Field(min_length=1)
-
-    @property
-    def finished(self) -> tuple[Training, ...]:
-        """The trainings that did not diverge."""
-        return tuple(training for training in self.results if training.metrics is not None)
-
-    @property
-    def num_diverged(self) -> int:
-        """How many trainings diverged."""
-        return len(self.results) - len(self.finished)
-
-    def sample(self, metric: str) -> Sample | None:
-        """Return mean and standard deviation of a metric over the trainings that finished."""
-        summary = self.metrics.get(metric)
-        return None if summary is None else summary.sample
-
-    def mean(self, metric: str) -> float | None:
-        """Return the mean of a metric over the trainings that finished."""
-        sample = self.sample(metric)
-        return None if sample is None else sample.mean
-
-    def sd(self, metric: str) -> float | None:
-        """Return the standard deviation of a metric over the trainings that finished."""
-        sample = self.sample(metric)
-        return None if sample is None else sample.sd
-
-    @property
-    def difference(self) -> Difference | None:
-        """The difference to the reference in accuracy."""
-        summary = self.metrics.get("accuracy")
-        return None if summary is None else summary.difference
-
-
-class Comparison(_Content):
-    """``training/comparison.json``, as ``lossforge.evidence.Comparison.to_json`` gives it.
-
-    ``found`` (name of the found loss), ``dataset`` and ``model`` are optional; a report takes them from the run.
-    """
-
-    reference: str
-    confidence: float
-    losses: tuple[ComparedLoss, ...] = Field(min_length=1)
-    found: str | None = None
-    dataset: str | None = None
-    model: str | None = None
-
-    @model_validator(mode="after")
-    def _reference_is_there(self) -> Comparison:
-        names = [loss.name for loss in self.losses]
-        if self.reference not in names:
-            raise ValueError(f"the reference {self.reference!r} is not among the losses")
-        if len(set(names)) < len(names):
-            raise ValueError("a loss stands here twice")
-        return self
-
-    @property
-    def num_seeds(self) -> int:
-        """Trainings of each loss."""
-        return max(len(loss.results) for loss in self.losses)
-
-    @property
-    def by_name(self) -> dict[str, ComparedLoss]:
-        """The losses, in order."""
-        return {loss.name: loss for loss in self.losses}
-
-    def title(self, name: str) -> str:
-        """Return how a loss is called in text."""
-        return "the found loss" if name == self.found else name
+Model = TypeVar("Model", bound=Content)
 
 
 @dataclass(frozen=True)
@@ -282,10 +87,7 @@ def type_of(content: Mapping[str, Any], key: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-Content = TypeVar("Content", bound=_Content)
-
-
-def _checked(kind: type[Content], path: Path) -> Content:
+def _checked(kind: type[Model], path: Path) -> Model:
     try:
         return kind.model_validate_json(_text(path))
     except ValidationError as cause:
@@ -331,5 +133,5 @@ def _damaged(where: str, problem: str) -> RunDirectoryError:
 
 def _first_problem(cause: ValidationError) -> str:
     error = cause.errors(include_url=False)[0]
-    place = ".".join(map(str, error["loc"]))
-    return f"{place}: {error['msg']}" if place else error["msg"]
+    place, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

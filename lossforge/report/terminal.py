@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lossforge.report.content import comparison_notes, ranking_rows
+from lossforge.report.model import ComparedLoss, Comparison, Number, WeightProfile
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points
-from lossforge.report.reading import ComparedLoss, Comparison, Number, WeightProfile
 from lossforge.report.verdict import Outcome, judge, verdict
 
 __all__ = ["comparison_table", "ranking_table", "verdict", "weight_profile_table"]
@@ -21,19 +21,34 @@ def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
     """Return the losses of ``training/comparison.json``, a row each."""
     comparison = Comparison.model_validate(comparison)
     level = f"{100 * comparison.confidence:g}%"
-    table = _table("loss", "accuracy\n%", "n", "difference\npoints", f"{level} interval\npoints", "NLL\nnats", "ECE\n%")
+    table = _table(
+        "Losses compared",
+        "loss",
+        "accuracy\n%",
+        "n",
+        "difference\npoints",
+        f"{level} interval\npoints",
+        "NLL\nnats",
+        "ECE\n%",
+    )
     decimals = accuracy_decimals(comparison)
     for loss in comparison.losses:
         style = "bold" if loss.name == comparison.found else ""
         table.add_row(*_cells(comparison, loss, decimals), style=style)
-    table.caption = Text("\n".join(("", "Accuracy: mean ± sd over seeds.", *comparison_notes(comparison))))
+    table.caption = Text("\n".join(("", "Accuracy: mean ± sd over seeds.", *comparison_notes(comparison), "")))
     return table
 
 
 def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
     """Return the ``weight_profile`` of ``artifact/loss.json``, cross-entropy's w = 1 beside it for scale."""
     profile = WeightProfile.model_validate(profile)
-    table = _table("p of the\ntrue class", "w, rivals\nuniform", "w, one\ndominant rival", "w of\ncross-entropy")
+    table = _table(
+        "Weight w(p) of a sample",
+        "p of the\ntrue class",
+        "w, rivals\nuniform",
+        "w, one\ndominant rival",
+        "w of\ncross-entropy",
+    )
     for p, uniform, dominant in zip(profile.p, profile.rivals_uniform, profile.rival_dominant, strict=True):
         table.add_row(Text(f"{p:g}"), fixed(uniform, 2), fixed(dominant, 2), "1")
     return table
@@ -42,7 +57,7 @@ def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
 def ranking_table(metrics: Mapping[str, Number]) -> Table:
     """Return the ``held_out.metrics`` of ``artifact/loss.json``: ranking accuracy by regime, then any other metric."""
     ranking, by_regime, others = ranking_rows(metrics)
-    table = _table("held-out pairs", "ranking accuracy")
+    table = _table("Held-out ranking accuracy", "synthetic pairs", "accuracy")
     for row in ranking:
         table.add_row(Text(row.name), row.accuracy)
     if ranking and by_regime:
@@ -79,13 +94,16 @@ def _difference(comparison: Comparison, loss: ComparedLoss, decimals: int) -> st
     return MISSING if loss.difference is None else points(loss.difference.mean, decimals)
 
 
-def _table(first: str, *others: str) -> Table:
+def _table(title: str, first: str, *others: str) -> Table:
     table = Table(
+        title=f"\n{title}",
+        title_style="bold",
+        title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
-        header_style="bold",
+        header_style="",
         caption_style="",
         caption_justify="left",
     )

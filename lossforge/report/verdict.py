@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from lossforge.report.model import ComparedLoss, Comparison, FoundLoss
 from lossforge.report.numbers import accuracy_decimals, count, interval, percent, points
-from lossforge.report.reading import ComparedLoss, Comparison, FoundLoss
 
 RANKING_ACCURACY = "ranking_accuracy"
 """Metric of the held-out stream that stands for a run without training."""
@@ -54,7 +54,7 @@ def verdict_without_training(found: FoundLoss) -> str:
     """Return the verdict of a run that trained nothing."""
     accuracy = found.held_out.metrics.get(RANKING_ACCURACY)
     if accuracy is not None:
-        known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs by how wrong they are"
+        known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs correctly"
     else:
         known = f"the found loss has a held-out fitness of {found.held_out.fitness}"
     return f"{known[0].upper()}{known[1:]}; nothing was trained with it, so how well it trains is not known."

@@ -14,6 +14,10 @@ BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 18
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
 
+PAIRS_MULTIPLE = 16
+"""Batches are padded to a multiple of this: candidates then start at multiples of 64 bytes, on which BLAS rounding
+depends."""
+
 _Evaluate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 DOMINANT_SHARE = 0.9
@@ -24,8 +28,9 @@ DOMINANT_SHARE = 0.9
 class ParameterPopulation:
     """A population of solutions of one parameterization.
 
-    Candidates are evaluated in blocks whose size depends on the batch alone; the last block is padded with its first
-    candidate. Rounding therefore depends neither on P nor on which candidates stand together in a block.
+    Candidates are evaluated in blocks whose shape depends on the batch alone; the last block is padded with its first
+    candidate, and every batch with its first pair. Rounding therefore depends neither on P nor on where in a block a
+    candidate stands.
     """
 
     parameterization: LossParameterization
@@ -71,14 +76,18 @@ class ParameterPopulation:
         return gradient
 
     def _in_blocks(self, inputs_PBC: Tensor, labels_B: Tensor, evaluate: _Evaluate) -> Tensor:
-        num_solutions, shared = self.num_solutions, inputs_PBC.shape[0] == 1
+        num_solutions, num_pairs, shared = self.num_solutions, len(labels_B), inputs_PBC.shape[0] == 1
+        if num_pairs % PAIRS_MULTIPLE:
+            rows = torch.arange(num_pairs + -num_pairs % PAIRS_MULTIPLE, device=labels_B.device)
+            rows = torch.where(rows < num_pairs, rows, 0)
+            inputs_PBC, labels_B = inputs_PBC[:, rows], labels_B[rows]
         size = max(1, min(BLOCK_SOLUTIONS, BLOCK_ITEMS // inputs_PBC[0].numel()))
         results = []
         for start in range(0, num_solutions, size):
             index = torch.arange(start, start + size, device=self.solutions_PD.device)
             index = torch.where(index < num_solutions, index, start)
             block = evaluate(self.solutions_PD[index], inputs_PBC if shared else inputs_PBC[index], labels_B)
-            results.append(block[: num_solutions - start])
+            results.append(block[: num_solutions - start, :num_pairs])
         return torch.cat(results)
 
 

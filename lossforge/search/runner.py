@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lossforge.artifact import Artifact
 from lossforge.errors import SearchError
+from lossforge.run_directory import RunDirectory
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
 from lossforge.search.loop import Record, Search
 from lossforge.spec import RunSpec
@@ -20,7 +21,7 @@ OnGeneration = Callable[[Record, float], None]
 """Called with a line of the history and the seconds its generation took."""
 
 
-def run_search(spec: RunSpec, *, history: Path, checkpoints: Path, on_generation: OnGeneration) -> Artifact:
+def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGeneration) -> Artifact:
     """Run a search, or go on with it from its newest checkpoint, and return the winner.
 
     A checkpoint is saved every ``checkpoint_every`` generations, and when the search is interrupted.
@@ -28,6 +29,7 @@ def run_search(spec: RunSpec, *, history: Path, checkpoints: Path, on_generation
     Raises:
         SearchError: the search cannot go on, or the history is shorter than the checkpoint says.
     """
+    history, checkpoints = directory.history, directory.checkpoint
     state = load_checkpoint(checkpoints)
     search = Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name, state=state)
     offset = int(state[HISTORY_BYTES]) if state else 0
@@ -42,7 +44,9 @@ def run_search(spec: RunSpec, *, history: Path, checkpoints: Path, on_generation
             if search.generation % spec.search.checkpoint_every == 0 or search.generation == spec.search.generations:
                 save_checkpoint(checkpoints, search.generation, committed)
                 saved = search.generation
-            on_generation(record, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            directory.record_time(generation=record["generation"], seconds=seconds)
+            on_generation(record, seconds)
     except KeyboardInterrupt:
         generation = int(committed["search.generation"])  # the last whole one: the interrupted one is run again
         if generation > saved:

@@ -164,7 +164,7 @@ class RunSpec(Options):
         if info.data["training"] is None and evidence is not None:
             raise ValueError("evidence needs a 'training' section that says what to train on")
         if info.data["training"] is not None and evidence is None:
-            return EvidenceSpec()
+            evidence = EvidenceSpec()
         if evidence is not None and info.data.get("name") in {baseline.label for baseline in evidence.baselines}:
             raise ValueError(f"the run is called {info.data['name']!r} like a baseline; give it another name")
         return evidence

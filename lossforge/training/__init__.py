@@ -4,6 +4,7 @@ from lossforge.training.data import PreparedData, prepare
 from lossforge.training.loop import train_classifier
 from lossforge.training.metrics import ClassificationMetrics, classification_metrics
 from lossforge.training.precision import resolve_precision
+from lossforge.training.resolution import resolve
 from lossforge.training.result import EpochRecord, TrainingResult
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "TrainingResult",
     "classification_metrics",
     "prepare",
+    "resolve",
     "resolve_precision",
     "train_classifier",
 ]

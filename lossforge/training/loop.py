@@ -21,21 +21,12 @@ from lossforge.errors import SpecError
 from lossforge.spec.model import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training.augment import augmented_batch, draw_augmentation
-from lossforge.training.data import PreparedData, prepare
+from lossforge.training.data import PreparedData
 from lossforge.training.evaluation import autocast, predict
 from lossforge.training.metrics import classification_metrics
 from lossforge.training.precision import Precision, resolve_precision
 from lossforge.training.result import EpochRecord, TrainingResult
 from lossforge.training.schedule import triangular_learning_rate
-
-__all__ = [
-    "EpochRecord",
-    "PreparedData",
-    "TrainingResult",
-    "prepare",
-    "resolve_precision",
-    "train_classifier",
-]
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ def train_classifier(
 
     Args:
         spec: the options; its dataset and subset sizes are not looked at, ``data`` stands for them.
-        data: from :func:`prepare`.
+        data: from :func:`lossforge.training.prepare`.
         loss: ``loss(logits, labels)`` gives the scalar to minimise, from float32 logits; a copy of it is used, and
             parameters it may have are not trained.
         seed: of everything random.

@@ -41,7 +41,7 @@ class CIFAR10(Dataset):
             return torchvision.datasets.CIFAR10(root=root, train=train, download=self.download)
         except (OSError, RuntimeError) as cause:
             raise DataError(
-                f"CIFAR-10 cannot be read from {root}: {cause}; put cifar-10-python.tar.gz unpacked there, set "
+                f"CIFAR-10 cannot be read from {root}: {cause}; unpack cifar-10-python.tar.gz there, set "
                 "download: true where there is a network, or use {type: image_folder, root: ...}"
             ) from cause
 

@@ -1,0 +1,56 @@
+"""The found loss of a run against the run's baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lossforge.artifact import Artifact
+from lossforge.evidence.compare import Arm, compare
+from lossforge.evidence.comparison import Comparison
+from lossforge.files import to_json, write_atomically
+from lossforge.losses import FixedLoss
+from lossforge.run_directory import RunDirectory
+from lossforge.spec import RunSpec
+from lossforge.training import EpochRecord
+
+
+def compare_found(
+    spec: RunSpec,
+    artifact: Artifact,
+    directory: RunDirectory,
+    *,
+    on_epoch: Callable[[str, int, EpochRecord], None],
+    on_arm: Callable[[Arm], None],
+) -> Comparison | None:
+    """Train with the found loss and with the baselines, and write ``training/comparison.json``.
+
+    Returns None where the spec asks for no training. The seconds of each training go to ``timing.jsonl``.
+
+    Raises:
+        DataError: the images are not to be had.
+        RunDirectoryError: the directory holds trainings of another spec or loss.
+    """
+    if spec.training is None or spec.evidence is None:
+        return None
+
+    def trained(arm: Arm) -> None:
+        if not arm.restored:
+            directory.record_time(loss=arm.loss, seed_index=arm.seed_index, seconds=arm.result.seconds)
+        on_arm(arm)
+
+    baselines = {baseline.label: baseline for baseline in spec.evidence.baselines}
+    comparison = compare(
+        spec.training,
+        spec.evidence,
+        {spec.name: artifact.loss(), **{label: FixedLoss(baseline) for label, baseline in baselines.items()}},
+        spec.seed,
+        spec.device,
+        folder=directory.training,
+        identities={spec.name: artifact.identity(), **{label: repr(loss) for label, loss in baselines.items()}},
+        reference=spec.evidence.baselines[0].label,
+        on_epoch=on_epoch,
+        on_arm=trained,
+    )
+    setting = {"found": spec.name, "dataset": spec.training.dataset.label, "model": spec.training.model.label}
+    write_atomically(directory.comparison, to_json({**setting, **comparison.to_json()}))
+    return comparison

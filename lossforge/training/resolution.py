@@ -1,0 +1,26 @@
+"""Automatic choices, made once before a run and written into its spec."""
+
+from __future__ import annotations
+
+import torch
+
+from lossforge.errors import SpecError
+from lossforge.spec import RunSpec
+from lossforge.training.precision import resolve_precision
+
+
+def resolve(spec: RunSpec) -> RunSpec:
+    """Return the spec with ``device: auto`` and ``precision: auto`` replaced by what they come to here.
+
+    Raises:
+        SpecError: it asks for CUDA and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if spec.device == "cuda" and not has_cuda:
+        raise SpecError(["device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
+    device = ("cuda" if has_cuda else "cpu") if spec.device == "auto" else spec.device
+    training = spec.training
+    if training is not None:
+        precision = resolve_precision(training, torch.device(device))
+        training = training.model_copy(update={"precision": precision})
+    return spec.model_copy(update={"device": device, "training": training})

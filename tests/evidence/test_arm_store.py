@@ -1,0 +1,109 @@
+import json
+import re
+
+import pytest
+import torch
+
+from lossforge.errors import RunDirectoryError
+from lossforge.evidence.store import ArmStore, identity_hash
+from lossforge.training import ClassificationMetrics, EpochRecord, TrainingResult
+
+FINISHED = TrainingResult(
+    metrics=ClassificationMetrics(accuracy=0.1 + 0.2, nll=1 / 3, brier=0.5, ece=0.0),
+    epochs=(EpochRecord(1, 2.0, 0.25),),
+    diverged_at_epoch=None,
+    test_logits_NC=torch.randn(4, 3, generator=torch.Generator().manual_seed(0)),
+    test_labels_N=torch.tensor([0, 2, 1, 1]),
+    seconds=3.0,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ArmStore(tmp_path / "arms")
+
+
+def test_what_is_written_is_read_back(store):
+    store.write("a loss", 2, "id", FINISHED)
+    back = store.read("a loss", 2, "id")
+    assert back == FINISHED
+    assert torch.equal(back.test_logits_NC, FINISHED.test_logits_NC)
+    assert torch.equal(back.test_labels_N, FINISHED.test_labels_N)
+    assert back.seconds is None
+    files = sorted(path.name for path in (store.folder / "a loss").iterdir())
+    assert files == ["seed-2.json", "seed-2.safetensors"]
+
+
+def test_what_is_not_there_is_not_finished(store):
+    store.write("a", 0, "id", FINISHED)
+    assert store.read("a", 1, "id") is None
+    assert store.read("b", 0, "id") is None
+
+
+def test_tensors_without_json_are_not_finished(store):
+    store.write("a", 0, "id", FINISHED)
+    (store.folder / "a" / "seed-0.json").unlink()
+    assert store.read("a", 0, "id") is None
+
+
+def test_a_diverged_training_needs_no_tensors(store):
+    diverged = TrainingResult(metrics=None, epochs=(), diverged_at_epoch=1)
+    store.write("a", 0, "id", diverged)
+    assert store.read("a", 0, "id") == diverged
+    assert [path.name for path in (store.folder / "a").iterdir()] == ["seed-0.json"]
+
+
+def test_writing_twice_gives_the_same_bytes(store, tmp_path):
+    other = ArmStore(tmp_path / "other")
+    store.write("a", 0, "id", FINISHED)
+    other.write("a", 0, "id", FINISHED)
+    for name in ("seed-0.json", "seed-0.safetensors"):
+        assert (store.folder / "a" / name).read_bytes() == (other.folder / "a" / name).read_bytes()
+
+
+def test_another_identity_is_refused(store):
+    store.write("a", 0, "id", FINISHED)
+    with pytest.raises(RunDirectoryError, match=r"seed-0\.json was written for another training spec, seed or loss"):
+        store.read("a", 0, "another")
+
+
+def test_another_format_is_refused(store):
+    store.write("a", 0, "id", FINISHED)
+    path = store.folder / "a" / "seed-0.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
+    with pytest.raises(RunDirectoryError, match="another"):
+        store.read("a", 0, "id")
+
+
+@pytest.mark.parametrize("damage", ["json", "list", "field", "tensors", "truncated"])
+def test_damaged_files_are_refused_with_the_remedy(store, damage):
+    store.write("a", 0, "id", FINISHED)
+    path = store.folder / "a" / "seed-0.json"
+    tensors = path.with_suffix(".safetensors")
+    if damage == "json":
+        path.write_text("{")
+    elif damage == "list":
+        path.write_text("[]")
+    elif damage == "field":
+        content = json.loads(path.read_text())
+        del content["result"]["epochs"]
+        path.write_text(json.dumps(content))
+    elif damage == "tensors":
+        tensors.unlink()
+    else:
+        tensors.write_bytes(tensors.read_bytes()[:20])
+    with pytest.raises(RunDirectoryError, match=f"{re.escape(str(path))}.* is damaged .* delete both"):
+        store.read("a", 0, "id")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "arms").write_text("")
+    with pytest.raises(RunDirectoryError, match="not a folder"):
+        ArmStore(tmp_path / "arms")
+
+
+def test_identity_does_not_depend_on_the_order_of_keys():
+    assert identity_hash({"a": 1, "b": [2]}) == identity_hash({"b": [2], "a": 1})
+    assert identity_hash({"a": 1}) != identity_hash({"a": 2})
+    # Known answer: echo -n '{"a":1}' | sha256sum
+    assert identity_hash({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"

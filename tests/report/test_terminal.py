@@ -1,0 +1,69 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from lossforge.report.terminal import comparison_table, ranking_table, weight_profile_table
+
+
+def lines_of(table, width=80):
+    file = io.StringIO()
+    Console(file=file, width=width, no_color=True).print(table)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+@pytest.fixture
+def content(comparison):
+    return comparison(tiny=[0.978, 0.983, 0.973], cross_entropy=[0.975, 0.971, 0.979], mae=[0.5, None, 0.65]) | {
+        "found": "tiny"
+    }
+
+
+def test_comparison_rows(content):
+    lines = lines_of(comparison_table(content))
+    (found,) = (line for line in lines if line.startswith("tiny"))
+    assert found.split() == ["tiny", "97.8", "±", "0.5", "3", "+0.3", "[-0.7,", "+1.3]", "0.088", "2.0"]
+    (reference,) = (line for line in lines if line.startswith("cross_entropy"))
+    assert reference.split() == ["cross_entropy", "97.5", "±", "0.4", "3", "reference", "0.100", "2.0"]
+    (diverged,) = (line for line in lines if line.startswith("mae"))
+    assert "2 of 3" in diverged
+    assert any("1 of 3 trainings with mae diverged" in line for line in lines)
+    assert any("95% interval" in line for line in lines)
+
+
+def test_comparison_of_trainings_that_all_diverged(comparison):
+    lines = lines_of(comparison_table(comparison(tiny=[None, None], cross_entropy=[0.9, 0.91])))
+    (found,) = (line for line in lines if line.startswith("tiny"))
+    assert found.split() == ["tiny", "n/a", "0", "of", "2", "n/a", "n/a", "n/a"]
+
+
+def test_long_names_fold_and_keep_the_numbers(comparison):
+    name = "label_smoothing(smoothing=0.1)[bold]"
+    table = comparison_table(comparison(**{name: [0.97, 0.99, 0.95]}, cross_entropy=[0.9, 0.92, 0.99]))
+    lines = lines_of(table)
+    assert all(len(line) <= 80 for line in lines)
+    assert "".join(line[:20].split()[0] for line in lines if line[:3] in ("lab", "oth", "[bo")).startswith("label_")
+    assert any("97.0 ± 2.0" in line for line in lines)
+    assert "[bold]" in "".join(lines)
+
+
+def test_weight_profile_rows():
+    profile = {"p": [0.0001, 0.99], "rivals_uniform": [1.5, -0.25], "rival_dominant": [None, 2.0]}
+    rows = [line.split() for line in lines_of(weight_profile_table(profile))[-2:]]
+    assert rows == [["0.0001", "1.50", "n/a", "1"], ["0.99", "-0.25", "2.00", "1"]]
+
+
+def test_ranking_rows():
+    metrics = {
+        "ranking_accuracy.confident_wrong": 0.97,
+        "ranking_accuracy.same_prediction": 1.0,
+        "ranking_accuracy": 0.998,
+        "other": 0.125,
+    }
+    rows = [line for line in lines_of(ranking_table(metrics)) if line]
+    assert rows[-4:] == [
+        "all pairs                     99.80%",
+        "one prediction, two labels   100.00%",
+        "confident wrong               97.00%",
+        "other                          0.125",
+    ]

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from sklearn.datasets import load_digits
+
+from lossforge import registry
+from lossforge.spec.model import TrainingSpec
+from lossforge.training.datasets import CIFAR10, Digits, FakeImages, ImageFolder
+
+
+@pytest.mark.parametrize("cls", [CIFAR10, Digits, FakeImages, ImageFolder])
+def test_is_registered_under_its_type(cls):
+    assert registry.get("datasets", cls.model_fields["type"].default) is cls
+
+
+def test_a_spec_may_name_a_dataset_and_a_model_by_their_types():
+    spec = TrainingSpec(dataset={"type": "fake", "image_shape": [1, 8, 8]}, model="resnet8")
+    assert spec.dataset == FakeImages(image_shape=(1, 8, 8))
+    assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_digits_are_all_there_in_the_range_of_bytes():
+    data = Digits().load()
+    assert data.class_names == tuple("0123456789")
+    assert data.train.images_NCHW.shape == (1438, 1, 8, 8)
+    assert data.test.images_NCHW.shape == (359, 1, 8, 8)
+    pixels = torch.cat([data.train.images_NCHW, data.test.images_NCHW])
+    labels = torch.cat([data.train.labels_N, data.test.labels_N])
+    assert (pixels.dtype, labels.dtype) == (torch.uint8, torch.int64)
+    expected = load_digits()
+    found = sorted((int(label), image.tobytes()) for image, label in zip(pixels.numpy(), labels, strict=True))
+    scaled = np.rint(expected.images * 255 / 16).astype(np.uint8)
+    assert found == sorted((int(label), image.tobytes()) for image, label in zip(scaled, expected.target, strict=True))
+
+
+def test_digits_keep_the_class_shares_in_the_test_part():
+    test = Digits(test_fraction=0.5).load().test
+    everywhere = np.bincount(load_digits().target)
+    assert np.abs(torch.bincount(test.labels_N).numpy() - everywhere / 2).max() <= 1
+
+
+def test_digits_split_depends_on_the_split_seed_alone():
+    first, again, other = Digits().load(), Digits().load(), Digits(split_seed=1).load()
+    assert torch.equal(first.test.images_NCHW, again.test.images_NCHW)
+    assert not torch.equal(first.test.images_NCHW, other.test.images_NCHW)
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 1 - 1e-9])
+def test_digits_leave_neither_part_empty(fraction):
+    data = Digits(test_fraction=fraction).load()
+    assert min(len(data.train.labels_N), len(data.test.labels_N)) == 1
+
+
+def test_fake_images_are_noise_of_the_shape_asked_for():
+    dataset = FakeImages(num_train=64, num_test=12, image_shape=(2, 6, 5), num_classes=3)
+    data = dataset.load()
+    assert data.train.images_NCHW.shape == (64, 2, 6, 5)
+    assert data.test.images_NCHW.shape == (12, 2, 6, 5)
+    assert data.train.images_NCHW.dtype == torch.uint8
+    assert torch.bincount(data.test.labels_N).tolist() == [4, 4, 4]
+    assert len(data.class_names) == 3
+    assert data.train.images_NCHW.double().mean().item() == pytest.approx(127.5, abs=8)
+
+
+def test_fake_images_depend_on_the_seed_alone():
+    first, again, other = FakeImages().load(), FakeImages().load(), FakeImages(seed=1).load()
+    assert torch.equal(first.train.images_NCHW, again.train.images_NCHW)
+    assert not torch.equal(first.train.images_NCHW, other.train.images_NCHW)
+    assert not torch.equal(first.train.images_NCHW[:256], first.test.images_NCHW)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (Digits, {"test_fraction": 0.0}),
+        (Digits, {"test_fraction": 1.0}),
+        (FakeImages, {"image_shape": (3, 0, 8)}),
+        (FakeImages, {"num_classes": 1}),
+        (ImageFolder, {}),
+        (ImageFolder, {"root": "images", "image_size": 0}),
+        (CIFAR10, {"path": "data"}),
+    ],
+)
+def test_options_out_of_range_are_refused(cls, options):
+    with pytest.raises(ValidationError):
+        cls(**options)
