@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,7 @@ from lossforge.artifact.learned import LearnedLoss
 from lossforge.errors import ArtifactError
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
-from lossforge.spec.model import AnyParameterization
+from lossforge.spec.model import NAME_PATTERN, AnyParameterization
 from lossforge.version import __version__
 
 FORMAT_VERSION = 1
@@ -46,6 +48,13 @@ class Artifact:
     solution_D: Tensor
     scale: float
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Both go into generated code.
+        if not (isinstance(self.name, str) and re.fullmatch(NAME_PATTERN, self.name)):
+            raise ArtifactError(f"name {self.name!r}: only letters, digits, '.', '_' and '-' are allowed")
+        if not (isinstance(self.scale, float) and 0 < self.scale < math.inf):
+            raise ArtifactError(f"scale {self.scale!r}: must be a positive number")
 
     def loss(
         self,
@@ -123,7 +132,10 @@ def load_artifact(path: Path | str) -> Artifact:
             f"{parameterization.type!r} of {parameterization.num_parameters}; the two files do not belong together"
         )
     evidence = {key: value for key, value in content.items() if key not in _NOT_EVIDENCE}
-    return Artifact(content["name"], parameterization, solution_D, float(content["scale"]), evidence)
+    try:
+        return Artifact(content["name"], parameterization, solution_D, content["scale"], evidence)
+    except ArtifactError as cause:
+        raise ArtifactError(f"{folder / 'loss.json'}: {cause}") from cause
 
 
 def load_loss(

@@ -34,7 +34,7 @@ def compare_found(
         return None
 
     def trained(arm: Arm) -> None:
-        if not arm.restored:
+        if arm.result.seconds is not None:  # None: read back, not trained
             directory.record_time(loss=arm.loss, seed_index=arm.seed_index, seconds=arm.result.seconds)
         on_arm(arm)
 

@@ -33,6 +33,9 @@ else:
     AnyDataset = Annotated[Any, Plugin("datasets")]
     AnyModel = Annotated[Any, Plugin("models")]
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What a run may be called: its name becomes that of folders, and stands in generated code."""
+
 SCHEMA_VERSION = 1
 """Version of the spec format this lossforge reads and writes."""
 
@@ -148,7 +151,7 @@ class RunSpec(Options):
     """A whole run; ``model_dump(mode="json")`` is the spec again, with every default written out."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one, else the CPU")
