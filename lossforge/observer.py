@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from lossforge.artifact import Artifact
     from lossforge.evidence import Arm
     from lossforge.search.loop import Record
-    from lossforge.spec import RunSpec
+    from lossforge.spec import RunSpec, TrainingSpec
     from lossforge.training import EpochRecord
 
 
 class Observer(Protocol):
     """Told of each step of a run, in this order; what it does cannot change the run."""
+
+    def loading(self, training: TrainingSpec) -> None:
+        """The images are about to be read."""
 
     def began(self, spec: RunSpec, path: Path) -> None:
         """The run directory ``path`` is ready and the search begins, or goes on."""
@@ -34,6 +37,9 @@ class Observer(Protocol):
 
 class Silent:
     """An observer that says nothing."""
+
+    def loading(self, training: TrainingSpec) -> None:
+        """Say nothing."""
 
     def began(self, spec: RunSpec, path: Path) -> None:
         """Say nothing."""

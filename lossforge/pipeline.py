@@ -13,8 +13,8 @@ from lossforge.observer import Observer, Silent
 from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.search import run_search
-from lossforge.spec import RunSpec
-from lossforge.training import resolve
+from lossforge.spec import RunSpec, read_spec
+from lossforge.training import PreparedData, prepare, resolve
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,11 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
         SearchError: the search cannot go on.
         DataError: the training data are not where the spec says.
     """
-    resolved = resolve(spec)
+    resolved, observer = resolve(spec), observer or Silent()
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
-    return _carry_out(run_directory.begin(path, resolved), resolved, observer or Silent())
+    run_directory.refuse_occupied(path)
+    data = _images(resolved, observer)
+    return _carry_out(run_directory.begin(path, resolved), resolved, data, observer)
 
 
 def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | None = None) -> RunResult:
@@ -50,19 +52,26 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
     Raises:
         RunDirectoryError: it is not a run directory, or ``spec`` is not the one it was started with.
     """
-    if spec is None:
-        return _carry_out(*run_directory.reopen(Path(path)), observer or Silent())
-    directory, resolved = RunDirectory(Path(path)), resolve(spec)
-    if not directory.spec.is_file() or directory.spec.read_text() != resolved.to_yaml():
+    observer = observer or Silent()
+    directory = run_directory.reopen(Path(path))
+    resolved = resolve(spec or read_spec(directory.spec))  # also a stored one: its device may be gone
+    if spec is not None and directory.spec.read_text(encoding="utf-8") != resolved.to_yaml():
         raise RunDirectoryError(f"{path}: was not started with this spec; compare it with {directory.spec}")
-    return _carry_out(directory, resolved, observer or Silent())
+    return _carry_out(directory, resolved, _images(resolved, observer), observer)
 
 
-def _carry_out(directory: RunDirectory, spec: RunSpec, observer: Observer) -> RunResult:
+def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
+    if spec.training is None:
+        return None
+    observer.loading(spec.training)  # before the search, so that a wrong path is told at once
+    return prepare(spec.training, spec.seed, spec.device)
+
+
+def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, observer: Observer) -> RunResult:
     observer.began(spec, directory.path)
     artifact = run_search(spec, directory, on_generation=observer.generation)
     artifact.save(directory.artifact)
     observer.found(artifact)
-    comparison = compare_found(spec, artifact, directory, on_epoch=observer.epoch, on_arm=observer.trained)
+    comparison = compare_found(spec, artifact, directory, data, on_epoch=observer.epoch, on_arm=observer.trained)
     write_report(directory.path)
     return RunResult(directory, artifact, comparison)

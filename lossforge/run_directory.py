@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 from lossforge import registry
 from lossforge.errors import RunDirectoryError
 from lossforge.files import to_json, write_atomically
-from lossforge.spec import RunSpec, read_spec
+from lossforge.spec import RunSpec
 from lossforge.version import __version__
 
 PACKAGES = ("torch", "torchvision", "pydantic", "stevedore", "safetensors", "numpy", "scipy", "scikit-learn")
@@ -94,46 +95,61 @@ def begin(path: Path, spec: RunSpec) -> RunDirectory:
     Raises:
         RunDirectoryError: something is there already, or it cannot be written.
     """
+    refuse_occupied(path)
     directory = RunDirectory(path)
     try:
-        occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
-        if occupied:
-            raise RunDirectoryError(_occupied_message(directory))
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(directory.manifest, to_json(_manifest(spec)))
         write_atomically(directory.spec, spec.to_yaml())
     except OSError as cause:
-        raise RunDirectoryError(f"{path}: cannot be written: {cause.strerror}; choose another with --out") from cause
+        raise _unusable(path, cause) from cause
     return directory
 
 
-def reopen(path: Path) -> tuple[RunDirectory, RunSpec]:
-    """Open the directory of an earlier run.
+def refuse_occupied(path: Path) -> None:
+    """Raise RunDirectoryError where a new run cannot begin because something is there."""
+    try:
+        occupied = _is_occupied(path)
+    except OSError as cause:
+        raise _unusable(path, cause) from cause
+    if occupied:
+        raise RunDirectoryError(_occupied_message(RunDirectory(path)))
+
+
+def reopen(path: Path) -> RunDirectory:
+    """Open the directory of an earlier run; its spec is left unread.
 
     Raises:
         RunDirectoryError: it is not a run directory.
-        SpecError: its spec is not valid any more.
     """
     directory = RunDirectory(path)
     if not directory.spec.is_file():
         raise RunDirectoryError(f"{path}: not a run directory: no spec.yaml in it; start one with 'lossforge run'")
-    return directory, read_spec(directory.spec)
+    return directory
 
 
 def unused(folder: Path, name: str) -> Path:
     """Return ``folder/name``, or with the first suffix -2, -3, ... that is free."""
     path, number = folder / name, 1
-    while path.exists() and (not path.is_dir() or any(path.iterdir())):
+    while _is_occupied(path):
         number += 1
         path = folder / f"{name}-{number}"
     return path
 
 
+def _is_occupied(path: Path) -> bool:
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def _unusable(path: Path, cause: OSError) -> RunDirectoryError:
+    return RunDirectoryError(f"{path}: cannot be written: {cause.strerror}; choose another with --out")
+
+
 def _occupied_message(directory: RunDirectory) -> str:
     if directory.spec.is_file():
         return (
-            f"{directory.path}: holds a run already; go on with it by 'lossforge resume {directory.path}', or choose "
-            "another directory with --out"
+            f"{directory.path}: holds a run already; choose another directory with --out, or go on with that run: "
+            f"{shlex.join(['lossforge', 'resume', str(directory.path)])}"
         )
     return f"{directory.path}: is not empty; choose another directory with --out"
 

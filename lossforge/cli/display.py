@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
     from lossforge.evidence import Arm
     from lossforge.search.loop import Record
-    from lossforge.spec import RunSpec
+    from lossforge.spec import RunSpec, TrainingSpec
     from lossforge.training import EpochRecord
 
 PLAIN_LINES = 10
@@ -29,7 +30,8 @@ class Display:
         self.path: Path | None = None
         self._bars = _Bars(self.console) if self.console.is_terminal else None
         self._generations = self._epochs = self._trainings = self._done = 0
-        self._began = time.monotonic()
+        self._searching = _Pace()
+        self._training = _Pace()
 
     def __enter__(self) -> Display:
         if self._bars:
@@ -42,6 +44,10 @@ class Display:
         if self._bars:
             self._bars.progress.stop()
 
+    def loading(self, training: TrainingSpec) -> None:
+        """Say what is read, which may take a while."""
+        self._plain(f"loading {training.dataset.label}")
+
     def began(self, spec: RunSpec, path: Path) -> None:
         """Say what is run, and where."""
         self.path = path
@@ -50,29 +56,35 @@ class Display:
             self._epochs = spec.training.epochs
             self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines))
         self.console.print(
-            f"[bold]{spec.name}[/bold] in {path}, seed {spec.seed}, on {spec.device}", highlight=False, soft_wrap=True
+            f"[bold]{spec.name}[/bold] in {escape(str(path))}, seed {spec.seed}, on {spec.device}",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def generation(self, record: Record, seconds: float) -> None:
         """Show best fitness, gates and the time left."""
         done = record["generation"] + 1
-        text = _generation_text(record)
+        fitness = f"best fitness {record['best_fitness']:.4g}" if record["num_feasible"] else "none feasible yet"
+        left = self._searching.left_after(seconds, self._generations - done)
         if self._bars:
-            self._bars.show("search", self._generations, done, text)
+            feasible = record["num_feasible"] / record["num_solutions"]
+            self._bars.show("search", self._generations, done, f"{fitness}, gates {feasible:.0%}")
         elif done == self._generations or done % max(1, self._generations // PLAIN_LINES) == 0:
-            self._plain(f"search {done}/{self._generations}  {text}")
+            rates = ", ".join(f"{name} {rate:.0%}" for name, rate in record["pass_rates"].items())
+            self._plain(f"search {done}/{self._generations}  {fitness}; gates passed: {rates}{left}")
 
     def found(self, artifact: Artifact) -> None:
         """Say how well the loss ranks predictions it has never seen."""
         accuracy = artifact.evidence["held_out"]["metrics"].get("ranking_accuracy")
         ranking = "" if accuracy is None else f", held-out ranking accuracy {accuracy:.4f}"
+        if self._bars:
+            self._bars.finish("search")
         self._plain(f"found after {artifact.evidence['evaluations']} evaluations{ranking}")
-        self._began = time.monotonic()
 
     def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
         """Show a training's progress."""
         if self._bars:
-            text = f"train loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
+            text = f"loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
             self._bars.show(_training_name(loss, seed), self._epochs, record.epoch, text)
 
     def trained(self, arm: Arm) -> None:
@@ -87,14 +99,26 @@ class Display:
         else:
             outcome = f"test accuracy {metrics.accuracy:.2%}, NLL {metrics.nll:.3f}"
         source = " (read back)" if arm.restored else ""
-        self._plain(f"trained {self._done}/{self._trainings}  {name}: {outcome}{source}{self._time_left()}")
+        left = self._training.left_after(arm.result.seconds, self._trainings - self._done)
+        self._plain(f"trained {self._done}/{self._trainings}  {name}: {outcome}{source}{left}")
 
     def _plain(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _time_left(self) -> str:
-        left = (time.monotonic() - self._began) / self._done * (self._trainings - self._done)
-        return f"; about {_duration(left)} left" if left else ""
+
+class _Pace:
+    """The time left, by the mean of the steps done in this process."""
+
+    def __init__(self) -> None:
+        self._seconds, self._steps = 0.0, 0
+
+    def left_after(self, seconds: float | None, num_left: int) -> str:
+        """Return what to print after a step; None: it was done earlier and took no time now."""
+        if seconds is not None:
+            self._seconds, self._steps = self._seconds + seconds, self._steps + 1
+        if not num_left or not self._steps:
+            return ""
+        return f"; about {_duration(self._seconds / self._steps * num_left)} left"
 
 
 class _Bars:
@@ -103,9 +127,10 @@ class _Bars:
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
+            TextColumn("ETA"),
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
@@ -120,13 +145,6 @@ class _Bars:
     def finish(self, name: str) -> None:
         if name in self._tasks:
             self.progress.remove_task(self._tasks.pop(name))
-
-
-def _generation_text(record: Record) -> str:
-    best = record["best_fitness"]
-    rates = ", ".join(f"{name} {rate:.0%}" for name, rate in record["pass_rates"].items())
-    fitness = "none feasible yet" if not record["num_feasible"] else f"best fitness {best:.4g}"
-    return f"{fitness}; gates passed: {rates}"
 
 
 def _training_name(loss: str, seed_index: int) -> str:

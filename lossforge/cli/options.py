@@ -37,11 +37,11 @@ def load_spec(source: str, overrides: tuple[str, ...]) -> RunSpec:
     from lossforge.spec import read_spec
 
     path = Path(source)
+    names = presets.names()
+    if source in names and not path.is_file():  # a folder may well be called like the preset it came from
+        return presets.load(source, overrides)
     if path.exists():
         return read_spec(path, overrides)
-    names = presets.names()
-    if source in names:
-        return presets.load(source, overrides)
     near = difflib.get_close_matches(source, names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise SpecError([f"{source}: neither a file nor a preset{hint}; presets: {', '.join(names)}"])

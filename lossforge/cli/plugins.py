@@ -12,7 +12,7 @@ from lossforge.cli.options import json_option
 
 @click.group()
 def plugins() -> None:
-    """Show the components that are installed, built-in and third-party."""
+    """Show the components that are installed."""
 
 
 @plugins.command("list")
@@ -47,7 +47,7 @@ def _status(kind: str, type_name: str) -> dict[str, str]:
         component = registry.get(kind, type_name)
     except PluginError as error:
         return {"status": "failed", "summary": str(error)}
-    return {"status": "ok", "summary": (component.__doc__ or "").strip().splitlines()[0]}
+    return {"status": "ok", "summary": (component.__doc__ or "").strip().partition("\n")[0]}
 
 
 def _print(rows: list[dict[str, str]]) -> None:

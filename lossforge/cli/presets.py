@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -44,15 +45,18 @@ def show_preset(name: str) -> None:
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
 def copy_preset(name: str, path: Path) -> None:
-    """Copy a preset's file to PATH, to be edited; an existing file is never overwritten."""
+    """Copy a preset's file to PATH, to be edited.
+
+    An existing file is never overwritten.
+    """
     from lossforge import presets as package
 
     text = package.text(name)
     try:
-        with path.open("x") as file:
+        with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as cause:
         raise RunDirectoryError(f"{path}: exists already; choose another name or remove it") from cause
     except OSError as cause:
         raise RunDirectoryError(f"{path}: cannot be written: {cause.strerror}") from cause
-    click.echo(f"{path}: a copy of {name}; run it with: lossforge run {path}")
+    click.echo(f"{path}: a copy of {name}; run it with: {shlex.join(['lossforge', 'run', str(path)])}")

@@ -14,10 +14,8 @@ from lossforge.errors import RunDirectoryError
 def report(path: Path) -> None:
     """Write the report of a run anew: RUN/report.html."""
     from lossforge.report import write_report
-    from lossforge.run_directory import reopen
 
-    directory, _ = reopen(path)
-    click.echo(str(write_report(directory.path)))
+    click.echo(str(write_report(path)))
 
 
 @click.command()
@@ -27,10 +25,10 @@ def export(path: Path, out: Path) -> None:
     """Write a found loss as one Python file that needs torch alone."""
     from lossforge.artifact import load_artifact
 
-    artifact = load_artifact(path)
+    source = load_artifact(path).source()
     try:
-        with out.open("x") as file:
-            file.write(artifact.source())
+        with out.open("x", encoding="utf-8") as file:
+            file.write(source)
     except FileExistsError as cause:
         raise RunDirectoryError(f"{out}: exists already; choose another with --out, or remove it") from cause
     except OSError as cause:

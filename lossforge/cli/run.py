@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the run, in place of the spec's.")
 @click.option("--dry-run", is_flag=True, help="Check the spec, say what would be done, and stop.")
 def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | None, dry_run: bool) -> None:
-    """Search for a loss, train with it, compare it; SPEC is a file or a preset's name."""
-    from lossforge import pipeline
-    from lossforge.run_directory import unused
+    """Search for a loss, train with it, compare it.
+
+    SPEC is a file or a preset's name.
+    """
+    from lossforge import pipeline, run_directory
+    from lossforge.training import resolve
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
     checked = load_spec(spec, overrides)
     if dry_run:
-        _print_plan(checked, out or unused(Path("runs"), checked.name))
+        path = out or run_directory.unused(Path("runs"), checked.name)
+        run_directory.refuse_occupied(path)
+        _print_plan(resolve(checked), path)
         return
     _carry_out(lambda observer: pipeline.run(checked, out, observer))
 
@@ -39,7 +45,10 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | Non
 @click.command()
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 def resume(path: Path) -> None:
-    """Go on with an interrupted run where it stopped; the result is the same as without the interruption."""
+    """Go on with an interrupted run where it stopped.
+
+    The result is the same as without the interruption.
+    """
     from lossforge import pipeline
 
     _carry_out(lambda observer: pipeline.resume(path, observer=observer))
@@ -56,7 +65,8 @@ def _carry_out(start: Callable[[Observer], RunResult]) -> None:
     except KeyboardInterrupt as cause:
         if display.path is None:
             raise
-        raise RunInterrupted(f"interrupted; go on with: lossforge resume {display.path}") from cause
+        command = shlex.join(["lossforge", "resume", str(display.path)])
+        raise RunInterrupted(f"interrupted; go on with: {command}") from cause
     print_summary(result)
 
 

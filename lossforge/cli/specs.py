@@ -12,7 +12,7 @@ from lossforge.cli.options import json_option, load_spec, spec_argument
 @click.command()
 @spec_argument
 def validate(spec: str, overrides: tuple[str, ...]) -> None:
-    """Check a spec; every mistake is reported with its place, in one pass."""
+    """Check a spec and report every mistake with its place."""
     checked = load_spec(spec, overrides)
     click.echo(f"{spec}: valid ({checked.name}: {checked.search.generations} generations)")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,6 +13,12 @@ from lossforge.report.terminal import comparison_table, ranking_table, verdict, 
 
 if TYPE_CHECKING:
     from lossforge.pipeline import RunResult
+
+OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+"""Shell command that shows a file in the browser."""
+
+TRAINING = "training={dataset: digits, model: resnet8, epochs: 12, batch_size: 64, flip: false, crop_padding: 1}"
+"""Override that adds a training of a minute to a spec without one."""
 
 
 def print_summary(result: RunResult, console: Console | None = None) -> None:
@@ -25,14 +33,13 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
         console.print(comparison_table(comparison))
         console.print(verdict(comparison), highlight=False, markup=False, soft_wrap=True)
     console.print("\nNext:", style="bold")
-    for command, purpose in (
-        (f"open {result.directory.report}", "all of it, with figures"),
-        (f"lossforge export {path}", "the loss as one file that needs torch alone"),
-        (f'lossforge.load_loss("{path}")', "the loss in Python, in place of nn.CrossEntropyLoss()"),
-    ):
-        console.print(f"  {command:<44}  {purpose}", highlight=False, markup=False, soft_wrap=True)
+    steps = [
+        (f"{OPEN} {shlex.quote(str(result.directory.report))}", "all of it, with figures"),
+        (f"lossforge export {shlex.quote(str(path))}", "the loss as one file that needs torch alone"),
+        (f"lossforge.load_loss({str(path)!r})", "in Python: the loss, in place of nn.CrossEntropyLoss()"),
+    ]
     if result.comparison is None:
-        console.print(
-            "  lossforge run examples/quickstart.yaml        a search, then training against cross-entropy",
-            highlight=False,
-        )
+        spec = shlex.quote(str(result.directory.spec))
+        steps.append((f"lossforge run {spec} --set '{TRAINING}'", "the same, then train and compare"))
+    for command, purpose in steps:
+        console.print(f"  {command:<44}  {purpose}", highlight=False, markup=False, soft_wrap=True)

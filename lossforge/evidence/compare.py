@@ -59,6 +59,7 @@ def compare(
     seed: int,
     device: torch.device | str,
     *,
+    data: PreparedData | None = None,
     folder: Path | None = None,
     identities: Mapping[str, str] | None = None,
     reference: str | None = None,
@@ -76,6 +77,7 @@ def compare(
         losses: loss modules ``loss(logits, labels)`` by name; copies of them are used.
         seed: of the run; the subsets of images and the training seeds derive from it.
         device: where to train.
+        data: the images, if they are prepared already; None: they are, once something is left to train.
         folder: each finished training is written here at once, and those found here are read instead of trained.
         identities: for each loss a string that changes with what it computes (such as its options, or the hash of its
             artifact); needed with ``folder``, to refuse results of other losses.
@@ -97,7 +99,7 @@ def compare(
         store=None if folder is None else ArmStore(folder),
         identities=identities or {},
         # Loaded only if something is left to train.
-        data=functools.cache(lambda: prepare(training, seed, device)),
+        data=functools.cache(lambda: data or prepare(training, seed, device)),
         on_epoch=on_epoch,
     )
     results: dict[str, list[TrainingResult]] = {name: [] for name in losses}

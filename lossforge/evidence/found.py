@@ -11,13 +11,14 @@ from lossforge.files import to_json, write_atomically
 from lossforge.losses import FixedLoss
 from lossforge.run_directory import RunDirectory
 from lossforge.spec import RunSpec
-from lossforge.training import EpochRecord
+from lossforge.training import EpochRecord, PreparedData
 
 
 def compare_found(
     spec: RunSpec,
     artifact: Artifact,
     directory: RunDirectory,
+    data: PreparedData | None,
     *,
     on_epoch: Callable[[str, int, EpochRecord], None],
     on_arm: Callable[[Arm], None],
@@ -45,6 +46,7 @@ def compare_found(
         {spec.name: artifact.loss(), **{label: FixedLoss(baseline) for label, baseline in baselines.items()}},
         spec.seed,
         spec.device,
+        data=data,
         folder=directory.training,
         identities={spec.name: artifact.identity(), **{label: repr(loss) for label, loss in baselines.items()}},
         reference=spec.evidence.baselines[0].label,

@@ -11,6 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -26,9 +27,16 @@ def save_checkpoint(folder: Path, generation: int, state: State) -> None:
     target = folder / f"{generation:08d}"
     if target.exists():
         return
-    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    for left_behind in folder.glob(".*.tmp"):
+        shutil.rmtree(left_behind)
+    temporary = folder / f".{target.name}.tmp"
     temporary.mkdir()
-    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items() if isinstance(value, Tensor)}
+    # Copies: safetensors refuses tensors that share memory, as parents and last population do before generation 0.
+    tensors = {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
     scalars = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
     _write_synced(temporary / "state.safetensors", save(tensors))
     _write_synced(temporary / "state.json", to_json(scalars).encode())

@@ -96,4 +96,4 @@ def _signs(gate: SignGate, gradient_PBC: Tensor, batch: PredictionBatch) -> Tens
     share_PB = torch.where(norm > 0, wrong / norm, 1.0)
     p_B = batch.log_probs_BC.gather(1, batch.labels_B[:, None]).squeeze(1).exp()
     counted_B = (p_B <= gate.p_max).to(share_PB.dtype)
-    return ((share_PB - gate.tolerance).clamp_min(0.0) * counted_B).sum(dim=1) / counted_B.sum()
+    return ((share_PB - gate.tolerance).clamp_min(0.0) * counted_B).sum(dim=1) / counted_B.sum().clamp_min(1.0)

@@ -193,7 +193,7 @@ class Search:
                 *(metric[best].double() for metric in metrics.values()),
             ]
         ).tolist()
-        head, gate_rates = values[:4], values[4 : 4 + len(gates.violations)]
+        head, rates, of_best = values[:4], values[4 : 4 + len(gates.violations)], values[4 + len(gates.violations) :]
         return {
             "generation": self.generation,
             "evaluations": self.evaluations + len(fitness_P),
@@ -202,8 +202,8 @@ class Search:
             "best_violation": finite_or_none(head[1]),
             "best_fitness": finite_or_none(head[2]),
             "median_fitness": finite_or_none(head[3]),
-            "pass_rates": dict(zip(gates.violations, gate_rates, strict=True)),
-            "best_metrics": dict(zip(metrics, map(finite_or_none, values[-len(metrics) :]), strict=True)),
+            "pass_rates": dict(zip(gates.violations, rates, strict=True)),
+            "best_metrics": dict(zip(metrics, map(finite_or_none, of_best), strict=True)),
         }
 
 

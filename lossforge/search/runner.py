@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
             offset += _append(history, record)
             committed = {**search.state, HISTORY_BYTES: offset}
             if search.generation % spec.search.checkpoint_every == 0 or search.generation == spec.search.generations:
+                _sync(history)
                 save_checkpoint(checkpoints, search.generation, committed)
                 saved = search.generation
             seconds = time.perf_counter() - began
@@ -50,6 +52,7 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
     except KeyboardInterrupt:
         generation = int(committed["search.generation"])  # the last whole one: the interrupted one is run again
         if generation > saved:
+            _sync(history)
             save_checkpoint(checkpoints, generation, committed)
         raise
     return search.winner()
@@ -60,6 +63,12 @@ def _append(history: Path, record: Record) -> int:
     with history.open("ab") as file:
         file.write(line)
     return len(line)
+
+
+def _sync(history: Path) -> None:
+    """Put the history on disk before a checkpoint that counts its bytes."""
+    with history.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _truncate(history: Path, size: int) -> None:

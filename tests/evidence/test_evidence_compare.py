@@ -125,6 +125,14 @@ def test_results_of_another_comparison_are_refused(tmp_path, change):
         run(**{"folder": tmp_path, "identities": IDENTITIES, **change})
 
 
+def test_the_result_of_another_seed_is_refused(tmp_path):
+    run(folder=tmp_path, identities=IDENTITIES)
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(tmp_path / "found" / f"seed-0{suffix}", tmp_path / "found" / f"seed-1{suffix}")
+    with pytest.raises(RunDirectoryError, match=r"seed-1\.json was written for another"):
+        run(folder=tmp_path, identities=IDENTITIES)
+
+
 def test_automatic_precision_and_its_choice_are_the_same_comparison(tmp_path):
     whole = run(folder=tmp_path, identities=IDENTITIES)
     chosen = TRAINING.model_copy(update={"precision": "float32"})

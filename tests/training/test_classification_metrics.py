@@ -41,6 +41,9 @@ def test_brier_agrees_with_its_sum(predictions):
 def test_ece_agrees_with_a_loop_over_bins(predictions):
     logits, labels = predictions
     rows = probabilities(logits)
+    # Every other bin is always right, so that neighbouring bins err in opposite directions.
+    often_right = torch.tensor([math.ceil(15 * max(row)) % 2 == 0 for row in rows])
+    labels = torch.where(often_right, logits.argmax(dim=1), labels)
     ece = 0.0
     for low in range(15):
         inside = [
@@ -54,6 +57,13 @@ def test_ece_agrees_with_a_loop_over_bins(predictions):
             ece += len(inside) / 500 * abs(accuracy - confidence)
     assert ece > 0.05
     assert classification_metrics(logits, labels).ece == pytest.approx(ece, rel=1e-10)
+
+
+def test_ece_keeps_neighbouring_bins_apart():
+    # .59 lies in (8/15, 9/15] and is right, .62 lies in (9/15, 10/15] and is wrong.
+    logits = torch.tensor([[0.59, 0.41], [0.62, 0.38]], dtype=torch.float64).log()
+    found = classification_metrics(logits, torch.tensor([0, 1]))
+    assert found.ece == pytest.approx((0.41 + 0.62) / 2, rel=1e-12)
 
 
 def test_uniform_predictions_have_closed_forms():

@@ -10,6 +10,7 @@ from lossforge.interfaces import Model
 from lossforge.spec.model import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training import prepare, resolve_precision, train_classifier
+from lossforge.training.augment import augmented_batch, draw_augmentation
 from lossforge.training.datasets import Digits, FakeImages
 from lossforge.training.models import ResNet8
 
@@ -92,11 +93,19 @@ def test_every_loss_meets_the_same_images_in_the_same_order():
         assert torch.equal(images, same)
 
 
-def test_epochs_differ_in_order_and_augmentation():
-    train(spec(model=RecordingModel(), batch_size=50))
-    (_, first), (_, second) = SEEN[:2]
-    assert not torch.equal(first, second)
-    assert not torch.allclose(first.sum(dim=(1, 2, 3)).sort().values, second.sum(dim=(1, 2, 3)).sort().values)
+def test_each_epoch_draws_its_order_and_augmentation_from_its_own_streams():
+    chosen = spec(model=RecordingModel(), epochs=2, crop_padding=3)
+    train(chosen, seed=7)
+    shown = [images for training, images in SEEN if training]
+    data = prepare(chosen, 0, "cpu")
+    for epoch in (1, 2):
+        order = torch.randperm(50, generator=derive_generator(7, "training.order", epoch))
+        generator = derive_generator(7, "training.augmentation", epoch)
+        draws = draw_augmentation(50, flip=True, padding=3, generator=generator)
+        for batch in (slice(0, 16), slice(16, 32), slice(32, 48)):
+            expected = augmented_batch(data.train.images_NCHW, order[batch], draws.take(batch))
+            assert torch.equal(shown.pop(0), data.normalise(expected))
+    assert not shown
 
 
 def test_the_test_set_is_read_once_after_the_last_epoch():

@@ -1,0 +1,162 @@
+"""``validate``, ``show``, ``presets``: specs looked at, and specs with mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lossforge import presets
+from lossforge.spec import RunSpec, spec_from_text
+
+THREE_MISTAKES = """\
+name: three
+search:
+  parameterization: classwise_mlp
+  sampler: mixture
+  objective: ranking_consistency
+  strategy: {type: mu_plus_lambda, population_sise: 8}
+  mutation: gaussain
+  generations: many
+"""
+
+
+class TestValidate:
+    def test_a_valid_spec(self, lossforge, search_spec):
+        outcome = lossforge("validate", search_spec)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert "valid" in outcome.out
+        assert "4 generations" in outcome.out
+
+    def test_set_is_checked_too(self, lossforge, search_spec):
+        outcome = lossforge("validate", search_spec, "--set", "search.generations=7", "--set", "name=other")
+        assert outcome.code == 0
+        assert "other: 7 generations" in outcome.out
+
+    @pytest.mark.parametrize("command", ["validate", "show", "run"])
+    def test_three_mistakes_are_three_located_messages_in_one_pass(self, lossforge, folder, command):
+        path = folder / "three.yaml"
+        path.write_text(THREE_MISTAKES)
+        outcome = lossforge(command, path)
+        assert outcome.code == 2
+        assert outcome.out == ""
+        first, second, third = outcome.err.splitlines()
+        assert first.startswith(f"error: {path}:6:36: search.strategy.population_sise: unknown field")
+        assert "did you mean 'population_size'?" in first
+        assert second.startswith(f"error: {path}:7:13: search.mutation: ")
+        assert third.startswith(f"error: {path}:8:16: search.generations: ")
+        assert [path.name for path in folder.iterdir()] == ["three.yaml"]
+
+    def test_an_unknown_component_names_the_nearest_and_all_installed(self, lossforge, search_spec):
+        outcome = lossforge("validate", search_spec, "--set", "search.mutation=gaussain")
+        assert outcome.code == 2
+        assert "'gaussain' (did you mean 'gaussian'?)" in outcome.err
+        assert "chaotic, gaussian" in outcome.err
+
+    @pytest.mark.parametrize(
+        ("override", "named"),
+        [
+            ("search.generatons=3", "did you mean 'generations'?"),
+            ("search.generations", "expected KEY=VALUE"),
+            ("=3", "expected KEY=VALUE"),
+            ("search.generations=0", "search.generations"),
+            ("search.mutation.sgima=1", "search.mutation.sgima"),
+            ("search.generations=[1", "search.generations"),
+        ],
+    )
+    def test_a_bad_override_is_named_as_it_was_given(self, lossforge, search_spec, override, named):
+        outcome = lossforge("validate", search_spec, "--set", override)
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert line.startswith(f"error: --set {override}")
+        assert named in line
+
+    def test_a_spec_that_is_neither_a_file_nor_a_preset(self, lossforge):
+        outcome = lossforge("validate", "edll")
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert "edll: neither a file nor a preset (did you mean 'edl'?)" in line
+        assert ", ".join(presets.names()) in line
+
+    def test_a_run_directory_is_no_spec_but_holds_one(self, lossforge, folder, search_spec):
+        (folder / "run").mkdir()
+        search_spec.rename(folder / "run" / "spec.yaml")
+        outcome = lossforge("validate", "run")
+        assert outcome.code == 2
+        assert "did you mean run/spec.yaml?" in outcome.err
+
+    def test_a_folder_called_like_a_preset_does_not_hide_it(self, lossforge, folder):
+        (folder / "edl").mkdir()
+        assert lossforge("validate", "edl").code == 0
+
+    def test_a_file_called_like_a_preset_comes_first(self, lossforge, search_spec):
+        search_spec.rename("edl")
+        assert "tiny" in lossforge("validate", "edl").out
+
+
+class TestShow:
+    def test_yaml_reads_back_as_the_same_spec_with_every_default(self, lossforge, training_spec):
+        outcome = lossforge("show", training_spec)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert spec_from_text(outcome.out) == RunSpec.from_yaml(training_spec)
+        for default in ("momentum: 0.9", "confidence: 0.95", "num_classes: 10", "patience: 25"):
+            assert default in outcome.out
+
+    def test_json(self, lossforge, search_spec):
+        outcome = lossforge("show", search_spec, "--json", "--set", "search.mutation={type: gaussian}")
+        assert outcome.code == 0
+        spec = RunSpec.model_validate_json(outcome.out)
+        assert spec == RunSpec.from_yaml(search_spec)
+
+    def test_overrides_are_shown(self, lossforge):
+        outcome = lossforge("show", "edl", "--set", "search.strategy.sigma=1e-3", "--set", "seed=5")
+        shown = spec_from_text(outcome.out)
+        assert (shown.search.strategy.sigma, shown.seed) == (1e-3, 5)
+
+
+class TestPresets:
+    def test_list(self, lossforge):
+        outcome = lossforge("presets", "list")
+        assert outcome.code == 0
+        lines = outcome.out.splitlines()
+        assert [line.split()[0] for line in lines] == list(presets.names())
+        assert all(presets.description(line.split()[0]) in line for line in lines)
+
+    def test_list_json(self, lossforge):
+        rows = json.loads(lossforge("presets", "list", "--json").out)
+        assert {row["name"]: row["description"] for row in rows} == {
+            name: presets.description(name) for name in presets.names()
+        }
+
+    def test_show_prints_the_file_as_it_is(self, lossforge):
+        assert lossforge("presets", "show", "edl").out == presets.text("edl")
+
+    @pytest.mark.parametrize("name", presets.names())
+    def test_each_is_valid(self, lossforge, name):
+        assert lossforge("validate", name).code == 0
+
+    def test_copy_gives_a_file_that_is_valid_and_says_how_to_run_it(self, lossforge, folder):
+        outcome = lossforge("presets", "copy", "edl", "my own.yaml")
+        assert outcome.code == 0
+        assert (folder / "my own.yaml").read_text() == presets.text("edl")
+        assert "lossforge run 'my own.yaml'" in outcome.out
+        assert lossforge("validate", "my own.yaml").code == 0
+
+    def test_copy_never_overwrites(self, lossforge, folder):
+        (folder / "mine.yaml").write_text("precious")
+        outcome = lossforge("presets", "copy", "edl", "mine.yaml")
+        assert outcome.code == 2
+        assert "mine.yaml: exists already" in outcome.err
+        assert (folder / "mine.yaml").read_text() == "precious"
+
+    def test_copy_into_no_folder(self, lossforge):
+        outcome = lossforge("presets", "copy", "edl", "nowhere/mine.yaml")
+        assert outcome.code == 2
+        assert "nowhere/mine.yaml: cannot be written: No such file" in outcome.err
+
+    @pytest.mark.parametrize("args", [("show", "edll"), ("copy", "edll", "x.yaml")])
+    def test_an_unknown_preset(self, lossforge, folder, args):
+        outcome = lossforge("presets", *args)
+        assert outcome.code == 2
+        assert "unknown preset 'edll' (did you mean 'edl'?); presets: edl, edl-faithful" in outcome.err
+        assert list(folder.iterdir()) == []
