@@ -67,7 +67,9 @@ def standalone_source(
     # Both promise to need nothing but torch.
     contract = f"{inspect.getsource(LossModule).rstrip()}\n\n\n{inspect.getsource(per_class_by_rows).rstrip()}"
     count = parameterization.class_count
-    summary = (type(parameterization).__doc__ or "a learned loss.").strip().splitlines()[0]
+    description = (type(parameterization).__doc__ or "").strip() or "a learned loss."
+    # Into a docstring: a plugin's own may hold what would end it or escape.
+    summary = description.splitlines()[0].replace("\\", "\\\\").replace('"', "'")
     loss = _LOSS.format(
         name=name,
         summary=summary,

@@ -131,6 +131,10 @@ def load_artifact(path: Path | str) -> Artifact:
             f"{folder / 'loss.safetensors'}: {tuple(solution_D.shape)} parameters, but loss.json describes a "
             f"{parameterization.type!r} of {parameterization.num_parameters}; the two files do not belong together"
         )
+    if not (solution_D.is_floating_point() and solution_D.isfinite().all()):
+        raise ArtifactError(
+            f"{folder / 'loss.safetensors'}: the parameters are not all finite floating point numbers; export it anew"
+        )
     evidence = {key: value for key, value in content.items() if key not in _NOT_EVIDENCE}
     try:
         return Artifact(content["name"], parameterization, solution_D, content["scale"], evidence)

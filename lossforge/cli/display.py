@@ -64,7 +64,7 @@ class Display:
     def generation(self, record: Record, seconds: float) -> None:
         """Show best fitness, gates and the time left."""
         done = record["generation"] + 1
-        fitness = f"best fitness {record['best_fitness']:.4g}" if record["num_feasible"] else "none feasible yet"
+        fitness = _fitness_text(record)
         left = self._searching.left_after(seconds, self._generations - done)
         if self._bars:
             feasible = record["num_feasible"] / record["num_solutions"]
@@ -126,7 +126,7 @@ class _Bars:
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
@@ -145,6 +145,13 @@ class _Bars:
     def finish(self, name: str) -> None:
         if name in self._tasks:
             self.progress.remove_task(self._tasks.pop(name))
+
+
+def _fitness_text(record: Record) -> str:
+    if not record["num_feasible"]:
+        return "none feasible yet"
+    best = record["best_fitness"]
+    return "best fitness not finite" if best is None else f"best fitness {best:.4g}"
 
 
 def _training_name(loss: str, seed_index: int) -> str:

@@ -131,6 +131,13 @@ class TrainingSpec(Options):
         "auto", description="auto: bfloat16 autocast on CUDA, float32 elsewhere"
     )
 
+    @field_validator("nesterov")
+    @classmethod
+    def _nesterov_has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
+        if nesterov and info.data.get("momentum") == 0:
+            raise ValueError("Nesterov's rule needs momentum; set nesterov: false, or momentum above 0")
+        return nesterov
+
 
 class EvidenceSpec(Options):
     """How the found loss is compared: against which losses, over how many seeds."""

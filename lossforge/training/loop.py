@@ -110,7 +110,7 @@ def _start(spec: TrainingSpec, data: PreparedData, loss: nn.Module, seed: int) -
         network.parameters(),
         lr=spec.learning_rate,
         momentum=spec.momentum,
-        nesterov=spec.nesterov and spec.momentum > 0,
+        nesterov=spec.nesterov,
         weight_decay=spec.weight_decay,
         fused=True,
     )

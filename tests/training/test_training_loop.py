@@ -3,6 +3,7 @@ from typing import Literal
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from lossforge.errors import SpecError
@@ -160,9 +161,10 @@ def test_equals_sgd_by_hand():
     torch.testing.assert_close(result.test_logits_NC.double(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_nesterov_without_momentum_is_plain_sgd():
-    plain = train(spec(momentum=0.0, nesterov=False, epochs=1))
-    assert torch.equal(train(spec(momentum=0.0, epochs=1)).test_logits_NC, plain.test_logits_NC)
+def test_nesterov_without_momentum_is_refused():
+    with pytest.raises(ValidationError, match="nesterov: false"):
+        spec(momentum=0.0, nesterov=True)
+    assert spec(momentum=0.0, nesterov=False).momentum == 0
 
 
 def test_metrics_are_those_of_the_logits_returned():

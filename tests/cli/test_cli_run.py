@@ -1,0 +1,323 @@
+"""``run``: its directory, what it prints where, its options, and its refusals."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from lossforge.report.reading import read_run
+from lossforge.spec import RunSpec
+from lossforge.version import __version__
+
+PROFILE = ("0.0001", "0.001", "0.01", "0.1", "0.5", "0.9", "0.99")
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class TestDirectory:
+    def test_layout(self, finished):
+        names = {str(path.relative_to(finished.path)) for path in finished.path.rglob("*") if path.is_file()}
+        arms = {
+            f"training/{loss}/seed-{index}.{suffix}"
+            for loss in ("tiny", "cross_entropy", "gce")
+            for index in range(2)
+            for suffix in ("json", "safetensors")
+        }
+        checkpoints = {
+            f"checkpoint/{generation:08d}/state.{suffix}" for generation in (2, 4) for suffix in ("json", "safetensors")
+        }
+        assert names == {
+            "spec.yaml",
+            "manifest.json",
+            "history.jsonl",
+            "timing.jsonl",
+            "artifact/loss.safetensors",
+            "artifact/loss.json",
+            "artifact/loss.py",
+            "training/comparison.json",
+            "report.html",
+            *arms,
+            *checkpoints,
+        }
+
+    def test_the_spec_is_resolved_and_valid(self, finished):
+        spec = RunSpec.from_yaml(finished.path / "spec.yaml")
+        assert spec.to_yaml() == (finished.path / "spec.yaml").read_text()
+        assert spec.device == ("cuda" if torch.cuda.is_available() else "cpu")
+        assert spec.training.precision == ("bfloat16" if torch.cuda.is_available() else "float32")
+        assert spec.description == "a run for tests"
+        assert spec.search.strategy.population_size == 8
+
+    def test_the_manifest_says_what_made_it(self, finished):
+        manifest = json.loads((finished.path / "manifest.json").read_text())
+        assert manifest["lossforge"] == __version__
+        assert manifest["torch"] == torch.__version__.partition("+")[0] or manifest["torch"] == torch.__version__
+        assert manifest["device"] in ("cpu", "cuda")
+        assert isinstance(manifest["command"], list)
+        assert isinstance(manifest["plugins"], list)
+        assert {"python", "platform", "device_model", "torchvision", "pydantic", "numpy", "scipy"} <= manifest.keys()
+
+    def test_the_history_has_a_line_a_generation_and_no_times(self, finished):
+        history = lines_of(finished.path / "history.jsonl")
+        assert [record["generation"] for record in history] == [0, 1, 2, 3]
+        assert [record["evaluations"] for record in history] == [8, 16, 24, 32]
+        for record in history:
+            assert record["num_solutions"] == 8
+            assert record["pass_rates"] == {"finite": 1.0}
+            assert not any("second" in key or "time" in key for key in record)
+
+    def test_times_are_kept_apart(self, finished):
+        timing = lines_of(finished.path / "timing.jsonl")
+        assert [entry["generation"] for entry in timing if "generation" in entry] == [0, 1, 2, 3]
+        trainings = [(entry["loss"], entry["seed_index"]) for entry in timing if "loss" in entry]
+        assert sorted(trainings) == sorted((loss, i) for loss in ("tiny", "cross_entropy", "gce") for i in range(2))
+        assert all(entry["seconds"] > 0 for entry in timing)
+
+    def test_the_artifact_names_no_time_and_no_host(self, finished):
+        loss = json.loads((finished.path / "artifact" / "loss.json").read_text())
+        assert (loss["name"], loss["generations"], loss["evaluations"]) == ("tiny", 4, 32)
+        assert [f"{p:g}" for p in loss["weight_profile"]["p"]] == list(PROFILE)
+        assert not any("time" in key or "host" in key for key in loss)
+
+    def test_the_comparison_is_of_all_losses_over_all_seeds(self, finished):
+        comparison = json.loads((finished.path / "training" / "comparison.json").read_text())
+        assert [loss["name"] for loss in comparison["losses"]] == ["tiny", "cross_entropy", "gce"]
+        assert all(len(loss["results"]) == 2 for loss in comparison["losses"])
+        assert (comparison["found"], comparison["reference"]) == ("tiny", "cross_entropy")
+        assert len(set(comparison["training_seeds"])) == 2
+
+    def test_the_report_is_of_this_run(self, finished):
+        html = (finished.path / "report.html").read_text()
+        assert read_run(finished.path).history_hash in html
+        assert "cross_entropy" in html
+
+
+class TestStdout:
+    def test_the_comparison_table_has_means_spreads_and_differences_with_intervals(self, finished):
+        out = finished.outcome.out
+        assert finished.outcome.code == 0
+        comparison = json.loads((finished.path / "training" / "comparison.json").read_text())
+        for loss in comparison["losses"]:
+            accuracy = loss["metrics"]["accuracy"]
+            (row,) = [line for line in out.splitlines() if line.startswith(loss["name"]) and " ± " in line]
+            assert f"{100 * accuracy['sample']['mean']:.1f} ± {100 * accuracy['sample']['sd']:.1f}" in row
+            if loss["name"] == "cross_entropy":
+                assert "reference" in row
+            else:
+                difference = accuracy["difference"]
+                low, high = 100 * difference["low"], 100 * difference["high"]
+                assert f"[{low:+.1f}, {high:+.1f}]" in row or low == high
+        assert "95% interval" in out
+
+    def test_the_verdict_is_one_sentence(self, finished):
+        (sentence,) = [line for line in finished.outcome.out.splitlines() if line.startswith("On fake")]
+        assert "2 seeds" in sentence
+        assert "the found loss reaches" in sentence
+
+    def test_the_weight_profile_has_the_seven_probabilities(self, finished):
+        table = finished.outcome.out.partition("Weight w(p)")[2].partition("ranking accuracy")[0]
+        rows = [line.split() for line in table.splitlines()]
+        profile = json.loads((finished.path / "artifact" / "loss.json").read_text())["weight_profile"]
+        found = {row[0]: row[1] for row in rows if row and row[0] in PROFILE}
+        assert found == {f"{p:g}": f"{w:.2f}" for p, w in zip(profile["p"], profile["rivals_uniform"], strict=True)}
+
+    def test_the_next_commands_name_the_run_so_that_a_shell_takes_them(self, finished, lossforge, monkeypatch):
+        commands = [shlex.split(line) for line in finished.outcome.out.partition("Next:\n")[2].splitlines()]
+        report, export, load = commands
+        assert report[1] == "tiny run/report.html"
+        assert export[:3] == ["lossforge", "export", "tiny run"]
+        assert "lossforge.load_loss('tiny run')" in finished.outcome.out
+        assert load[0].startswith("lossforge.load_loss(")
+        monkeypatch.chdir(finished.path.parent)
+        assert lossforge(*export[1:3], "--out", "exported.py").code == 0
+
+    def test_a_run_without_training_says_how_to_train(self, lossforge, search_spec):
+        outcome = lossforge("run", search_spec)
+        assert outcome.code == 0
+        assert "Losses compared" not in outcome.out
+        (line,) = [line for line in outcome.out.splitlines() if line.startswith("  lossforge run")]
+        command = shlex.split(line)
+        assert command[:4] == ["lossforge", "run", "runs/tiny/spec.yaml", "--set"]
+        planned = lossforge(*command[1:5], "--dry-run")
+        assert planned.code == 0
+        assert "training: resnet8 on digits" in planned.out
+
+
+class TestStderr:
+    def test_progress_goes_there_as_plain_lines(self, finished):
+        err = finished.outcome.err
+        assert "\x1b" not in err
+        assert "\r" not in err
+        lines = err.splitlines()
+        assert "tiny in tiny run, seed 0, on " in err
+        searched = [line for line in lines if line.startswith("search ")]
+        assert [line.split()[1] for line in searched] == ["1/4", "2/4", "3/4", "4/4"]
+        assert all("best fitness" in line and "gates passed: finite 100%" in line for line in searched)
+        assert all(line.endswith(" left") for line in searched[:-1])
+        assert [line for line in lines if line.startswith("found after 32 evaluations")] != []
+        trained = [line for line in lines if line.startswith("trained ")]
+        assert [line.split()[1] for line in trained] == [f"{done}/6" for done in range(1, 7)]
+        assert "tiny, seed 0: test accuracy" in trained[0]
+        assert all(line.endswith(" left") for line in trained[:-1])
+        assert not trained[-1].endswith(" left")
+
+    def test_results_do_not(self, finished):
+        for word in ("Losses compared", "interval", "±", "Weight w(p)", "Next:", "reaches"):
+            assert word in finished.outcome.out
+            assert word not in finished.outcome.err
+
+    def test_progress_is_not_on_stdout(self, finished):
+        assert "search 1/4" not in finished.outcome.out
+        assert "trained 1/6" not in finished.outcome.out
+
+    def test_a_long_search_prints_ten_lines_or_so(self, lossforge, search_spec):
+        outcome = lossforge("run", search_spec, "--set", "search.generations=35", "--set", "search.batch_size=16")
+        assert 8 <= sum(line.startswith("search ") for line in outcome.err.splitlines()) <= 13
+
+
+class TestOptions:
+    def test_seed_replaces_the_specs_and_changes_the_run(self, lossforge, search_spec):
+        for seed in (0, 1):
+            assert lossforge("run", search_spec, "--out", f"seed-{seed}", "--seed", seed).code == 0
+            assert RunSpec.from_yaml(f"seed-{seed}/spec.yaml").seed == seed
+        assert Path("seed-0/history.jsonl").read_bytes() != Path("seed-1/history.jsonl").read_bytes()
+
+    def test_seed_comes_after_set(self, lossforge, search_spec):
+        assert "seed: 5" in lossforge("show", search_spec, "--set", "seed=5").out
+        outcome = lossforge("run", search_spec, "--set", "seed=5", "--seed", "6")
+        assert "seed 6" in outcome.err
+
+    def test_set_changes_values(self, lossforge, search_spec):
+        outcome = lossforge(
+            "run", search_spec, "--set", "search.generations=2", "--set", "search.strategy.population_size=5"
+        )
+        assert outcome.code == 0
+        history = lines_of(Path("runs/tiny/history.jsonl"))
+        assert [record["num_solutions"] for record in history] == [5, 5]
+
+    def test_without_out_runs_are_numbered(self, lossforge, search_spec):
+        for number in ("", "-2", "-3"):
+            outcome = lossforge("run", search_spec, "--set", "search.generations=1")
+            assert outcome.code == 0
+            assert f"tiny in runs/tiny{number}, seed 0" in outcome.err
+            assert Path(f"runs/tiny{number}/artifact/loss.py").is_file()
+
+    def test_out_may_be_an_empty_folder_or_one_to_be_made(self, lossforge, search_spec, folder):
+        (folder / "empty").mkdir()
+        for out in ("empty", "some/where/new"):
+            assert lossforge("run", search_spec, "--set", "search.generations=1", "--out", out).code == 0
+            assert Path(out, "report.html").is_file()
+
+    def test_a_preset_by_its_name(self, lossforge):
+        # The gates of the preset take longer to pass than a test may.
+        outcome = lossforge(
+            "run",
+            "edl",
+            *("--set", "search.generations=1", "--set", "search.batch_size=16", "--set", "search.gates={}"),
+            *("--set", "search.gates.weight_band=null", "--set", "search.gates.signs=null"),
+            *("--set", "search.selection_batch_size=32"),
+        )
+        assert outcome.code == 0
+        assert RunSpec.from_yaml("runs/edl/spec.yaml").search.mutation.type == "chaotic"
+
+    def test_a_path_is_printed_as_it_is(self, lossforge, search_spec):
+        out = "[bold]odd [name"
+        outcome = lossforge("run", search_spec, "--set", "search.generations=1", "--out", out)
+        assert outcome.code == 0
+        assert f"tiny in {out}, seed" in outcome.err
+        assert f"lossforge export '{out}'" in outcome.out
+
+
+class TestDryRun:
+    def test_it_says_what_would_be_done_and_writes_nothing(self, lossforge, folder, training_spec):
+        before = sorted(folder.rglob("*"))
+        outcome = lossforge("run", training_spec, "--dry-run", "--set", "search.generations=1000")
+        assert outcome.code == 0
+        assert "tiny: would run in runs/tiny" in outcome.out
+        assert "1000 generations of 8 candidates on 32 pairs: 8,000 evaluations" in outcome.out
+        assert "2 seeds of tiny and cross_entropy and gce: 6 trainings" in outcome.out
+        assert "nothing was run" in outcome.out
+        assert sorted(folder.rglob("*")) == before
+
+    def test_without_training(self, lossforge, search_spec):
+        outcome = lossforge("run", search_spec, "--dry-run", "--out", "there")
+        assert "would run in there" in outcome.out
+        assert "training: none" in outcome.out
+
+    def test_it_refuses_what_the_run_would_refuse(self, lossforge, finished, search_spec):
+        outcome = lossforge("run", search_spec, "--dry-run", "--out", finished.path)
+        assert outcome.code == 2
+        assert "holds a run already" in outcome.err
+        assert lossforge("run", search_spec, "--dry-run", "--set", "search.generations=0").code == 2
+
+
+class TestRefusals:
+    def test_an_out_that_is_not_empty(self, lossforge, folder, search_spec):
+        (folder / "full").mkdir()
+        (folder / "full" / "thesis.tex").write_text("precious")
+        outcome = lossforge("run", search_spec, "--out", "full")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err == "error: full: is not empty; choose another directory with --out\n"
+        assert [path.name for path in (folder / "full").iterdir()] == ["thesis.tex"]
+
+    def test_an_out_that_holds_a_run_offers_to_resume_it(self, lossforge, finished, search_spec, monkeypatch):
+        monkeypatch.chdir(finished.path.parent)
+        outcome = lossforge("run", search_spec, "--out", "tiny run")
+        assert outcome.code == 2
+        assert "tiny run: holds a run already" in outcome.err
+        assert "lossforge resume 'tiny run'" in outcome.err
+
+    @pytest.mark.parametrize("out", ["file", "file/below", "x" * 300])
+    def test_an_out_that_cannot_be_a_folder(self, lossforge, folder, search_spec, out):
+        (folder / "file").write_text("precious")
+        outcome = lossforge("run", search_spec, "--out", out)
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert line.startswith(f"error: {out}: ")
+        assert line.endswith("--out")
+        assert (folder / "file").read_text() == "precious"
+
+    def test_missing_images_are_one_line_with_the_remedy(self, lossforge, folder, training_spec):
+        outcome = lossforge("run", training_spec, "--set", "training.dataset={type: image_folder, root: nowhere}")
+        assert outcome.code == 2
+        assert outcome.out == ""
+        (line,) = [line for line in outcome.err.splitlines() if line.startswith("error")]
+        assert line == "error: nowhere/train: no such folder; put images in nowhere/train/<class>/, or correct root"
+        assert not (folder / "runs").exists(), "told before the search, with nothing left behind"
+
+    def test_more_images_than_there_are(self, lossforge, training_spec):
+        outcome = lossforge("run", training_spec, "--set", "training.num_train=1000")
+        assert outcome.code == 2
+        (line,) = [line for line in outcome.err.splitlines() if line.startswith("error")]
+        assert "1000" in line
+        assert "32" in line
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    @pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry-run"])
+    def test_cuda_where_there_is_none(self, lossforge, folder, search_spec, more):
+        outcome = lossforge("run", search_spec, "--set", "device=cuda", *more)
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert "device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'" in line
+        assert not (folder / "runs").exists()
+
+    def test_a_search_in_which_nothing_passes_the_gates(self, lossforge, search_spec):
+        impossible = "search.gates.weight_band={minimum: 2.9, maximum: 3.0}"
+        outcome = lossforge("run", search_spec, "--set", impossible, "--set", "search.gates.patience=3")
+        assert (outcome.code, outcome.out) == (1, "")
+        message = outcome.err.splitlines()[-1]
+        assert message.startswith("error: no candidate passed all gates for 3 generations")
+        assert "weight_band 0%" in message
+        assert "loosen search.gates" in message
+
+    def test_a_search_whose_winner_does_not_pass(self, lossforge, search_spec):
+        impossible = "search.gates.weight_band={minimum: 2.9, maximum: 3.0}"
+        outcome = lossforge("run", search_spec, "--set", impossible)
+        assert outcome.code == 1
+        assert outcome.err.splitlines()[-1].startswith("error: none of 12 solutions")

@@ -1,0 +1,156 @@
+"""Progress for people: bars in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lossforge import pipeline
+from lossforge.cli.display import Display
+from lossforge.evidence import Arm
+from lossforge.spec import RunSpec
+from lossforge.training import EpochRecord
+from lossforge.training.metrics import ClassificationMetrics
+from lossforge.training.result import TrainingResult
+
+METRICS = ClassificationMetrics(accuracy=0.5, nll=1.0, brier=0.5, ece=0.1)
+
+
+def console(terminal: bool, width: int = 80) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=terminal, force_interactive=terminal, width=width, legacy_windows=False
+    )
+
+
+def text(display: Display) -> str:
+    assert isinstance(display.console.file, io.StringIO)
+    return display.console.file.getvalue()
+
+
+def record(generation: int = 0, **changes) -> dict:
+    return {
+        "generation": generation,
+        "num_solutions": 8,
+        "num_feasible": 4,
+        "best_fitness": 0.0125,
+        "pass_rates": {"finite": 1.0, "signs": 0.5},
+        **changes,
+    }
+
+
+def arm(loss: str = "tiny", seconds: float | None = 10.0, restored: bool = False, **changes) -> Arm:
+    result = TrainingResult(**{"metrics": METRICS, "epochs": (), "diverged_at_epoch": None, **changes}, seconds=seconds)
+    return Arm(loss, 0, 1, result, restored)
+
+
+@pytest.fixture
+def spec(training_spec: Path) -> RunSpec:
+    return RunSpec.from_yaml(training_spec)
+
+
+class TestInATerminal:
+    def test_a_whole_run_shows_bars_and_leaves_lines(self, spec, folder):
+        with Display(console(terminal=True)) as display:
+            pipeline.run(spec, folder / "run", display)
+        shown = text(display)
+        assert "search" in shown
+        assert "4/4" in shown
+        assert "best fitness" in shown
+        assert "cross_entropy, seed 1" in shown
+        assert "trained 6/6" in shown
+
+    def test_a_bar_has_generation_fitness_gates_and_the_time_left(self, spec):
+        display = Display(console(terminal=True))
+        display.began(spec, Path("run"))
+        with display:
+            display.generation(record(1), 0.1)
+            display._bars.progress.refresh()
+        (line,) = {line for line in text(display).splitlines() if "search" in line and "2/4" in line}
+        assert "best fitness 0.0125, gates 50%" in line
+        assert "ETA" in line
+
+    def test_a_training_has_a_bar_until_it_is_done(self, spec):
+        display = Display(console(terminal=True))
+        display.began(spec, Path("run"))
+        with display:
+            display.epoch("gce(q=[0.5])", 0, EpochRecord(1, 0.25, 0.75))
+            display._bars.progress.refresh()
+            assert "gce(q=[0.5]), seed 0" in text(display)
+            assert "accuracy 75.0%" in text(display)
+            assert len(display._bars.progress.tasks) == 1
+            display.trained(arm("gce(q=[0.5])"))
+            assert display._bars.progress.tasks == []
+
+    @pytest.mark.parametrize("width", [20, 40, 200])
+    def test_any_width_will_do(self, spec, width):
+        display = Display(console(terminal=True, width=width))
+        with display:
+            display.began(spec, Path("run"))
+            display.generation(record(0), 0.1)
+            display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75))
+            display.trained(arm())
+            display._bars.progress.refresh()
+        assert "test accuracy 50.00%" in text(display).replace("\n", "")
+
+    def test_the_cursor_comes_back_after_an_error(self, spec):
+        display = Display(console(terminal=True))
+        with pytest.raises(KeyboardInterrupt), display:
+            display.generation(record(0), 0.1)
+            raise KeyboardInterrupt
+        hide, show = "\x1b[?25l", "\x1b[?25h"
+        assert hide in text(display)
+        assert text(display).rindex(show) > text(display).rindex(hide)
+
+
+class TestPlainLines:
+    @pytest.fixture
+    def display(self, spec) -> Display:
+        display = Display(console(terminal=False))
+        with display:
+            display.began(spec, Path("runs/[tiny]"))
+        return display
+
+    def test_no_escape_codes(self, display, spec, folder):
+        with display:
+            pipeline.run(spec, folder / "run", display)
+        assert "\x1b" not in text(display)
+        assert "\r" not in text(display)
+
+    def test_the_first_line_says_what_runs_where(self, display):
+        assert text(display) == "tiny in runs/[tiny], seed 0, on auto\n"
+
+    def test_a_search_line(self, display):
+        display.generation(record(0), 2.0)
+        display.generation(record(1), 4.0)
+        line = text(display).splitlines()[-1]
+        assert line == "search 2/4  best fitness 0.0125; gates passed: finite 100%, signs 50%; about 6 s left"
+
+    def test_a_search_line_with_nothing_feasible(self, display):
+        display.generation(record(3, num_feasible=0, best_fitness=0.5), 1.0)
+        assert text(display).splitlines()[-1] == (
+            "search 4/4  none feasible yet; gates passed: finite 100%, signs 50%"
+        )
+
+    def test_a_fitness_that_is_not_finite(self, display):
+        display.generation(record(3, best_fitness=None), 1.0)
+        assert "best fitness not finite" in text(display)
+
+    def test_trainings_say_how_long_the_rest_takes_by_those_done_now(self, display):
+        display.trained(arm("tiny", seconds=None, restored=True))
+        assert text(display).splitlines()[-1] == (
+            "trained 1/6  tiny, seed 0: test accuracy 50.00%, NLL 1.000 (read back)"
+        )
+        display.trained(arm("gce", seconds=40.0))
+        assert text(display).splitlines()[-1].endswith("NLL 1.000; about 2 min 40 s left")
+
+    def test_a_training_that_diverged(self, display):
+        display.trained(arm(metrics=None, diverged_at_epoch=3))
+        assert "trained 1/6  tiny, seed 0: diverged in epoch 3" in text(display)
+
+    def test_epochs_are_not_told(self, display):
+        before = text(display)
+        display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75))
+        assert text(display) == before
