@@ -4,6 +4,7 @@
     |-- SpecError                   2   a spec that cannot be read or is not valid
     |-- UnknownComponentError       2   a component type that nothing installed provides
     |-- RunDirectoryError           2   a run directory that cannot be used as asked
+    |-- OutputError                 2   a file that cannot be written where the user says
     |-- ArtifactError               2   an artifact that is missing, damaged or too new
     |-- DataError                   2   a dataset that is not where it should be
     |-- PluginError                 3   an installed plugin that is at fault
@@ -45,6 +46,12 @@ class UnknownComponentError(LossforgeError):
 
 class RunDirectoryError(LossforgeError):
     """A run directory that cannot be used as asked."""
+
+    exit_code = 2
+
+
+class OutputError(LossforgeError):
+    """A file that cannot be written where the user says."""
 
     exit_code = 2
 

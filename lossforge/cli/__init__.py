@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lossforge.cli.interrupt import is_interrupt
 from lossforge.errors import LossforgeError
 from lossforge.version import __version__
 
@@ -52,7 +53,9 @@ class LossforgeGroup(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"error: {line}" if error.exit_code != INTERRUPTED else line, err=True)
             sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
+        except (Exception, KeyboardInterrupt) as error:
+            if not (isinstance(error, click.Abort) or is_interrupt(error)):
+                raise
             click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
 

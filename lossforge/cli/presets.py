@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lossforge.cli.options import json_option
-from lossforge.errors import RunDirectoryError
+from lossforge.cli.output import write_new
 
 
 @click.group()
@@ -51,12 +51,5 @@ def copy_preset(name: str, path: Path) -> None:
     """
     from lossforge import presets as package
 
-    text = package.text(name)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as cause:
-        raise RunDirectoryError(f"{path}: exists already; choose another name or remove it") from cause
-    except OSError as cause:
-        raise RunDirectoryError(f"{path}: cannot be written: {cause.strerror}") from cause
+    write_new(path, package.text(name))
     click.echo(f"{path}: a copy of {name}; run it with: {shlex.join(['lossforge', 'run', str(path)])}")

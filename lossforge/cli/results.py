@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lossforge.errors import RunDirectoryError
+from lossforge.cli.output import write_new
 
 
 @click.command()
@@ -25,12 +25,5 @@ def export(path: Path, out: Path) -> None:
     """Write a found loss as one Python file that needs torch alone."""
     from lossforge.artifact import load_artifact
 
-    source = load_artifact(path).source()
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(source)
-    except FileExistsError as cause:
-        raise RunDirectoryError(f"{out}: exists already; choose another with --out, or remove it") from cause
-    except OSError as cause:
-        raise RunDirectoryError(f"{out}: cannot be written: {cause.strerror}") from cause
+    write_new(out, load_artifact(path).source())
     click.echo(f"{out}: from {out.stem} import Loss; criterion = Loss()")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lossforge.cli.interrupt import is_interrupt
 from lossforge.cli.options import load_spec, spec_argument
 from lossforge.errors import RunInterrupted
 
@@ -62,8 +63,8 @@ def _carry_out(start: Callable[[Observer], RunResult]) -> None:
     try:
         with display:
             result = start(display)
-    except KeyboardInterrupt as cause:
-        if display.path is None:
+    except BaseException as cause:
+        if display.path is None or not is_interrupt(cause):
             raise
         command = shlex.join(["lossforge", "resume", str(display.path)])
         raise RunInterrupted(f"interrupted; go on with: {command}") from cause

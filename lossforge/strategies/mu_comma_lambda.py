@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from lossforge.interfaces import MutationOperator, Prior
-from lossforge.strategies.truncation import GENERATION, SIGMA, TruncationStrategy, parents_of
-from lossforge.types import State
+from lossforge.strategies.truncation import TruncationStrategy
 
 
 class MuCommaLambda(TruncationStrategy):
@@ -28,21 +25,6 @@ class MuCommaLambda(TruncationStrategy):
         """The whole population, lambda."""
         return self.population_size
 
-    def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
-        """Return the state before generation 0."""
-        return self.first_state(solutions_PD)
-
-    def ask(
-        self, state: State, mutation: MutationOperator | None, prior: Prior, generator: torch.Generator
-    ) -> tuple[Tensor, State]:
-        """Return the prior's draws in generation 0, children afterwards."""
-        parents = parents_of(state)
-        if state[GENERATION] == 0:
-            return parents, state
-        assert mutation is not None
-        sources = self.recombined(parents, self.num_children)
-        return mutation.mutate(sources, float(state[SIGMA]), state, generator)
-
-    def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
-        """Keep the best ``num_parents`` of the solutions."""
-        return self.selected(state, solutions_PD, fitness_P)
+    def generation_of(self, parents: Tensor, children: Tensor) -> Tensor:
+        """Return the children alone."""
+        return children

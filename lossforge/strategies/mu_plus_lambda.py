@@ -10,9 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lossforge.interfaces import MutationOperator, Prior
-from lossforge.strategies.truncation import GENERATION, SIGMA, TruncationStrategy, parents_of
-from lossforge.types import State
+from lossforge.strategies.truncation import TruncationStrategy
 
 
 class MuPlusLambda(TruncationStrategy):
@@ -29,22 +27,6 @@ class MuPlusLambda(TruncationStrategy):
         """lambda, what the parents leave of the population."""
         return self.population_size - self.num_parents
 
-    def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
-        """Return the state before generation 0."""
-        return self.first_state(solutions_PD)
-
-    def ask(
-        self, state: State, mutation: MutationOperator | None, prior: Prior, generator: torch.Generator
-    ) -> tuple[Tensor, State]:
-        """Return the prior's draws in generation 0; parents, then children, afterwards."""
-        parents = parents_of(state)
-        if state[GENERATION] == 0:
-            return parents, state
-        assert mutation is not None
-        sources = self.recombined(parents, self.num_children)
-        children, state = mutation.mutate(sources, float(state[SIGMA]), state, generator)
-        return torch.cat((parents, children)), state
-
-    def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
-        """Keep the best ``num_parents`` of parents and children."""
-        return self.selected(state, solutions_PD, fitness_P)
+    def generation_of(self, parents: Tensor, children: Tensor) -> Tensor:
+        """Return the parents, then the children."""
+        return torch.cat((parents, children))

@@ -1,18 +1,18 @@
-"""What the (mu, lambda) strategies share: options, truncation selection, recombination.
+"""What the (mu, lambda) and (mu + lambda) strategies share: options, truncation selection, recombination.
 
 Beyer and Schwefel, "Evolution strategies: a comprehensive introduction", Natural Computing 1, 2002.
 """
 
 from __future__ import annotations
 
-from abc import ABC
-from typing import ClassVar, Literal
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from lossforge.interfaces import Strategy
+from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.types import State
 
 PARENTS = "strategy.parents"
@@ -44,18 +44,31 @@ class TruncationStrategy(Strategy, ABC):
         """P, the population size."""
         return self.population_size
 
-    def first_state(self, solutions_PD: Tensor) -> State:
+    @abstractmethod
+    def generation_of(self, parents: Tensor, children: Tensor) -> Tensor:
+        """Return the solutions of a generation, given the last one's parents and their children."""
+
+    @final
+    def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
         """Return the state before generation 0, whose solutions are the prior's draws."""
         return {PARENTS: solutions_PD, GENERATION: 0, SIGMA: self.sigma}
 
-    def recombined(self, parents: Tensor, num: int) -> Tensor:
-        """Return the (num, D) points that children are mutated from."""
-        if self.recombination == "mean":
-            return parents.mean(dim=0, keepdim=True).expand(num, -1)
-        return parents[torch.arange(num, device=parents.device) % len(parents)]
+    @final
+    def ask(
+        self, state: State, mutation: MutationOperator | None, prior: Prior, generator: torch.Generator
+    ) -> tuple[Tensor, State]:
+        """Return the prior's draws in generation 0, and what :meth:`generation_of` makes of children afterwards."""
+        parents = parents_of(state)
+        if state[GENERATION] == 0:
+            return parents, state
+        assert mutation is not None
+        sources = self._recombined(parents)
+        children, state = mutation.mutate(sources, float(state[SIGMA]), state, generator)
+        return self.generation_of(parents, children), state
 
-    def selected(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
-        """Return the next generation's state, with the best solutions as parents."""
+    @final
+    def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
+        """Keep the best ``num_parents`` of the solutions as the next parents."""
         generation = int(state[GENERATION]) + 1
         return {
             **state,
@@ -63,6 +76,12 @@ class TruncationStrategy(Strategy, ABC):
             GENERATION: generation,
             SIGMA: self.sigma * self.sigma_decay**generation,
         }
+
+    def _recombined(self, parents: Tensor) -> Tensor:
+        """Return the points that children are mutated from, one each."""
+        if self.recombination == "mean":
+            return parents.mean(dim=0, keepdim=True).expand(self.num_children, -1)
+        return parents[torch.arange(self.num_children, device=parents.device) % len(parents)]
 
 
 def rank_order(fitness_P: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import pytest
 
 from lossforge import registry
 
-LAPLACE = '''
+LAPLACE = """
 import torch
 from typing import Literal
 from lossforge.interfaces import MutationOperator
@@ -27,7 +27,7 @@ class Laplace(MutationOperator):
     def mutate(self, parents_PD, sigma, state, generator):
         uniform = torch.rand(parents_PD.shape, generator=generator) - 0.5
         return parents_PD - sigma / 2**0.5 * uniform.sign() * torch.log1p(-2 * uniform.abs()), state
-'''
+"""
 
 
 class Installer:

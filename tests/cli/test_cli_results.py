@@ -89,7 +89,7 @@ class TestExport:
         (folder / "loss.py").write_text("precious")
         outcome = lossforge("export", finished.path)
         assert outcome.code == 2
-        assert "loss.py: exists already; choose another with --out, or remove it" in outcome.err
+        assert "loss.py: exists already; choose another name, or remove it" in outcome.err
         assert (folder / "loss.py").read_text() == "precious"
 
     def test_a_folder_that_holds_no_loss(self, lossforge, folder):

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import model_serializer
 
+from lossforge.cli.interrupt import is_interrupt
+from lossforge.spec import RunSpec
+from lossforge.strategies import RandomSearch
 from lossforge.version import __version__
 
 WITHOUT_TORCH = """
@@ -120,3 +124,19 @@ def test_a_crash_is_not_hidden(monkeypatch):
     monkeypatch.setattr("lossforge.presets.text", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main.main(["presets", "show", "edl"], prog_name="lossforge")
+
+
+def test_ctrl_c_is_recognised_inside_an_error_that_pydantic_makes_of_it(search_spec):
+    spec = RunSpec.from_yaml(search_spec)
+
+    class Stopping(RandomSearch):
+        @model_serializer
+        def stop(self) -> dict[str, str]:
+            raise KeyboardInterrupt
+
+    search = spec.search.model_copy(update={"strategy": Stopping(), "mutation": None})
+    with pytest.raises(Exception, match="KeyboardInterrupt") as caught:
+        search.model_dump()
+    assert is_interrupt(caught.value)
+    assert not is_interrupt(ValueError("KeyboardInterrupt"))
+    assert not is_interrupt(None)

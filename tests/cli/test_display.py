@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -57,8 +58,7 @@ class TestInATerminal:
             pipeline.run(spec, folder / "run", display)
         shown = text(display)
         assert "search" in shown
-        assert "4/4" in shown
-        assert "best fitness" in shown
+        assert "ETA" in shown
         assert "cross_entropy, seed 1" in shown
         assert "trained 6/6" in shown
 
@@ -97,8 +97,8 @@ class TestInATerminal:
 
     def test_the_cursor_comes_back_after_an_error(self, spec):
         display = Display(console(terminal=True))
-        with pytest.raises(KeyboardInterrupt), display:
-            display.generation(record(0), 0.1)
+        display.generation(record(0), 0.1)
+        with contextlib.suppress(KeyboardInterrupt), display:
             raise KeyboardInterrupt
         hide, show = "\x1b[?25l", "\x1b[?25h"
         assert hide in text(display)
@@ -130,9 +130,7 @@ class TestPlainLines:
 
     def test_a_search_line_with_nothing_feasible(self, display):
         display.generation(record(3, num_feasible=0, best_fitness=0.5), 1.0)
-        assert text(display).splitlines()[-1] == (
-            "search 4/4  none feasible yet; gates passed: finite 100%, signs 50%"
-        )
+        assert text(display).splitlines()[-1] == ("search 4/4  none feasible yet; gates passed: finite 100%, signs 50%")
 
     def test_a_fitness_that_is_not_finite(self, display):
         display.generation(record(3, best_fitness=None), 1.0)

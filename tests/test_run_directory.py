@@ -1,0 +1,135 @@
+"""Run directories: begun where nothing is, opened again where a run is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lossforge import run_directory
+from lossforge.errors import RunDirectoryError
+from lossforge.run_directory import RunDirectory
+from lossforge.spec import RunSpec, spec_from_text
+
+SPEC = """\
+name: tiny
+device: cpu
+search:
+  parameterization: classwise_mlp
+  sampler: mixture
+  objective: ranking_consistency
+  strategy: random_search
+"""
+
+
+@pytest.fixture(scope="module")
+def spec() -> RunSpec:
+    return spec_from_text(SPEC)
+
+
+class TestUnused:
+    def test_the_name_itself_where_nothing_is(self, tmp_path):
+        assert run_directory.unused(tmp_path / "runs", "edl") == tmp_path / "runs" / "edl"
+        assert list(tmp_path.iterdir()) == [], "it only looks"
+
+    def test_the_first_free_number(self, tmp_path):
+        for name in ("edl", "edl-2", "edl-4"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "something").touch()
+        assert run_directory.unused(tmp_path, "edl") == tmp_path / "edl-3"
+
+    def test_an_empty_folder_is_free_and_a_file_is_not(self, tmp_path):
+        (tmp_path / "edl").touch()
+        (tmp_path / "edl-2").mkdir()
+        assert run_directory.unused(tmp_path, "edl") == tmp_path / "edl-2"
+
+    def test_hidden_files_count(self, tmp_path):
+        (tmp_path / "edl").mkdir()
+        (tmp_path / "edl" / ".precious").touch()
+        assert run_directory.unused(tmp_path, "edl") == tmp_path / "edl-2"
+
+
+class TestBegin:
+    def test_it_makes_the_folder_with_spec_and_manifest(self, tmp_path, spec):
+        directory = run_directory.begin(tmp_path / "some" / "where", spec)
+        assert directory == RunDirectory(tmp_path / "some" / "where")
+        assert sorted(path.name for path in directory.path.iterdir()) == ["manifest.json", "spec.yaml"]
+        assert RunSpec.from_yaml(directory.spec) == spec
+        assert json.loads(directory.manifest.read_text())["device"] == "cpu"
+
+    def test_the_manifest_names_the_command_and_the_plugins(self, tmp_path, spec, monkeypatch):
+        offers = {
+            "losses": [
+                run_directory.registry.Offer("losses", "b", "m:B", "plug-b", "2"),
+                run_directory.registry.Offer("losses", "c", "m:C", "plug-b", "2"),
+                run_directory.registry.Offer("losses", "ce", "m:CE", "lossforge", "1"),
+            ],
+            "models": [run_directory.registry.Offer("models", "a", "m:A", "plug-a", "1")],
+        }
+        monkeypatch.setattr("sys.argv", ["/somewhere/bin/lossforge", "run", "my spec.yaml"])
+        monkeypatch.setattr(run_directory.registry, "offers", lambda kind: offers.get(kind, ()))
+        manifest = json.loads(run_directory.begin(tmp_path / "run", spec).manifest.read_text())
+        assert manifest["command"] == ["lossforge", "run", "my spec.yaml"]
+        assert manifest["plugins"] == [
+            {"distribution": "plug-a", "version": "1"},
+            {"distribution": "plug-b", "version": "2"},
+        ]
+        assert set(run_directory.PACKAGES) < manifest.keys()
+
+    def test_an_empty_folder_is_taken(self, tmp_path, spec):
+        assert run_directory.begin(tmp_path, spec).spec.is_file()
+
+    def test_a_run_is_never_begun_twice(self, tmp_path, spec):
+        run_directory.begin(tmp_path / "a run", spec)
+        with pytest.raises(RunDirectoryError, match=r"holds a run already.*lossforge resume '.*/a run'$"):
+            run_directory.begin(tmp_path / "a run", spec)
+
+    def test_other_files_are_left_alone(self, tmp_path, spec):
+        (tmp_path / ".precious").write_text("precious")
+        with pytest.raises(RunDirectoryError, match="is not empty; choose another directory with --out"):
+            run_directory.begin(tmp_path, spec)
+        assert [path.name for path in tmp_path.iterdir()] == [".precious"]
+
+    @pytest.mark.parametrize("below", [(), ("run",)], ids=["a file", "below a file"])
+    def test_a_file_is_no_place(self, tmp_path, spec, below):
+        file = tmp_path / "file"
+        file.write_text("precious")
+        with pytest.raises(RunDirectoryError, match="--out"):
+            run_directory.begin(file.joinpath(*below), spec)
+        assert file.read_text() == "precious"
+
+    def test_what_the_system_refuses_is_told(self, tmp_path, spec):
+        with pytest.raises(RunDirectoryError, match="cannot be written: File name too long; choose another"):
+            run_directory.begin(tmp_path / ("x" * 300), spec)
+
+    def test_a_full_disk_is_told(self, tmp_path, spec, monkeypatch):
+        def refuse(path: Path, content: str) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(run_directory, "write_atomically", refuse)
+        with pytest.raises(RunDirectoryError, match="No space left on device"):
+            run_directory.begin(tmp_path / "run", spec)
+
+
+class TestReopen:
+    def test_a_run(self, tmp_path, spec):
+        begun = run_directory.begin(tmp_path / "run", spec)
+        assert run_directory.reopen(tmp_path / "run") == begun
+
+    @pytest.mark.parametrize("name", ["empty", "missing", "file"])
+    def test_anything_else_is_refused(self, tmp_path, name):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "file").touch()
+        with pytest.raises(RunDirectoryError, match=f"{name}: not a run directory"):
+            run_directory.reopen(tmp_path / name)
+
+
+def test_times_are_appended(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.record_time(generation=0, seconds=0.5)
+    directory.record_time(loss="gce", seed_index=1, seconds=2.0)
+    assert [json.loads(line) for line in directory.timing.read_text().splitlines()] == [
+        {"generation": 0, "seconds": 0.5},
+        {"loss": "gce", "seed_index": 1, "seconds": 2.0},
+    ]
