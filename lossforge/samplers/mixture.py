@@ -127,7 +127,8 @@ class MixtureSampler(SyntheticSampler):
         own = labels[:, None]
         rival = logits.scatter(1, own, -math.inf).argmax(dim=1, keepdim=True)
         tied = torch.log_softmax(logits.scatter(1, own, logits.gather(1, rival)), dim=1)
-        # Move half of d from one to the other: |p_y - p_rival| = |d| < delta, and every other rival stays below.
+        # Move d/2 from one to the other: p_y - p_rival = d. If a third class is then the largest rival, it lies between
+        # p_rival and p_y, so that |p_y - max rival| <= |d| < delta all the same.
         p = tied.gather(1, own).exp()
         unit = torch.rand(p.shape, dtype=p.dtype, generator=generator, device=generator.device)
         half = (2 * unit - 1) * torch.clamp(p, max=self.delta) / 2

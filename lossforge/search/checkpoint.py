@@ -12,9 +12,11 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from lossforge.errors import SearchError
 from lossforge.files import to_json
 from lossforge.types import State
 
@@ -47,13 +49,22 @@ def save_checkpoint(folder: Path, generation: int, state: State) -> None:
 
 
 def load_checkpoint(folder: Path) -> State | None:
-    """Return the newest checkpoint's state, on the CPU, or None where there is none."""
+    """Return the newest checkpoint's state, on the CPU, or None where there is none.
+
+    Raises:
+        SearchError: it is damaged.
+    """
     found = _checkpoints(folder)
     if not found:
         return None
     newest = found[-1]
-    scalars = json.loads((newest / "state.json").read_bytes())
-    return {**load((newest / "state.safetensors").read_bytes()), **scalars}
+    try:
+        scalars = json.loads((newest / "state.json").read_bytes())
+        return {**load((newest / "state.safetensors").read_bytes()), **scalars}
+    except (OSError, ValueError, SafetensorError) as cause:
+        raise SearchError(
+            f"{newest}: the checkpoint cannot be read: {cause}; remove that folder to go on from the one before it"
+        ) from cause
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,15 +10,10 @@ from torch import Tensor
 
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError
-from lossforge.search.gates import GateResult, apply_gates, constrained_rank
-from lossforge.search.population import ParameterPopulation
+from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.winner import choose_winner, finite_or_none
 from lossforge.spec import SearchSpec
-from lossforge.streams import derive_generator
-from lossforge.types import Evaluation, PredictionBatch, State
-
-GATE_BATCH_SIZE = 256
-"""Pairs of the fixed batch that gates look at."""
+from lossforge.types import State
 
 GENERATION = "search.generation"
 FRUITLESS = "search.fruitless_generations"
@@ -28,19 +22,6 @@ LAST = "search.last_solutions"
 
 Record = Mapping[str, Any]
 """One line of the history: JSON values, no times."""
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What is known of the solutions of one generation."""
-
-    evaluation: Evaluation
-    gates: GateResult
-
-    @property
-    def rank_P(self) -> Tensor:
-        """Ranks, 0 is best: feasible by fitness, then the others by violation."""
-        return constrained_rank(self.evaluation.fitness_P, self.gates.total_P)
 
 
 class Search:
@@ -62,10 +43,8 @@ class Search:
         self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search", state: State | None = None
     ) -> None:
         self.spec = spec
-        self.seed = seed
         self.name = name
-        self.device = torch.device(device)
-        self._gate_batch = self._sample("gates", 0, GATE_BATCH_SIZE)
+        self.evaluator = Evaluator(spec, seed, torch.device(device))
         self.state: State = self._first_state() if state is None else self._on_device(state)
 
     @property
@@ -81,16 +60,16 @@ class Search:
     def ask(self) -> Tensor:
         """Return solutions_PD to evaluate in this generation; call it once a generation."""
         solutions_PD, self.state = self.spec.strategy.ask(
-            self.state, self.spec.mutation, self.spec.parameterization.init, self._stream("strategy")
+            self.state,
+            self.spec.mutation,
+            self.spec.parameterization.init,
+            self.evaluator.generator("strategy", self.generation),
         )
         return solutions_PD
 
     def evaluate(self, solutions_PD: Tensor) -> Assessment:
         """Evaluate solutions on this generation's batch, which all of them share."""
-        population = self.population(solutions_PD)
-        batch = self._sample("sampler", self.generation, self.spec.batch_size)
-        evaluation = self.spec.objective.evaluate(population, batch, self._stream("objective"))
-        return Assessment(evaluation, apply_gates(self.spec.gates, population, self._gate_batch))
+        return self.evaluator.in_generation(solutions_PD, self.generation)
 
     def tell(self, solutions_PD: Tensor, assessment: Assessment) -> Record:
         """Take in the generation's assessment; return its line of the history.
@@ -133,34 +112,20 @@ class Search:
         Raises:
             NoFeasibleSolutionError: none of them passes the gates.
         """
-        return choose_winner(self, torch.cat((_tensor(self.state, BESTS), _tensor(self.state, LAST))))
-
-    def assess(self, solutions_PD: Tensor, stream: str) -> Assessment:
-        """Evaluate solutions on a large batch of a stream of its own, such as ``selection``."""
-        batch = self._sample(f"{stream}.sampler", 0, self.spec.selection_batch_size)
-        population = self.population(solutions_PD)
-        generator = derive_generator(self.seed, f"{stream}.objective", 0, self.device)
-        evaluation = self.spec.objective.evaluate(population, batch, generator)
-        return Assessment(evaluation, apply_gates(self.spec.gates, population, self._gate_batch))
-
-    def population(self, solutions_PD: Tensor) -> ParameterPopulation:
-        """Return solutions as a population that can be evaluated."""
-        return ParameterPopulation(self.spec.parameterization, solutions_PD.to(self.device), self.spec.num_classes)
-
-    def fixed_batch(self, stream: str) -> PredictionBatch:
-        """Return the batch of a stream that is the same in every generation."""
-        return self._sample(stream, 0, self.spec.selection_batch_size)
+        pool_PD = torch.cat((_tensor(self.state, BESTS), _tensor(self.state, LAST)))
+        effort = {"generations": self.generation, "evaluations": self.evaluations}
+        return choose_winner(self.evaluator, pool_PD, self.name, effort)
 
     def _first_state(self) -> State:
         strategy, mutation = self.spec.strategy, self.spec.mutation
         parameterization = self.spec.parameterization
-        solutions_PD = parameterization.init(strategy.num_solutions, self._stream("prior", 0))
+        solutions_PD = parameterization.init(strategy.num_solutions, self.evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:
-            generator = self._stream("mutation", 0)
+            generator = self.evaluator.generator("mutation")
             memory = mutation.init(strategy.num_children, parameterization.num_parameters, generator)
         return {
-            **strategy.init(solutions_PD, self._stream("strategy.init", 0)),
+            **strategy.init(solutions_PD, self.evaluator.generator("strategy.init")),
             **memory,
             GENERATION: 0,
             FRUITLESS: 0,
@@ -169,14 +134,8 @@ class Search:
         }
 
     def _on_device(self, state: State) -> State:
-        return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in state.items()}
-
-    def _stream(self, stream: str, index: int | None = None) -> torch.Generator:
-        return derive_generator(self.seed, stream, self.generation if index is None else index, self.device)
-
-    def _sample(self, stream: str, index: int, num: int) -> PredictionBatch:
-        generator = derive_generator(self.seed, stream, index, self.device)
-        return self.spec.sampler.sample(num, self.spec.num_classes, generator)
+        device = self.evaluator.device
+        return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in state.items()}
 
     def _record(self, assessment: Assessment) -> dict[str, Any]:
         """Return the history line, with one transfer from the device."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError
+from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.scale import gradient_scale
-
-if TYPE_CHECKING:
-    from lossforge.search.loop import Assessment, Search
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
 
 
-def choose_winner(search: Search, pool_PD: Tensor) -> Artifact:
+def choose_winner(evaluator: Evaluator, pool_PD: Tensor, name: str, effort: Mapping[str, int]) -> Artifact:
     """Rank ``pool_PD`` on the selection stream and return the best, with its metrics on the held-out stream.
 
     The held-out stream is drawn for the one chosen solution only, so its figures carry no selection bias.
@@ -27,7 +26,7 @@ def choose_winner(search: Search, pool_PD: Tensor) -> Artifact:
     Raises:
         NoFeasibleSolutionError: no solution of the pool passes the gates.
     """
-    assessment = search.assess(pool_PD, "selection")
+    assessment = evaluator.assess(pool_PD, "selection")
     index = assessment.rank_P.argmin()
     if not assessment.gates.feasible_P[index]:
         raise NoFeasibleSolutionError(
@@ -35,21 +34,20 @@ def choose_winner(search: Search, pool_PD: Tensor) -> Artifact:
             "more generations or loosen search.gates"
         )
     solution_D = pool_PD[index]
-    population = search.population(solution_D[None])
-    scale = float(gradient_scale(population, search.fixed_batch("scale")))
+    population = evaluator.population(solution_D[None])
+    scale = float(gradient_scale(population, evaluator.fixed_batch("scale")))
     evidence = {
-        "seed": search.seed,
-        "search": search.spec.model_dump(mode="json"),
-        "class_count": search.spec.parameterization.class_count,
-        "generations": search.generation,
-        "evaluations": search.evaluations,
+        "seed": evaluator.seed,
+        "search": evaluator.spec.model_dump(mode="json"),
+        "class_count": evaluator.spec.parameterization.class_count,
+        **effort,
         "selection": _figures(assessment, int(index)),
-        "held_out": _figures(search.assess(solution_D[None], "held_out"), 0),
+        "held_out": _figures(evaluator.assess(solution_D[None], "held_out"), 0),
         "weight_profile": _weight_profile(
-            population.weight_profile(torch.tensor(PROFILE_P, device=search.device)) * scale
+            population.weight_profile(torch.tensor(PROFILE_P, device=evaluator.device)) * scale
         ),
     }
-    return Artifact(search.name, search.spec.parameterization, solution_D.float().cpu(), scale, evidence)
+    return Artifact(name, evaluator.spec.parameterization, solution_D.float().cpu(), scale, evidence)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lossforge.component import Options
 from lossforge.registry import Plugin
@@ -54,9 +54,20 @@ class WeightBandGate(Options):
     maximum: float = Field(3.0, gt=0, description="largest w / mean(w)")
     num_points: int = Field(11, ge=3, description="points of the grid")
 
+    @model_validator(mode="after")
+    def _bounds_rise(self) -> Self:
+        if not self.p_min < self.p_max < self.p_top:
+            raise ValueError("p_min < p_max < p_top must hold")
+        if not self.minimum < self.maximum:
+            raise ValueError("minimum must be below maximum")
+        return self
+
 
 class SignGate(Options):
-    """Signs of the gradient: dloss/dz < 0 at the label and > 0 at the rivals, on predictions with p_y up to p_max."""
+    """Signs of the gradient: dloss/dz < 0 at the label and > 0 at the rivals, on predictions with p_y up to p_max.
+
+    Label smoothing does not pass: it pushes up rivals that are less likely than its share s / C.
+    """
 
     p_max: float = Field(0.9, gt=0, lt=1, description="largest true-class probability looked at")
     tolerance: float = Field(1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over")
@@ -67,7 +78,7 @@ class GateSpec(Options):
 
     weight_band: WeightBandGate | None = WeightBandGate()
     signs: SignGate | None = SignGate()
-    patience: int = Field(25, ge=1, description="generations without a candidate that passes before the run stops")
+    patience: int = Field(50, ge=1, description="generations without a candidate that passes before the run stops")
 
 
 class SearchSpec(Options):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import pytest
-import torch
 
 from lossforge import registry
 from lossforge.cli import main
@@ -71,15 +70,6 @@ def call(*args: str | Path) -> Outcome:
         ):
             main.main([str(arg) for arg in args], prog_name="lossforge")
     return Outcome(left.value.code or 0, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread() -> Iterator[None]:
-    """Tests run beside others; two threads that wait for each other are slower than one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -99,7 +99,7 @@ class TestShow:
         outcome = lossforge("show", training_spec)
         assert (outcome.code, outcome.err) == (0, "")
         assert spec_from_text(outcome.out) == RunSpec.from_yaml(training_spec)
-        for default in ("momentum: 0.9", "confidence: 0.95", "num_classes: 10", "patience: 25"):
+        for default in ("momentum: 0.9", "confidence: 0.95", "num_classes: 10", "patience: 50"):
             assert default in outcome.out
 
     def test_json(self, lossforge, search_spec):

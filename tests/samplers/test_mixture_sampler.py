@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
@@ -87,6 +87,7 @@ class TestBatch:
 
 
 class TestShares:
+    @settings(deadline=None)
     @given(
         weights=st.lists(st.integers(0, 9), min_size=6, max_size=6).filter(any),
         num=st.integers(1, 300),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lossforge.errors import SearchError
 from lossforge.search import checkpoint
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
 
@@ -131,3 +132,13 @@ def test_files_beside_the_checkpoints_do_no_harm(tmp_path):
     save_checkpoint(tmp_path, 1, {"search.generation": 1})
     assert load_checkpoint(tmp_path) == {"search.generation": 1}
     assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
+def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, name):
+    save_checkpoint(tmp_path, 1, {"search.generation": 1, "strategy.parents": torch.ones(2)})
+    save_checkpoint(tmp_path, 2, {"search.generation": 2, "strategy.parents": torch.ones(2)})
+    damaged = tmp_path / "00000002" / name
+    damaged.write_bytes(damaged.read_bytes()[:5])
+    with pytest.raises(SearchError, match=r"00000002: the checkpoint cannot be read.*remove that folder"):
+        load_checkpoint(tmp_path)

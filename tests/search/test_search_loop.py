@@ -153,9 +153,9 @@ class TestSearch:
     def test_it_gets_better(self):
         """On one large held-out batch, the winner of 15 generations ranks better than the median of the prior."""
         search = Search(make_spec(generations=15, batch_size=128, selection_batch_size=512))
-        prior = search.assess(search.ask(), "comparison").evaluation.fitness_P
+        prior = search.evaluator.assess(search.ask(), "comparison").evaluation.fitness_P
         artifact = Search(search.spec).run()
-        winner = search.assess(artifact.solution_D[None], "comparison").evaluation.fitness_P
+        winner = search.evaluator.assess(artifact.solution_D[None], "comparison").evaluation.fitness_P
         assert winner.item() < prior.median().item() / 2
 
     def test_generations_and_evaluations_are_counted(self):
@@ -294,7 +294,7 @@ class TestFeasibility:
     def test_the_winner_passes_the_gates(self):
         search = Search(make_spec(gates=LOOSE))
         artifact = search.run()
-        assert search.assess(artifact.solution_D[None], "any").gates.feasible_P.tolist() == [True]
+        assert search.evaluator.assess(artifact.solution_D[None], "any").gates.feasible_P.tolist() == [True]
 
     def test_infeasible_candidates_are_told_as_worse(self, closed_form):
         """With -CE among CE, the parents are the feasible ones whatever their fitness."""
@@ -363,8 +363,8 @@ class TestStreams:
         SpyObjective.calls.clear()
         Search(make_spec(sampler=SpySampler(), objective=SpyObjective())).run()
         seeds = [seed for seed, _ in SpySampler.draws]
-        # Gates once; five generations; selection, scale and held-out once each, and large.
-        assert [num for _, num in SpySampler.draws] == [256, *[24] * 5, 48, 48, 48]
+        # Five generations, the gates' batch in the first; selection, scale and held-out once each, and large.
+        assert [num for _, num in SpySampler.draws] == [24, 256, *[24] * 4, 48, 48, 48]
         assert len(set(seeds)) == 9
         assert [num for _, num in SpyObjective.calls] == [12] * 5 + [17, 1]
         assert len({seed for seed, _ in SpyObjective.calls} | set(seeds)) == 16
@@ -390,7 +390,7 @@ class TestWinner:
             history.append(solutions_PD[assessment.evaluation.fitness_P.argmin()])
             search.tell(solutions_PD, assessment)
         pool = torch.cat((torch.stack(history), solutions_PD))
-        fitness = search.assess(pool, "selection").evaluation.fitness_P
+        fitness = search.evaluator.assess(pool, "selection").evaluation.fitness_P
         artifact = search.winner()
         assert torch.equal(artifact.solution_D, pool[fitness.argmin()])
         assert artifact.evidence["selection"]["fitness"] == fitness.min().item()
@@ -398,7 +398,7 @@ class TestWinner:
     def test_the_held_out_figures_are_of_another_stream(self):
         search = Search(make_spec(selection_batch_size=64))
         artifact = search.run()
-        held_out = search.assess(artifact.solution_D[None], "held_out")
+        held_out = search.evaluator.assess(artifact.solution_D[None], "held_out")
         assert artifact.evidence["held_out"]["fitness"] == held_out.evaluation.fitness_P.item()
         accuracy = held_out.evaluation.metrics["ranking_accuracy"].item()
         assert artifact.evidence["held_out"]["metrics"]["ranking_accuracy"] == accuracy
@@ -410,8 +410,8 @@ class TestWinner:
         assert artifact.name == "my-run"
         assert artifact.parameterization == search.spec.parameterization
         assert artifact.solution_D.dtype == torch.float32
-        population = search.population(artifact.solution_D[None])
-        assert artifact.scale == pytest.approx(gradient_scale(population, search.fixed_batch("scale")).item())
+        population = search.evaluator.population(artifact.solution_D[None])
+        assert artifact.scale == pytest.approx(gradient_scale(population, search.evaluator.fixed_batch("scale")).item())
         evidence = artifact.evidence
         assert evidence["seed"] == 11
         assert evidence["generations"] == 5
