@@ -116,9 +116,8 @@ class _Pace:
         """Return what to print after a step; None: it was done earlier and took no time now."""
         if seconds is not None:
             self._seconds, self._steps = self._seconds + seconds, self._steps + 1
-        if not num_left or not self._steps:
-            return ""
-        return f"; about {_duration(self._seconds / self._steps * num_left)} left"
+        left = self._seconds / max(self._steps, 1) * num_left
+        return f"; about {_duration(left)} left" if left >= 1 else ""
 
 
 class _Bars:

@@ -53,6 +53,6 @@ def compare_found(
         on_epoch=on_epoch,
         on_arm=trained,
     )
-    setting = {"found": spec.name, "dataset": spec.training.dataset.label, "model": spec.training.model.label}
+    setting = {"found": spec.name, "dataset": spec.training.dataset.type, "model": spec.training.model.type}
     write_atomically(directory.comparison, to_json({**setting, **comparison.to_json()}))
     return comparison

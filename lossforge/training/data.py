@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossforge.errors import DataError
+from lossforge.errors import DataError, SpecError
 from lossforge.spec.model import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training.stratify import stratified_subset
@@ -61,8 +61,10 @@ def prepare(spec: TrainingSpec, seed: int, device: torch.device | str) -> Prepar
 
     Raises:
         DataError: the dataset is not where it should be, or has fewer images than asked for.
+        SpecError: ``crop_padding`` does not fit the images.
     """
     loaded = spec.dataset.load()
+    _check_padding(spec, loaded.train.images_NCHW)
     train = _subset(loaded.train, "train", spec.num_train, seed)
     test = _subset(loaded.test, "test", spec.num_test, seed)
     mean_C, std_C = channel_statistics(train.images_NCHW)
@@ -73,6 +75,17 @@ def prepare(spec: TrainingSpec, seed: int, device: torch.device | str) -> Prepar
         mean_C=mean_C.to(device),
         std_C=std_C.to(device),
     )
+
+
+def _check_padding(spec: TrainingSpec, images_NCHW: Tensor) -> None:
+    height, width = images_NCHW.shape[2:]
+    if spec.crop_padding >= min(height, width):
+        raise SpecError(
+            [
+                f"training.crop_padding: a border of {spec.crop_padding} pixels cannot be reflected from "
+                f"{height}x{width} images; use at most {min(height, width) - 1}"
+            ]
+        )
 
 
 def channel_statistics(images_NCHW: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lossforge.errors import SpecError
 from lossforge.spec.model import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training.augment import augmented_batch, draw_augmentation
@@ -70,11 +69,7 @@ def train_classifier(
             parameters it may have are not trained.
         seed: of everything random.
         on_epoch: called after each completed epoch.
-
-    Raises:
-        SpecError: ``crop_padding`` does not fit the images.
     """
-    _check_padding(spec, data.image_shape)
     start = time.perf_counter()
     training = _start(spec, data, loss, seed)
     with _reproducible_cudnn():
@@ -89,17 +84,6 @@ def train_classifier(
         seconds=time.perf_counter() - start,
         images_per_second=num_images / (trained - start),
     )
-
-
-def _check_padding(spec: TrainingSpec, image_shape: tuple[int, int, int]) -> None:
-    _, height, width = image_shape
-    if spec.crop_padding >= min(height, width):
-        raise SpecError(
-            [
-                f"training.crop_padding: a border of {spec.crop_padding} pixels cannot be reflected from "
-                f"{height}x{width} images; use at most {min(height, width) - 1}"
-            ]
-        )
 
 
 def _start(spec: TrainingSpec, data: PreparedData, loss: nn.Module, seed: int) -> _Training:

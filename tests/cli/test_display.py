@@ -128,6 +128,10 @@ class TestPlainLines:
         line = text(display).splitlines()[-1]
         assert line == "search 2/4  best fitness 0.0125; gates passed: finite 100%, signs 50%; about 6 s left"
 
+    def test_less_than_a_second_is_not_worth_telling(self, display):
+        display.generation(record(0), 0.2)
+        assert text(display).splitlines()[-1].endswith("signs 50%")
+
     def test_a_search_line_with_nothing_feasible(self, display):
         display.generation(record(3, num_feasible=0, best_fitness=0.5), 1.0)
         assert text(display).splitlines()[-1] == ("search 4/4  none feasible yet; gates passed: finite 100%, signs 50%")

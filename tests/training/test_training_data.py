@@ -11,7 +11,7 @@ from lossforge.training.models import ResNet8
 
 def spec(**options):
     dataset = options.pop("dataset", FakeImages(num_train=60, num_test=40, image_shape=(3, 5, 4), num_classes=5))
-    return TrainingSpec(dataset=dataset, model=ResNet8(), **options)
+    return TrainingSpec(dataset=dataset, model=ResNet8(), crop_padding=0, **options)
 
 
 def test_takes_everything_by_default():
