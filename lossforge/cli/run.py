@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @spec_argument
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory, new or empty.  [default: runs/NAME]")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the run, in place of the spec's.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of the run, in place of the spec's.")
 @click.option("--dry-run", is_flag=True, help="Check the spec, say what would be done, and stop.")
 def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | None, dry_run: bool) -> None:
     """Search for a loss, train with it, compare it.

@@ -41,9 +41,14 @@ class CIFAR10(Dataset):
             return torchvision.datasets.CIFAR10(root=root, train=train, download=self.download)
         except (OSError, RuntimeError) as cause:
             raise DataError(
-                f"CIFAR-10 cannot be read from {root}: {cause}; unpack cifar-10-python.tar.gz there, set "
+                f"CIFAR-10 cannot be read from {root}: {_reason(cause)}; unpack cifar-10-python.tar.gz there, set "
                 "download: true where there is a network, or use {type: image_folder, root: ...}"
             ) from cause
+
+
+def _reason(cause: Exception) -> str:
+    # Torchvision's own message ends in the name of its Python argument, which a spec does not have.
+    return str(cause).removesuffix(" You can use download=True to download it").rstrip(".")
 
 
 def _image_set(dataset: Any) -> ImageSet:
