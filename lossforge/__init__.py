@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lossforge.version import __version__
 
 if TYPE_CHECKING:
+    from lossforge import interfaces as interfaces
     from lossforge import losses as losses
     from lossforge.artifact import load_loss as load_loss
     from lossforge.pipeline import resume as resume
@@ -27,9 +28,9 @@ _HOMES = {
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
 }
-_MODULES = ("losses",)
+_MODULES = ("interfaces", "losses")
 
-__all__ = ["RunSpec", "Search", "SearchSpec", "__version__", "load_loss", "losses", "resume", "run"]
+__all__ = ["RunSpec", "Search", "SearchSpec", "__version__", "interfaces", "load_loss", "losses", "resume", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Being told how a run gets on: override what you care about."""
+"""Being told how a run gets on."""
 
 from __future__ import annotations
 

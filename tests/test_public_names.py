@@ -25,6 +25,7 @@ def test_the_public_names():
         "Search",
         "SearchSpec",
         "__version__",
+        "interfaces",
         "load_loss",
         "losses",
         "resume",

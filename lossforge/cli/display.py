@@ -79,7 +79,11 @@ class Display:
         ranking = "" if accuracy is None else f", held-out ranking accuracy {accuracy:.4f}"
         if self._bars:
             self._bars.finish("search")
-        self._plain(f"found after {artifact.evidence['evaluations']} evaluations{ranking}")
+        violations = artifact.evidence["held_out"]["gate_violations"].items()
+        gates = "".join(
+            f", {name} violated on held-out pairs ({_size(size)})" for name, size in violations if size != 0
+        )
+        self._plain(f"found after {artifact.evidence['evaluations']} evaluations{ranking}{gates}")
 
     def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
         """Show a training's progress."""
@@ -151,6 +155,10 @@ def _fitness_text(record: Record) -> str:
         return "none feasible yet"
     best = record["best_fitness"]
     return "best fitness not finite" if best is None else f"best fitness {best:.4g}"
+
+
+def _size(violation: float | None) -> str:
+    return "not finite" if violation is None else f"{violation:.1g}"
 
 
 def _training_name(loss: str, seed_index: int) -> str:

@@ -49,7 +49,7 @@ def compare_found(
         data=data,
         folder=directory.training,
         identities={spec.name: artifact.identity(), **{label: repr(loss) for label, loss in baselines.items()}},
-        reference=spec.evidence.baselines[0].label,
+        reference="cross_entropy" if "cross_entropy" in baselines else spec.evidence.baselines[0].label,
         on_epoch=on_epoch,
         on_arm=trained,
     )

@@ -36,9 +36,9 @@ class ChaoticMutation(MutationOperator):
     """
 
     type: Literal["chaotic"] = "chaotic"
-    map: Literal["logistic"] = Field("logistic", description="chaotic map of the orbits")
+    map: Literal["logistic"] = Field(default="logistic", description="chaotic map of the orbits")
     form: Literal["standardised", "gaussianised"] = "standardised"
-    burn_in: int = Field(100, ge=0, description="map steps before the first child")
+    burn_in: int = Field(default=100, ge=0, description="map steps before the first child")
 
     def init(self, num: int, dim: int, generator: torch.Generator) -> State:
         """Return orbits of shape (num, dim) after burn-in, and a count of reseeded points, 0."""

@@ -41,9 +41,9 @@ class RankingConsistency(Objective):
     type: Literal["ranking_consistency"] = "ranking_consistency"
     form: Literal["zero_one", "hinge"] = "zero_one"
     severity: Literal["error", "brier", "rank", "cross_entropy"] = "error"
-    margin: float = Field(1.0, gt=0, description="hinge margin per unit of severity, in sds of the loss")
+    margin: float = Field(default=1.0, gt=0, description="hinge margin per unit of severity, in sds of the loss")
     same_prediction_share: float = Field(
-        0.5, ge=0, le=1, description="share of pairs with one prediction and two labels"
+        default=0.5, ge=0, le=1, description="share of pairs with one prediction and two labels"
     )
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:

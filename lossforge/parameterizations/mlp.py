@@ -36,12 +36,12 @@ class MLPParameterization(LossParameterization, ABC):
     """
 
     features: Literal["log_prob", "prob"] = Field(
-        "log_prob", description="what the network sees of a probability p: -log p / log_scale, or p itself"
+        default="log_prob", description="what the network sees of a probability p: -log p / log_scale, or p itself"
     )
-    log_scale: float = Field(10.0, gt=0, description="divisor of -log p, in nats")
-    hidden: tuple[PositiveInt, ...] = Field((12,), min_length=1, description="widths of the hidden layers")
+    log_scale: float = Field(default=10.0, gt=0, description="divisor of -log p, in nats")
+    hidden: tuple[PositiveInt, ...] = Field(default=(12,), min_length=1, description="widths of the hidden layers")
     activation: Literal["tanh", "softsign", "silu", "softplus", "sigmoid", "relu", "leaky_relu"] = "tanh"
-    bias: bool = Field(True, description="biases in the hidden layers")
+    bias: bool = Field(default=True, description="biases in the hidden layers")
 
     @property
     def num_parameters(self) -> int:
@@ -100,9 +100,13 @@ class MLPParameterization(LossParameterization, ABC):
         ]
         layers = list(self._unpack(solution_D[None].float().cpu()))
         for index, (weight, bias) in enumerate(layers, 1):
-            lines.append(f'        self.register_buffer("w{index}", torch.tensor({_literal(weight[0])}))')
+            lines.append(
+                f'        self.register_buffer("w{index}", torch.tensor({_literal(weight[0])}, dtype=torch.float32))'
+            )
             if bias is not None:
-                lines.append(f'        self.register_buffer("b{index}", torch.tensor({_literal(bias[0])}))')
+                lines.append(
+                    f'        self.register_buffer("b{index}", torch.tensor({_literal(bias[0])}, dtype=torch.float32))'
+                )
         phi = "log_probs.exp()" if self.features == "prob" else f"-log_probs / {self.log_scale!r}"
         lines += [
             "",

@@ -17,9 +17,10 @@ from lossforge.parameterizations.mlp import MLPParameterization
 class PairwiseMLP(MLPParameterization):
     """A perceptron on (true class, rival), averaged over rivals: 1/(C-1) sum_{j != y} f(phi(p_y), phi(p_j)).
 
-    Permutation-equivariant and free of the number of classes: a loss found with 10 classes trains a model of 100. With
+    Permutation-equivariant and free of the number of classes: a loss found with 10 classes is defined for 100. With
     ``features="log_prob"``, phi(p) = -log p / log_scale; with ``"prob"``, phi(p) = p, whose gradient with respect to
-    the logits vanishes as p -> 0, so that misclassified samples stop counting.
+    the logits vanishes as p -> 0, so that misclassified samples stop counting,
+    and with many classes nearly all samples do.
     """
 
     type: Literal["pairwise_mlp"] = "pairwise_mlp"

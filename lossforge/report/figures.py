@@ -95,7 +95,7 @@ def gate_chart(history: Sequence[Generation]) -> Chart:
             "gates", lines, Axis("generation", "share of candidates", y_percent=True, y_from_zero=True), description
         ),
         tuple(lines[::-1]),
-        "Candidates that fail a gate rank behind those that pass; the winner passes all of them.",
+        "Candidates that fail a gate rank behind those that pass; the winner passes all on the search's fixed batch.",
     )
 
 

@@ -16,7 +16,7 @@ class DirichletSampler(SyntheticSampler):
     """p ~ Dirichlet(alpha, ..., alpha), labels uniform; alpha = 1 is uniform on the simplex."""
 
     type: Literal["dirichlet"] = "dirichlet"
-    alpha: float = Field(1.0, gt=0, description="concentration; small values give confident predictions")
+    alpha: float = Field(default=1.0, gt=0, description="concentration; small values give confident predictions")
 
     def sample(self, num: int, num_classes: int, generator: torch.Generator) -> PredictionBatch:
         """Draw ``num`` pairs; one regime, ``dirichlet``."""

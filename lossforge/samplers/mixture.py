@@ -26,12 +26,12 @@ Draw = Callable[[Tensor, int, torch.Generator], Tensor]
 class MixtureWeights(Options):
     """Shares of the regimes; they are divided by their sum."""
 
-    dirichlet: float = Field(1.0, ge=0, description="p ~ Dirichlet(alpha)")
-    softmax_normal: float = Field(1.0, ge=0, description="p = softmax(tau N(0, I)), tau log-uniform")
-    confident_right: float = Field(1.0, ge=0, description="1 - p_y log-uniform and small")
-    confident_wrong: float = Field(1.0, ge=0, description="p_y log-uniform and tiny, one dominant rival")
-    boundary: float = Field(1.0, ge=0, description="p_y within delta of its largest rival")
-    near_uniform: float = Field(1.0, ge=0, description="p = softmax(small normal), as at initialisation")
+    dirichlet: float = Field(default=1.0, ge=0, description="p ~ Dirichlet(alpha)")
+    softmax_normal: float = Field(default=1.0, ge=0, description="p = softmax(tau N(0, I)), tau log-uniform")
+    confident_right: float = Field(default=1.0, ge=0, description="1 - p_y log-uniform and small")
+    confident_wrong: float = Field(default=1.0, ge=0, description="p_y log-uniform and tiny, one dominant rival")
+    boundary: float = Field(default=1.0, ge=0, description="p_y within delta of its largest rival")
+    near_uniform: float = Field(default=1.0, ge=0, description="p = softmax(small normal), as at initialisation")
 
     @model_validator(mode="after")
     def _some_share(self) -> MixtureWeights:
@@ -52,13 +52,13 @@ class MixtureSampler(SyntheticSampler):
 
     type: Literal["mixture"] = "mixture"
     weights: MixtureWeights = MixtureWeights()
-    alpha: float = Field(1.0, gt=0, description="Dirichlet concentration")
-    tau: tuple[float, float] = Field((0.1, 15.0), description="range of the logit scale of softmax_normal")
-    right_error: tuple[float, float] = Field((1e-4, 0.1), description="range of 1 - p_y of confident_right")
-    wrong_p: tuple[float, float] = Field((1e-6, 1e-2), description="range of p_y of confident_wrong")
-    dominance: float = Field(0.9, gt=0, lt=1, description="dominant rival's share of 1 - p_y, at least")
-    delta: float = Field(0.05, gt=0, lt=1, description="largest |p_y - max rival| of boundary")
-    near_uniform_scale: float = Field(0.1, gt=0, description="standard deviation of near_uniform's logits")
+    alpha: float = Field(default=1.0, gt=0, description="Dirichlet concentration")
+    tau: tuple[float, float] = Field(default=(0.1, 15.0), description="range of the logit scale of softmax_normal")
+    right_error: tuple[float, float] = Field(default=(1e-4, 0.1), description="range of 1 - p_y of confident_right")
+    wrong_p: tuple[float, float] = Field(default=(1e-6, 1e-2), description="range of p_y of confident_wrong")
+    dominance: float = Field(default=0.9, gt=0, lt=1, description="dominant rival's share of 1 - p_y, at least")
+    delta: float = Field(default=0.05, gt=0, lt=1, description="largest |p_y - max rival| of boundary")
+    near_uniform_scale: float = Field(default=0.1, gt=0, description="standard deviation of near_uniform's logits")
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> MixtureSampler:

@@ -47,12 +47,12 @@ class WeightBandGate(Options):
     above p_max a loss may push confident samples back, as label smoothing does, but not drive them on.
     """
 
-    p_min: float = Field(1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
-    p_max: float = Field(0.9, gt=0, lt=1, description="up to where w must be positive")
-    p_top: float = Field(0.99, gt=0, lt=1, description="up to where w is bounded above")
-    minimum: float = Field(0.3, gt=0, description="smallest w / mean(w)")
-    maximum: float = Field(3.0, gt=0, description="largest w / mean(w)")
-    num_points: int = Field(11, ge=3, description="points of the grid")
+    p_min: float = Field(default=1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
+    p_max: float = Field(default=0.9, gt=0, lt=1, description="up to where w must be positive")
+    p_top: float = Field(default=0.99, gt=0, lt=1, description="up to where w is bounded above")
+    minimum: float = Field(default=0.3, gt=0, description="smallest w / mean(w)")
+    maximum: float = Field(default=3.0, gt=0, description="largest w / mean(w)")
+    num_points: int = Field(default=11, ge=3, description="points of the grid")
 
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:
@@ -69,8 +69,10 @@ class SignGate(Options):
     Label smoothing does not pass: it pushes up rivals that are less likely than its share s / C.
     """
 
-    p_max: float = Field(0.9, gt=0, lt=1, description="largest true-class probability looked at")
-    tolerance: float = Field(1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over")
+    p_max: float = Field(default=0.9, gt=0, lt=1, description="largest true-class probability looked at")
+    tolerance: float = Field(
+        default=1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over"
+    )
 
 
 class GateSpec(Options):
@@ -78,7 +80,9 @@ class GateSpec(Options):
 
     weight_band: WeightBandGate | None = WeightBandGate()
     signs: SignGate | None = SignGate()
-    patience: int = Field(50, ge=1, description="generations without a candidate that passes before the run stops")
+    patience: int = Field(
+        default=50, ge=1, description="generations without a candidate that passes before the run stops"
+    )
 
 
 class SearchSpec(Options):
@@ -89,14 +93,14 @@ class SearchSpec(Options):
     objective: AnyObjective
     strategy: AnyStrategy
     mutation: AnyMutation | None = None
-    generations: int = Field(150, ge=1)
-    num_classes: int = Field(10, ge=2, description="classes of the synthetic predictions")
-    batch_size: int = Field(512, ge=2, description="synthetic pairs a generation")
+    generations: int = Field(default=150, ge=1)
+    num_classes: int = Field(default=10, ge=2, description="classes of the synthetic predictions")
+    batch_size: int = Field(default=512, ge=2, description="synthetic pairs a generation")
     selection_batch_size: int = Field(
-        4096, ge=2, description="synthetic pairs of the selection and the held-out stream, each"
+        default=4096, ge=2, description="synthetic pairs of the selection and the held-out stream, each"
     )
     gates: GateSpec = GateSpec()
-    checkpoint_every: int = Field(10, ge=1, description="generations between checkpoints")
+    checkpoint_every: int = Field(default=10, ge=1, description="generations between checkpoints")
 
     @field_validator("mutation")
     @classmethod
@@ -107,7 +111,7 @@ class SearchSpec(Options):
         if strategy.uses_mutation and mutation is None:
             raise ValueError(f"strategy {strategy.type!r} needs a mutation operator")
         if mutation is not None and not strategy.uses_mutation:
-            raise ValueError(f"strategy {strategy.type!r} uses no mutation operator; leave it out")
+            raise ValueError(f"strategy {strategy.type!r} uses no mutation operator; leave it out, or set it to null")
         return mutation
 
     @field_validator("num_classes")
@@ -127,19 +131,19 @@ class TrainingSpec(Options):
     type: Literal["classifier"] = "classifier"
     dataset: AnyDataset
     model: AnyModel
-    num_train: int | None = Field(None, ge=2, description="training images, drawn at random; None: all")
-    num_test: int | None = Field(None, ge=2, description="test images, drawn at random; None: all")
-    epochs: int = Field(8, ge=1)
-    batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(0.1, gt=0, description="peak of the schedule")
-    warmup_fraction: float = Field(0.3, ge=0, lt=1, description="share of the steps before the peak")
-    momentum: float = Field(0.9, ge=0, lt=1)
+    num_train: int | None = Field(default=None, ge=2, description="training images, drawn at random; None: all")
+    num_test: int | None = Field(default=None, ge=2, description="test images, drawn at random; None: all")
+    epochs: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=0.1, gt=0, description="peak of the schedule")
+    warmup_fraction: float = Field(default=0.3, ge=0, lt=1, description="share of the steps before the peak")
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0)
-    flip: bool = Field(True, description="mirror training images left to right at random")
-    crop_padding: int = Field(4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
+    weight_decay: float = Field(default=5e-4, ge=0)
+    flip: bool = Field(default=True, description="mirror training images left to right at random")
+    crop_padding: int = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 autocast on CUDA, float32 elsewhere"
+        default="auto", description="auto: bfloat16 autocast on CUDA, float32 elsewhere"
     )
 
     @field_validator("nesterov")
@@ -153,9 +157,9 @@ class TrainingSpec(Options):
 class EvidenceSpec(Options):
     """How the found loss is compared: against which losses, over how many seeds."""
 
-    baselines: tuple[AnyLoss, ...] = Field(("cross_entropy",), min_length=1, validate_default=True)
-    seeds: int = Field(3, ge=2, description="independent trainings of each loss")
-    confidence: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    baselines: tuple[AnyLoss, ...] = Field(default=("cross_entropy",), min_length=1, validate_default=True)
+    seeds: int = Field(default=3, ge=2, description="independent trainings of each loss")
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
 
     @field_validator("baselines")
     @classmethod
@@ -171,8 +175,10 @@ class RunSpec(Options):
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
     description: str = ""
-    seed: int = Field(0, ge=0, lt=2**63)
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one, else the CPU")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: CUDA where there is one, else the CPU"
+    )
     search: SearchSpec
     training: TrainingSpec | None = None
     evidence: EvidenceSpec | None = None

@@ -1,4 +1,4 @@
-"""Values set on the command line, ``--set search.mutation.sigma=0.1``, on top of a document."""
+"""Values set on the command line, ``--set search.strategy.sigma=0.1``, on top of a document."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def read_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
 
     Raises:
         SpecError: the file or an override cannot be read or is not valid; every problem is told with its place, as
-            ``spec.yaml:5:3: search.mutation.sgima: unknown field (did you mean 'sigma'?)``.
+            ``spec.yaml:5:3: search.strategy.sgima: unknown field (did you mean 'sigma'?)``.
         PluginError: an installed plugin that the spec names is at fault.
     """
     return load.from_file(RunSpec, path, overrides)

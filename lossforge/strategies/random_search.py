@@ -20,7 +20,7 @@ class RandomSearch(Strategy):
 
     type: Literal["random_search"] = "random_search"
     uses_mutation: ClassVar[bool] = False
-    population_size: int = Field(48, ge=2, description="solutions evaluated in a generation")
+    population_size: int = Field(default=48, ge=2, description="solutions evaluated in a generation")
 
     @property
     def num_solutions(self) -> int:

@@ -25,13 +25,17 @@ class TruncationStrategy(Strategy, ABC):
 
     uses_mutation: ClassVar[bool] = True
 
-    population_size: int = Field(48, ge=2, description="solutions evaluated in a generation")
-    num_parents: int = Field(8, ge=1, description="best solutions kept, mu")
+    population_size: int = Field(default=48, ge=2, description="solutions evaluated in a generation")
+    num_parents: int = Field(default=8, ge=1, description="best solutions kept, mu")
     recombination: Literal["mean", "none"] = Field(
-        "mean", description="children of the parents' mean, (mu/mu, lambda), or of one parent each in turn"
+        default="mean", description="children of the parents' mean, (mu/mu, lambda), or of one parent each in turn"
     )
-    sigma: float = Field(0.3, gt=0, description="standard deviation of the first steps")
-    sigma_decay: float = Field(0.98, gt=0, le=1, description="factor on sigma a generation")
+    sigma: float = Field(
+        default=0.3,
+        gt=0,
+        description="standard deviation of steps before any decay: generation g steps by sigma x sigma_decay^g",
+    )
+    sigma_decay: float = Field(default=0.98, gt=0, le=1, description="factor on sigma a generation")
 
     @model_validator(mode="after")
     def _parents_are_fewer(self) -> TruncationStrategy:

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lossforge.artifact import Artifact, load_artifact
-from lossforge.errors import ArtifactError, NoFeasibleSolutionError
+from lossforge.errors import ArtifactError, NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import MutationOperator, Objective, Population, SyntheticSampler
 from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
 from lossforge.samplers import DirichletSampler, MixtureSampler
-from lossforge.search import Search, constrained_rank
+from lossforge.search import Search, apply_gates, constrained_rank
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
 from lossforge.search.scale import gradient_scale
 from lossforge.spec.model import GateSpec, SearchSpec, SignGate, WeightBandGate
@@ -363,11 +363,11 @@ class TestStreams:
         SpyObjective.calls.clear()
         Search(make_spec(sampler=SpySampler(), objective=SpyObjective())).run()
         seeds = [seed for seed, _ in SpySampler.draws]
-        # Five generations, the gates' batch in the first; selection, scale and held-out once each, and large.
-        assert [num for _, num in SpySampler.draws] == [24, 256, *[24] * 4, 48, 48, 48]
-        assert len(set(seeds)) == 9
+        # Five generations, the gates' batch in the first; selection, scale, held-out and its gates once each, large.
+        assert [num for _, num in SpySampler.draws] == [24, 256, *[24] * 4, 48, 48, 48, 48]
+        assert len(set(seeds)) == 10
         assert [num for _, num in SpyObjective.calls] == [12] * 5 + [17, 1]
-        assert len({seed for seed, _ in SpyObjective.calls} | set(seeds)) == 16
+        assert len({seed for seed, _ in SpyObjective.calls} | set(seeds)) == 17
 
     def test_streams_are_those_of_the_seed(self):
         draws = []
@@ -465,3 +465,31 @@ def test_on_generation_is_called_once_a_generation_with_the_state_in_step():
     notice: Callable[[Any], None] = lambda record: seen.append((record["generation"], search.generation))  # noqa: E731
     search.run(notice)
     assert seen == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+
+
+class TestWinnerIsLookedAtAgain:
+    def test_gates_are_looked_at_again_on_held_out_pairs(self):
+        search = Search(make_spec(gates=LOOSE))
+        artifact = search.run()
+        population = search.evaluator.population(artifact.solution_D[None])
+        fresh = apply_gates(search.spec.gates, population, search.evaluator.fixed_batch("held_out.gates"))
+        recorded = artifact.evidence["held_out"]["gate_violations"]
+        assert recorded == {name: violation.item() for name, violation in fresh.violations.items()}
+        assert "finite" in recorded
+
+    def test_a_winner_without_a_fitness_is_no_winner(self):
+        class Undecided(SpyObjective):
+            type: Literal["undecided"] = "undecided"
+
+            def evaluate(self, population, batch, generator):
+                return Evaluation(torch.full((population.num_solutions,), torch.nan), {})
+
+        with pytest.raises(SearchError, match=r"nothing was found; enlarge search\.selection_batch_size"):
+            Search(make_spec(objective=Undecided(), gates=NO_GATES)).run()
+
+    def test_a_loss_without_a_gradient_cannot_be_scaled(self, closed_form):
+        search = Search(make_spec(parameterization=closed_form(), gates=NO_GATES, generations=1))
+        solutions_PD = search.ask() * 0
+        search.tell(solutions_PD, search.evaluate(solutions_PD))
+        with pytest.raises(SearchError, match="cannot be scaled"):
+            search.winner()

@@ -113,7 +113,7 @@ def test_a_valid_spec_tells_nothing(spec_text: str) -> None:
         ("name: toy", "name: toy_entropy", "13:1: evidence: the run is called 'toy_entropy' like a baseline; "
          "give it another name"),
         ("strategy: toy_evolving", "strategy: toy_drawing", "7:3: search.mutation: strategy 'toy_drawing' uses no "
-         "mutation operator; leave it out"),
+         "mutation operator; leave it out, or set it to null"),
         ("toy_family", "{type: toy_family, class_count: 3}", "2:1: search.num_classes: parameterization 'toy_family' "
          "works for 3 classes only"),
         ("[toy_entropy, {type: toy_focal, gamma: 3}]", "[]", "14:3: evidence.baselines: needs at least 1 item(s), "

@@ -20,8 +20,8 @@ class CIFAR10(Dataset):
     """50,000 training and 10,000 test images of 10 classes, 32x32 RGB."""
 
     type: Literal["cifar10"] = "cifar10"
-    root: str = Field("data", description="folder with cifar-10-batches-py or its archive; ~ is expanded")
-    download: bool = Field(True, description="fetch the archive (170 MB) into the folder if it is not there")
+    root: str = Field(default="data", description="folder with cifar-10-batches-py or its archive; ~ is expanded")
+    download: bool = Field(default=True, description="fetch the archive (170 MB) into the folder if it is not there")
 
     def load(self) -> ImageData:
         """Read the archive's batches, after downloading it where that is wanted and needed.

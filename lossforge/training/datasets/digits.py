@@ -22,8 +22,8 @@ class Digits(Dataset):
     """1,797 grey 8x8 images of the digits 0 to 9, split at random into a training and a test part."""
 
     type: Literal["digits"] = "digits"
-    test_fraction: float = Field(0.2, gt=0, lt=1, description="share of the images in the test part")
-    split_seed: int = Field(0, ge=0, lt=2**63, description="seed of the split, which keeps the class shares")
+    test_fraction: float = Field(default=0.2, gt=0, lt=1, description="share of the images in the test part")
+    split_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the split, which keeps the class shares")
 
     def load(self) -> ImageData:
         """Return the images, their 17 levels spread over 0..255."""

@@ -18,11 +18,11 @@ class FakeImages(Dataset):
     """Uniform noise with labels 0, 1, 2, ... in turn: nothing can be learned from it."""
 
     type: Literal["fake"] = "fake"
-    num_train: int = Field(1024, ge=1)
-    num_test: int = Field(256, ge=1)
-    image_shape: tuple[Size, Size, Size] = Field((3, 32, 32), description="channels, height, width")
-    num_classes: int = Field(10, ge=2)
-    seed: int = Field(0, ge=0, lt=2**63)
+    num_train: int = Field(default=1024, ge=1)
+    num_test: int = Field(default=256, ge=1)
+    image_shape: tuple[Size, Size, Size] = Field(default=(3, 32, 32), description="channels, height, width")
+    num_classes: int = Field(default=10, ge=2)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     def load(self) -> ImageData:
         """Return fresh noise, a function of the options alone."""

@@ -25,7 +25,9 @@ class ImageFolder(Dataset):
     type: Literal["image_folder"] = "image_folder"
     root: str = Field(min_length=1, description="folder that holds train/ and test/; ~ is expanded")
     image_size: int | None = Field(
-        None, ge=1, description="side in pixels: images are scaled and cut to a square; None: they have one size"
+        default=None,
+        ge=1,
+        description="side in pixels: images are scaled and cut to a square; None: they have one size",
     )
 
     def load(self) -> ImageData:
