@@ -9,7 +9,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lossforge.losses import GCE, MAE, CrossEntropy, FixedLoss, Focal, LabelSmoothing, Poly1
+from lossforge.losses import FixedLoss
+from lossforge.losses.cross_entropy import CrossEntropy
+from lossforge.losses.focal import Focal
+from lossforge.losses.gce import GCE
+from lossforge.losses.label_smoothing import LabelSmoothing
+from lossforge.losses.mae import MAE
+from lossforge.losses.poly1 import Poly1
 
 LOCAL = [
     CrossEntropy(),

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lossforge.losses import CrossEntropy, FixedLoss, Focal, LossModule, per_class_by_rows
+from lossforge.losses import FixedLoss, LossModule, per_class_by_rows
 from lossforge.losses import module as module_file
+from lossforge.losses.cross_entropy import CrossEntropy
+from lossforge.losses.focal import Focal
 
 C = 5
 SHAPES = {"unbatched": (C,), "batch": (6, C), "sequence": (2, C, 3), "image": (2, C, 3, 2), "empty": (0, C)}
