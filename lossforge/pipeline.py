@@ -52,12 +52,12 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
     Raises:
         RunDirectoryError: it is not a run directory, or ``spec`` is not the one it was started with.
     """
-    observer = observer or Silent()
     directory = run_directory.reopen(Path(path))
     resolved = resolve(spec or read_spec(directory.spec))  # also a stored one: its device may be gone
     if spec is not None and directory.spec.read_text(encoding="utf-8") != resolved.to_yaml():
         raise RunDirectoryError(f"{path}: was not started with this spec; compare it with {directory.spec}")
-    return _carry_out(directory, resolved, _images(resolved, observer), observer)
+    # The images are read once a training is left to do, and not for a run that only wants its report.
+    return _carry_out(directory, resolved, None, observer or Silent())
 
 
 def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:

@@ -14,6 +14,7 @@ from lossforge.interfaces import MutationOperator
 from lossforge.observer import Silent
 from lossforge.report import write_report
 from lossforge.spec import RunSpec, spec_from_text
+from lossforge.training.datasets import FakeImages
 
 SEARCH = """\
 name: tiny
@@ -272,3 +273,13 @@ class TestAClassThatNobodyInstalled:
     def test_its_loss_loads_anywhere(self, laplace_spec):
         lossforge.run(laplace_spec, "run")
         assert torch.isfinite(lossforge.load_loss("run")(torch.zeros(2, 10), torch.tensor([0, 1])))
+
+
+def test_resuming_a_finished_run_does_not_read_its_images(monkeypatch):
+    lossforge.run(spec_from_text(SEARCH + TRAINING), "run")
+    before = files(Path("run"))
+    reads = []
+    monkeypatch.setattr(FakeImages, "load", lambda self: reads.append(self))
+    lossforge.resume("run")
+    assert reads == []
+    assert files(Path("run")) == before
