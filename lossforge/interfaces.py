@@ -138,6 +138,10 @@ class Strategy(Component, ABC):
         """How many of them the mutation operator makes; 0 where none is used."""
 
     @abstractmethod
+    def grown(self, factor: float) -> Strategy:
+        """Return the same strategy with its population ``factor`` times as large, rounded; for restarts."""
+
+    @abstractmethod
     def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
         """Return the state before the first ask, given ``num_solutions`` draws from the prior."""
 
@@ -149,7 +153,10 @@ class Strategy(Component, ABC):
 
     @abstractmethod
     def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
-        """Return the whole next state, given the fitness (minimised) of the solutions."""
+        """Return the whole next state, given the fitness (minimised) of the solutions.
+
+        They need not be those of the last ask, nor as many: whoever drives a search may add candidates of their own.
+        """
 
 
 class Loss(Component, ABC):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
     from lossforge.evidence import Arm
-    from lossforge.search.loop import Record
+    from lossforge.search.history import Record
     from lossforge.spec import RunSpec, TrainingSpec
     from lossforge.training import EpochRecord
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lossforge import run_directory
 from lossforge.artifact import Artifact
-from lossforge.errors import RunDirectoryError
 from lossforge.evidence import Comparison, compare_found
 from lossforge.observer import Observer, Silent
 from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
+from lossforge.run_log import logged_to
 from lossforge.search import run_search
 from lossforge.spec import RunSpec, read_spec
 from lossforge.training import PreparedData, prepare, resolve
@@ -50,12 +50,11 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
         observer: told of progress.
 
     Raises:
-        RunDirectoryError: it is not a run directory, or ``spec`` is not the one it was started with.
+        RunDirectoryError: it is not a run directory, or its spec (or ``spec``) is not the one it was started with.
     """
     directory = run_directory.reopen(Path(path))
     resolved = resolve(spec or read_spec(directory.spec))  # also a stored one: its device may be gone
-    if spec is not None and directory.spec.read_text(encoding="utf-8") != resolved.to_yaml():
-        raise RunDirectoryError(f"{path}: was not started with this spec; compare it with {directory.spec}")
+    run_directory.refuse_changed(directory, resolved)
     # The images are read once a training is left to do, and not for a run that only wants its report.
     return _carry_out(directory, resolved, None, observer or Silent())
 
@@ -68,10 +67,12 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
 
 
 def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, observer: Observer) -> RunResult:
-    observer.began(spec, directory.path)
-    artifact = run_search(spec, directory, on_generation=observer.generation)
-    artifact.save(directory.artifact)
-    observer.found(artifact)
-    comparison = compare_found(spec, artifact, directory, data, on_epoch=observer.epoch, on_arm=observer.trained)
-    write_report(directory.path)
+    with directory.occupied(), logged_to(directory.log):
+        observer.began(spec, directory.path)
+        directory.compare_environment(spec)
+        artifact = run_search(spec, directory, on_generation=observer.generation)
+        artifact.save(directory.artifact)
+        observer.found(artifact)
+        comparison = compare_found(spec, artifact, directory, data, on_epoch=observer.epoch, on_arm=observer.trained)
+        write_report(directory.path)
     return RunResult(directory, artifact, comparison)

@@ -5,7 +5,8 @@
 ``manifest.json``      versions, plugins, device, the command
 ``history.jsonl``      a line a generation, no times; its SHA-256 is the *history hash*
 ``timing.jsonl``       seconds of each generation and of each training
-``checkpoint/``        the resumable state of the search
+``run.log``            what happened when: starts, resumptions, warnings, errors
+``checkpoint/``        the resumable state of the search, and the spec that it belongs to
 ``artifact/``          ``loss.safetensors``, ``loss.json``, ``loss.py``
 ``training/``          a file for each loss and seed, and ``comparison.json``
 ``report.html``        everything of the above, to look at
@@ -14,20 +15,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
+import logging
+import os
 import platform
 import shlex
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from lossforge import registry
 from lossforge.errors import RunDirectoryError
-from lossforge.files import to_json, write_atomically
-from lossforge.spec import RunSpec
+from lossforge.files import append, naming, sync, to_json, write_atomically
+from lossforge.spec import RunSpec, differences
 from lossforge.version import __version__
+
+BEGUN_WITH = "spec.yaml"
+"""File in the checkpoint folder: the resolved spec as it was when the run began."""
+
+_log = logging.getLogger(__name__)
+
+BEGINNING = ".beginning"
+"""Folder that is in an empty directory given by the user while a run is being begun in it."""
+
+LOCK_SECONDS = 0.5
+"""How long to wait for the lock: those who only look whether it is held let go of it at once."""
+
+LOCK = ".lock"
+"""File that is locked while a process is at work in the directory."""
 
 PACKAGES = ("torch", "torchvision", "pydantic", "stevedore", "safetensors", "numpy", "scipy", "scikit-learn")
 
@@ -83,27 +105,122 @@ class RunDirectory:
         """The report."""
         return self.path / "report.html"
 
+    @property
+    def log(self) -> Path:
+        """What happened when."""
+        return self.path / "run.log"
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the run."""
+        return shlex.join(["lossforge", "resume", str(self.path)])
+
     def record_time(self, **entry: str | float) -> None:
         """Append a line to ``timing.jsonl``."""
-        with self.timing.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        append(self.timing, (json.dumps(entry) + "\n").encode())
+
+    @contextlib.contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Keep other processes out of the directory, which is tidied first, and tell how to go on if a write fails.
+
+        Raises:
+            RunDirectoryError: another process is at work in it, or a file of it cannot be written.
+        """
+        with self._remedied():
+            lock = FileLock(self.path / LOCK, timeout=LOCK_SECONDS)
+            try:
+                with naming(self.path / LOCK):
+                    lock.acquire()
+            except Timeout as cause:
+                raise RunDirectoryError(
+                    f"{self.path}: another process is at work in this run; wait for it, or stop it first"
+                ) from cause
+            try:
+                self._tidy()
+                yield
+            finally:
+                lock.release()
+
+    def compare_environment(self, spec: RunSpec) -> None:
+        """Log the command, and a warning for each version or device that is not what the run began with.
+
+        Raises:
+            RunDirectoryError: the manifest cannot be read.
+        """
+        now = json.loads(to_json(_manifest(spec)))
+        try:
+            before = dict(json.loads(self.manifest.read_bytes()))
+        except (OSError, ValueError, TypeError) as cause:
+            raise RunDirectoryError(f"{self.manifest}: cannot be read: {cause}; restore it") from cause
+        _log.info("lossforge %s, process %d: %s", __version__, os.getpid(), shlex.join(now.pop("command")))
+        for name in sorted(now):
+            if before.get(name) != now[name]:
+                _log.warning(
+                    "%s was %s when the run began and is %s; last digits may differ", name, before.get(name), now[name]
+                )
+
+    @contextlib.contextmanager
+    def _remedied(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as cause:
+            file = cause.filename
+            if file is None or not Path(os.path.abspath(os.fsdecode(file))).is_relative_to(self.path.absolute()):
+                raise
+            raise RunDirectoryError(
+                f"{file}: {cause.strerror}; what was saved before is whole: once this is mended, go on with: "
+                f"{self.resume_command}"
+            ) from cause
+
+    def _tidy(self) -> None:
+        """Remove what a killed process left half written."""
+        for left_behind in [path for path in self.path.rglob(".*.tmp") if path.is_file()]:
+            left_behind.unlink()
+        shutil.rmtree(self.path / BEGINNING, ignore_errors=True)
+        if self.timing.exists():
+            with self.timing.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def begin(path: Path, spec: RunSpec) -> RunDirectory:
-    """Create the directory of a new run and write its spec and manifest.
+    """Create the directory of a new run, with its spec and manifest in it from the first moment.
 
     Raises:
         RunDirectoryError: something is there already, or it cannot be written.
     """
     refuse_occupied(path)
-    directory = RunDirectory(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory.manifest, to_json(_manifest(spec)))
-        write_atomically(directory.spec, spec.to_yaml())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():  # empty, and perhaps a link or a mounted disk, which no other folder can be renamed to
+            _begin_inside(path, spec)
+        else:
+            prepared = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            try:
+                prepared.mkdir()
+                _write_beginning(RunDirectory(prepared), spec)
+                prepared.rename(path)
+            finally:
+                shutil.rmtree(prepared, ignore_errors=True)
+            sync(path.parent)
     except OSError as cause:
         raise _unusable(path, cause) from cause
-    return directory
+    return RunDirectory(path)
+
+
+def _begin_inside(path: Path, spec: RunSpec) -> None:
+    """Begin in a folder that is there; as long as ``BEGINNING`` is in it and no spec, nothing has begun."""
+    for left_behind in path.iterdir():
+        shutil.rmtree(left_behind) if left_behind.is_dir() else left_behind.unlink()
+    (path / BEGINNING).mkdir()
+    _write_beginning(RunDirectory(path), spec)
+    (path / BEGINNING).rmdir()
+
+
+def _write_beginning(directory: RunDirectory, spec: RunSpec) -> None:
+    directory.checkpoint.mkdir()
+    write_atomically(directory.manifest, to_json(_manifest(spec)))
+    write_atomically(directory.checkpoint / BEGUN_WITH, spec.to_yaml())
+    write_atomically(directory.spec, spec.to_yaml())  # last: by this file a run directory is known
 
 
 def refuse_occupied(path: Path) -> None:
@@ -128,6 +245,25 @@ def reopen(path: Path) -> RunDirectory:
     return directory
 
 
+def refuse_changed(directory: RunDirectory, spec: RunSpec) -> None:
+    """Raise RunDirectoryError, with every difference, where a run would go on with another spec than it began with."""
+    begun_with = directory.checkpoint / BEGUN_WITH
+    try:
+        text = begun_with.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise RunDirectoryError(
+            f"{begun_with}: {cause.strerror}; it says what the run began with: restore it"
+        ) from cause
+    changes = differences(text, spec.to_yaml())
+    if changes:
+        listed = "\n".join(f"  {change}" for change in changes)
+        again = shlex.join(["lossforge", "run", str(directory.spec), "--out", f"{directory.path}-changed"])
+        raise RunDirectoryError(
+            f"{directory.path}: the spec is not the one that the run began with:\n{listed}\n"
+            f"nothing was done; undo that, or start another run: {again}"
+        )
+
+
 def unused(folder: Path, name: str) -> Path:
     """Return ``folder/name``, or with the first suffix -2, -3, ... that is free."""
     path, number = folder / name, 1
@@ -138,7 +274,10 @@ def unused(folder: Path, name: str) -> Path:
 
 
 def _is_occupied(path: Path) -> bool:
-    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if not path.is_dir():
+        return path.exists()
+    names = {child.name for child in path.iterdir()}
+    return bool(names) and (BEGINNING not in names or "spec.yaml" in names)
 
 
 def _unusable(path: Path, cause: OSError) -> RunDirectoryError:
@@ -149,7 +288,7 @@ def _occupied_message(directory: RunDirectory) -> str:
     if directory.spec.is_file():
         return (
             f"{directory.path}: holds a run already; choose another directory with --out, or go on with that run: "
-            f"{shlex.join(['lossforge', 'resume', str(directory.path)])}"
+            f"{directory.resume_command}"
         )
     return f"{directory.path}: is not empty; choose another directory with --out"
 

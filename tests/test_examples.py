@@ -1,17 +1,19 @@
-"""The examples: those in YAML are valid, the one in Python runs."""
+"""The examples: those in YAML are valid, those in Python run."""
 
 from __future__ import annotations
 
 import ast
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lossforge
-from lossforge.spec import RunSpec
-from lossforge.spec.model import GateSpec
+from lossforge.spec import GateSpec, RunSpec
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
@@ -68,3 +70,14 @@ class TestCompose:
         composed = ast.unparse(main.body[0]).count("=") + 1  # one line an option, and the call
         assert composed <= 10
         assert "yaml" not in self.PATH.read_text().lower().replace("no yaml", "")
+
+
+def test_ask_tell_runs_and_says_what_it_did(tmp_path):
+    """In a process of its own: it starts another one, which imports it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    script = str(EXAMPLES / "ask_tell.py")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    evaluations, ranking = done.stdout.splitlines()
+    assert evaluations == "1940 evaluations in 40 generations, stopped by generations"  # 20 of 49 and 20 of 48
+    assert float(ranking.removeprefix("held-out ranking accuracy ")) > 0.99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lossforge import files
-from lossforge.files import to_json, write_atomically
+from lossforge.files import append, naming, to_json, write_atomically
 
 
 def test_text_and_bytes_are_written(tmp_path):
@@ -33,11 +34,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
     write_atomically(path, "old")
 
     def fail(descriptor: int) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="No space left on device") as caught:
         write_atomically(path, "new")
+    assert caught.value.filename == str(tmp_path / f".loss.json.{os.getpid()}.tmp")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["loss.json"]
 
@@ -48,8 +50,24 @@ def test_the_content_is_synced_before_it_gets_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", lambda descriptor: (events.append("sync"), fsync(descriptor)))
     monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), replace(self, to))[1])
     write_atomically(path, "x")
-    assert events == ["sync", "rename"]
+    assert events == ["sync", "rename", "sync"], "the file, then its name"
     assert path.read_text() == "x"
+
+
+def test_appended_content_follows_what_is_there(tmp_path):
+    append(tmp_path / "log", b"a\n")
+    append(tmp_path / "log", b"b\n")
+    assert (tmp_path / "log").read_bytes() == b"a\nb\n"
+
+
+def test_an_error_without_a_file_is_given_one(tmp_path):
+    with pytest.raises(OSError, match=r"Input/output error: '.*log'"), naming(tmp_path / "log"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_an_error_keeps_the_file_it_names(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"), naming(tmp_path / "log"):
+        (tmp_path / "absent").read_bytes()
 
 
 def test_json_is_sorted_indented_and_ends_with_a_newline():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -220,14 +222,57 @@ class TestResume:
         assert files(Path("run")) == uninterrupted
 
     @pytest.mark.parametrize(
-        "change", [{"seed": 1}, {"description": "another"}, {"name": "other"}], ids=lambda change: next(iter(change))
+        ("change", "told"),
+        [
+            ({"seed": 1}, "seed: 0 -> 1"),
+            ({"description": "another"}, 'description: "" -> "another"'),
+            ({"name": "other"}, 'name: "tiny" -> "other"'),
+        ],
     )
-    def test_with_another_spec_it_is_refused(self, spec, change):
+    def test_with_another_spec_it_is_refused(self, spec, change, told):
         lossforge.run(spec, "run")
         before = files(Path("run"))
-        with pytest.raises(RunDirectoryError, match=r"run: was not started with this spec; compare it with run/spec"):
+        with pytest.raises(RunDirectoryError) as caught:
             lossforge.resume("run", spec.model_copy(update=change))
+        assert str(caught.value).splitlines() == [
+            "run: the spec is not the one that the run began with:",
+            f"  {told}",
+            "nothing was done; undo that, or start another run: lossforge run run/spec.yaml --out run-changed",
+        ]
         assert files(Path("run")) == before
+
+    def test_an_edited_spec_is_refused_with_each_difference(self, spec):
+        directory = lossforge.run(spec, "run").directory
+        text = directory.spec.read_text()
+        directory.spec.write_text(text.replace("seed: 0", "seed: 3").replace("generations: 5", "generations: 9"))
+        with pytest.raises(RunDirectoryError) as caught:
+            lossforge.resume("run")
+        assert str(caught.value).splitlines()[1:-1] == ["  seed: 0 -> 3", "  search.generations: 5 -> 9"]
+
+    def test_comments_and_layout_do_not_count(self, spec, uninterrupted):
+        directory = lossforge.run(spec, "run").directory
+        text = directory.spec.read_text()
+        directory.spec.write_text("# mine\n" + text.replace("seed: 0", "seed:   0  # zero"))
+        lossforge.resume("run")
+        directory.spec.write_text(text)
+        assert files(Path("run")) == uninterrupted
+
+    def test_another_version_is_told_and_goes_on(self, spec, uninterrupted, caplog):
+        directory = lossforge.run(spec, "run").directory
+        manifest = directory.manifest.read_text()
+        directory.manifest.write_text(re.sub(r'"torch": ".*"', '"torch": "1.0"', manifest))
+        lossforge.resume("run")
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        installed = metadata.version("torch")
+        assert warnings == [f"torch was 1.0 when the run began and is {installed}; last digits may differ"]
+        directory.manifest.write_text(manifest)
+        assert files(Path("run")) == uninterrupted
+
+    def test_a_damaged_manifest_is_told(self, spec):
+        directory = lossforge.run(spec, "run").directory
+        directory.manifest.write_text("{")
+        with pytest.raises(RunDirectoryError, match=r"run/manifest.json: cannot be read: .*; restore it"):
+            lossforge.resume("run")
 
     @pytest.mark.parametrize("with_spec", [False, True])
     def test_what_is_no_run_is_refused(self, spec, with_spec):
@@ -262,7 +307,7 @@ class TestAClassThatNobodyInstalled:
     def test_other_options_are_another_spec(self, laplace_spec):
         lossforge.run(laplace_spec, "run")
         search = laplace_spec.search.model_copy(update={"mutation": Laplace(spread=2.0)})
-        with pytest.raises(RunDirectoryError, match="was not started with this spec"):
+        with pytest.raises(RunDirectoryError, match=r"search\.mutation\.spread: 1.0 -> 2.0"):
             lossforge.resume("run", laplace_spec.model_copy(update={"search": search}))
 
     def test_its_report_can_be_written_anew(self, laplace_spec):

@@ -54,7 +54,9 @@ class TestBegin:
     def test_it_makes_the_folder_with_spec_and_manifest(self, tmp_path, spec):
         directory = run_directory.begin(tmp_path / "some" / "where", spec)
         assert directory == RunDirectory(tmp_path / "some" / "where")
-        assert sorted(path.name for path in directory.path.iterdir()) == ["manifest.json", "spec.yaml"]
+        assert sorted(path.name for path in directory.path.iterdir()) == ["checkpoint", "manifest.json", "spec.yaml"]
+        assert (directory.checkpoint / "spec.yaml").read_bytes() == directory.spec.read_bytes()
+        assert list(directory.path.parent.iterdir()) == [directory.path]
         assert RunSpec.from_yaml(directory.spec) == spec
         assert json.loads(directory.manifest.read_text())["device"] == "cpu"
 
@@ -133,3 +135,63 @@ def test_times_are_appended(tmp_path):
         {"generation": 0, "seconds": 0.5},
         {"loss": "gce", "seed_index": 1, "seconds": 2.0},
     ]
+
+
+class TestBeginning:
+    def test_an_empty_folder_behind_a_link_is_taken(self, tmp_path, spec):
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "run").symlink_to(tmp_path / "disk")
+        run_directory.begin(tmp_path / "run", spec)
+        assert (tmp_path / "disk" / "spec.yaml").is_file()
+
+    def test_what_fails_leaves_nothing(self, tmp_path, spec, monkeypatch):
+        def refuse(path: Path, content: str) -> None:
+            if path.name == "spec.yaml":
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(run_directory, "write_atomically", refuse)
+        with pytest.raises(RunDirectoryError, match="No space left on device"):
+            run_directory.begin(tmp_path / "run", spec)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestOccupied:
+    def test_two_at_once_are_kept_apart(self, tmp_path, spec):
+        directory = run_directory.begin(tmp_path / "run", spec)
+        refused = pytest.raises(RunDirectoryError, match="run: another process is at work in this run")
+        with directory.occupied(), refused, RunDirectory(directory.path).occupied():
+            pass
+        with directory.occupied():
+            pass
+
+    def test_what_a_killed_process_left_is_cleared(self, tmp_path, spec):
+        directory = run_directory.begin(tmp_path / "run", spec)
+        half = directory.path / "training" / "gce" / ".seed-0.json.123.tmp"
+        half.parent.mkdir(parents=True)
+        half.write_text("{")
+        directory.timing.write_text('{"generation": 0, "seconds": 1.0}\n{"genera')
+        with directory.occupied():
+            directory.record_time(generation=1, seconds=2.0)
+        assert not half.exists()
+        assert [json.loads(line)["generation"] for line in directory.timing.read_text().splitlines()] == [0, 1]
+
+    def test_a_file_that_cannot_be_written_is_told_with_the_way_on(self, tmp_path, spec):
+        directory = run_directory.begin(tmp_path / "a run", spec)
+        with pytest.raises(RunDirectoryError) as caught, directory.occupied():
+            raise OSError(28, "No space left on device", str(directory.history))
+        assert str(caught.value) == (
+            f"{directory.history}: No space left on device; what was saved before is whole: once this is mended, "
+            f"go on with: lossforge resume '{directory.path}'"
+        )
+
+    def test_an_error_of_another_place_is_left_alone(self, tmp_path, spec):
+        directory = run_directory.begin(tmp_path / "run", spec)
+        with pytest.raises(FileNotFoundError), directory.occupied():
+            (tmp_path / "images").read_bytes()
+
+
+def test_a_run_of_an_earlier_format_cannot_be_compared(tmp_path, spec):
+    directory = run_directory.begin(tmp_path / "run", spec)
+    (directory.checkpoint / "spec.yaml").unlink()
+    with pytest.raises(RunDirectoryError, match=r"checkpoint/spec\.yaml: No such file .*; it says what the run began"):
+        run_directory.refuse_changed(directory, spec)

@@ -15,6 +15,7 @@ from lossforge.version import __version__
 COMMANDS = {
     "run": "lossforge.cli.run:run",
     "resume": "lossforge.cli.run:resume",
+    "runs": "lossforge.cli.runs:runs",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",
     "presets": "lossforge.cli.presets:presets",

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column
+
+from lossforge.cli.bars import Bars
 
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
     from lossforge.evidence import Arm
-    from lossforge.search.loop import Record
+    from lossforge.search.history import Record
     from lossforge.spec import RunSpec, TrainingSpec
     from lossforge.training import EpochRecord
+
+STOPPED = {
+    "target_fitness": "the target fitness is reached",
+    "evaluations": "the budget of evaluations is spent",
+    "wall_time": "the time is up",
+    "no_feasible": "no candidate has passed the gates for too long",
+    "stagnation": "the best fitness stagnates",
+}
+"""What is said of a search that stops before its generations are done."""
 
 PLAIN_LINES = 10
 """Lines that a search prints where there is no terminal."""
@@ -28,8 +40,9 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.path: Path | None = None
-        self._bars = _Bars(self.console) if self.console.is_terminal else None
+        self._bars = Bars(self.console) if self.console.is_terminal and self.console.is_interactive else None
         self._generations = self._epochs = self._trainings = self._done = 0
+        self._restarts = 1
         self._searching = _Pace()
         self._training = _Pace()
 
@@ -52,6 +65,7 @@ class Display:
         """Say what is run, and where."""
         self.path = path
         self._generations = spec.search.generations
+        self._restarts = spec.search.restarts
         if spec.training is not None and spec.evidence is not None:
             self._epochs = spec.training.epochs
             self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines))
@@ -65,25 +79,37 @@ class Display:
         """Show best fitness, gates and the time left."""
         done = record["generation"] + 1
         fitness = _fitness_text(record)
-        left = self._searching.left_after(seconds, self._generations - done)
+        left = self._searching.left_after(seconds, self._generations * (self._restarts - record["restart"]) - done)
+        name = "search" if self._restarts == 1 else f"search {record['restart'] + 1} of {self._restarts}"
         if self._bars:
             feasible = record["num_feasible"] / record["num_solutions"]
-            self._bars.show("search", self._generations, done, f"{fitness}, gates {feasible:.0%}")
-        elif done == self._generations or done % max(1, self._generations // PLAIN_LINES) == 0:
+            self._bars.show(name, self._generations, done, f"{fitness}, gates {feasible:.0%}")
+        elif record["stopped"] or done % max(1, self._generations // PLAIN_LINES) == 0:
             rates = ", ".join(f"{name} {rate:.0%}" for name, rate in record["pass_rates"].items())
-            self._plain(f"search {done}/{self._generations}  {fitness}; gates passed: {rates}{left}")
+            self._plain(f"{name} {done}/{self._generations}  {fitness}; gates passed: {rates}{left}")
+        if record["stopped"]:
+            self._end_search(name, record["stopped"])
 
     def found(self, artifact: Artifact) -> None:
         """Say how well the loss ranks predictions it has never seen."""
         accuracy = artifact.evidence["held_out"]["metrics"].get("ranking_accuracy")
         ranking = "" if accuracy is None else f", held-out ranking accuracy {accuracy:.4f}"
-        if self._bars:
-            self._bars.finish("search")
         violations = artifact.evidence["held_out"]["gate_violations"].items()
         gates = "".join(
             f", {name} violated on held-out pairs ({_size(size)})" for name, size in violations if size != 0
         )
         self._plain(f"found after {artifact.evidence['evaluations']} evaluations{ranking}{gates}")
+
+    def _end_search(self, name: str, reason: str) -> None:
+        """Take the bar away, and say why the search stopped, if not because its generations are done."""
+        if self._bars:
+            self._bars.finish(name)
+        if reason != "generations":
+            self._plain(f"{name} stopped: {STOPPED[reason]}")
+
+    def warning(self, text: str) -> None:
+        """Show what was logged as a warning."""
+        self._plain(f"warning: {text}")
 
     def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
         """Show a training's progress."""
@@ -110,6 +136,27 @@ class Display:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+@contextlib.contextmanager
+def warnings_to(display: Display) -> Iterator[None]:
+    """Have the display show what lossforge logs as a warning."""
+    handler = _Warnings(display)
+    logger = logging.getLogger("lossforge")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.warning(record.getMessage())
+
+
 class _Pace:
     """The time left, by the mean of the steps done in this process."""
 
@@ -122,32 +169,6 @@ class _Pace:
             self._seconds, self._steps = self._seconds + seconds, self._steps + 1
         left = self._seconds / max(self._steps, 1) * num_left
         return f"; about {_duration(left)} left" if left >= 1 else ""
-
-
-class _Bars:
-    """A bar for each thing under way."""
-
-    def __init__(self, console: Console) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
-            TextColumn("ETA"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def show(self, name: str, total: int, done: int, text: str) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self.progress.add_task(name, total=total, text=text)
-        self.progress.update(self._tasks[name], completed=done, text=text)
-
-    def finish(self, name: str) -> None:
-        if name in self._tasks:
-            self.progress.remove_task(self._tasks.pop(name))
 
 
 def _fitness_text(record: Record) -> str:

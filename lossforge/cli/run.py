@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import is_interrupt
+from lossforge.cli.interrupt import is_interrupt, terminated_as_interrupted
 from lossforge.cli.options import load_spec, spec_argument
 from lossforge.errors import RunInterrupted
 
@@ -50,18 +50,28 @@ def resume(path: Path) -> None:
 
     The result is the same as without the interruption.
     """
+    resume_run(path)
+
+
+def resume_run(path: Path) -> None:
+    """Go on with the run in ``path``, show its progress, and print what it came to.
+
+    Raises:
+        LossforgeError: any that :func:`lossforge.pipeline.resume` raises.
+        RunInterrupted: by Ctrl-C or SIGTERM, once the run had begun.
+    """
     from lossforge import pipeline
 
     _carry_out(lambda observer: pipeline.resume(path, observer=observer))
 
 
 def _carry_out(start: Callable[[Observer], RunResult]) -> None:
-    from lossforge.cli.display import Display
+    from lossforge.cli.display import Display, warnings_to
     from lossforge.cli.summary import print_summary
 
     display = Display()
     try:
-        with display:
+        with terminated_as_interrupted(), display, warnings_to(display):
             result = start(display)
     except BaseException as cause:
         if display.path is None or not is_interrupt(cause):
@@ -73,12 +83,18 @@ def _carry_out(start: Callable[[Observer], RunResult]) -> None:
 
 def _print_plan(spec: RunSpec, path: Path) -> None:
     search = spec.search
-    evaluations = search.generations * search.strategy.num_solutions
     click.echo(f"{spec.name}: would run in {path}")
-    click.echo(
-        f"  search: {search.generations} generations of {search.strategy.num_solutions} candidates on "
-        f"{search.batch_size} pairs: {evaluations:,} evaluations of {search.parameterization.num_parameters} parameters"
-    )
+    for restart in range(search.restarts):
+        growth = search.population_growth**restart
+        num_solutions = (search.strategy if growth == 1 else search.strategy.grown(growth)).num_solutions
+        name = "search" if search.restarts == 1 else f"search {restart + 1} of {search.restarts}"
+        click.echo(
+            f"  {name}: {search.generations} generations of {num_solutions} candidates on {search.batch_size} pairs: "
+            f"{search.generations * num_solutions:,} evaluations of {search.parameterization.num_parameters} parameters"
+        )
+    limits = [f"{limit} {value}" for limit, value in search.stop.model_dump(exclude_none=True).items()]
+    if limits:
+        click.echo(f"  stops earlier by: {', '.join(limits)}")
     if spec.training is not None and spec.evidence is not None:
         names = [spec.name, *(baseline.label for baseline in spec.evidence.baselines)]
         click.echo(

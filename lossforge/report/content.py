@@ -206,7 +206,25 @@ def _search_story(found: FoundLoss) -> str:
         f"{f' with {mutation} mutation' if mutation else ''}, {count(found.evaluations, 'evaluation')} in all, over "
         f"{kinds['parameterization']} losses. Fitness: {kinds['objective']} on synthetic predictions of "
         f"{_amount(search.get('num_classes'), 'class', 'classes')}, drawn by {kinds['sampler']}. Seed {found.seed}."
+        f"{_searches(found)}{_rejections(found)}"
     )
+
+
+def _searches(found: FoundLoss) -> str:
+    """Return a sentence on why the search stopped, or on each of several searches."""
+    ends = [
+        f"{count(end.generations, 'generation')} of {end.num_solutions} candidates (stopped by {label(end.stopped)})"
+        for end in found.searches
+    ]
+    if len(ends) < 2:
+        return f" Stopped by {label(found.searches[0].stopped)}." if ends else ""
+    listed = "; ".join(f"{index}: {end}" for index, end in enumerate(ends))
+    return f" {len(ends)} independent searches: {listed}. The loss is that of search {found.restart}."
+
+
+def _rejections(found: FoundLoss) -> str:
+    counts = [f"{label(reason)} {number:,}" for reason, number in found.rejected.items() if number]
+    return f" Candidates rejected, by the first reason that applied: {', '.join(counts)}." if counts else ""
 
 
 def _training_story(comparison: Comparison, training: Mapping[str, Any]) -> str:

@@ -53,7 +53,7 @@ def loss_styles(comparison: Comparison) -> dict[str, Style]:
 
 def search_chart(history: Sequence[Generation]) -> Chart:
     """Best and median fitness by generation; the best only where it passed the gates."""
-    x = [record.generation for record in history]
+    x = _positions(history)
     best = [record.best_fitness if record.num_feasible else None for record in history]
     lines = (
         Line("median of all candidates", x, [record.median_fitness for record in history], "ink", (1.5, 2)),
@@ -67,13 +67,14 @@ def search_chart(history: Sequence[Generation]) -> Chart:
         line_chart("fitness", shown, axis, description),
         shown[::-1],
         "Each generation meets a fresh synthetic batch, so the curves carry sampling noise."
+        + _borders(history)
         + (" Gaps: no candidate passed the gates." if None in best else ""),
     )
 
 
 def gate_chart(history: Sequence[Generation]) -> Chart:
     """Share of candidates that pass each gate, and all of them, by generation."""
-    x = [record.generation for record in history]
+    x = _positions(history)
     feasible = [record.num_feasible / record.num_solutions for record in history]
     gates = list(dict.fromkeys(gate for record in history for gate in record.pass_rates))
     lines = [
@@ -97,6 +98,17 @@ def gate_chart(history: Sequence[Generation]) -> Chart:
         tuple(lines[::-1]),
         "Candidates that fail a gate rank behind those that pass; the winner passes all on the search's fixed batch.",
     )
+
+
+def _positions(history: Sequence[Generation]) -> list[int]:
+    """Return where generations stand on the axis: searches one after the other."""
+    return list(range(len(history)))
+
+
+def _borders(history: Sequence[Generation]) -> str:
+    """Return a sentence on where searches begin, if there are several."""
+    begins = [str(x) for x, record in zip(_positions(history), history, strict=True) if record.generation == 0]
+    return f" Independent searches, one after the other, begin at {', '.join(begins)}." if len(begins) > 1 else ""
 
 
 def weight_chart(profile: WeightProfile) -> Chart:

@@ -26,6 +26,7 @@ class Generation(Content):
     """A line of ``history.jsonl``."""
 
     generation: int
+    restart: int = 0
     evaluations: int
     num_solutions: int = Field(ge=1)
     num_feasible: int
@@ -56,10 +57,21 @@ class Figures(Content):
     metrics: dict[str, Number] = {}
 
 
+class EndedSearch(Content):
+    """How one of the searches of a run ended."""
+
+    generations: int
+    num_solutions: int
+    stopped: str
+
+
 class FoundLoss(Content):
     """``artifact/loss.json``."""
 
     name: str
+    restart: int = 0
+    searches: tuple[EndedSearch, ...] = ()
+    rejected: dict[str, int] = {}
     seed: int
     generations: int
     evaluations: int

@@ -1,32 +1,43 @@
 """The resumable state on disk: one folder a checkpoint, complete or absent.
 
-A checkpoint is written to a temporary folder, synced, and renamed to ``<generation, 8 digits>``, so that a reader never
-meets half of one. The two newest are kept.
+A checkpoint is written to a temporary folder, synced, and renamed to ``<number, 8 digits>``, so that a reader never
+meets half of one. The two newest are kept: should one be damaged later, the other serves.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from lossforge.errors import SearchError
-from lossforge.files import to_json
+from lossforge.files import sync, to_json, write_synced
 from lossforge.types import State
 
 KEPT = 2
+FORMAT_VERSION = 1
+DAMAGED = "damaged-"
+"""Prefix of the folder that a checkpoint which cannot be read is renamed to."""
+
+_log = logging.getLogger(__name__)
 
 
-def save_checkpoint(folder: Path, generation: int, state: State) -> None:
-    """Write ``state`` as the checkpoint of ``generation`` and drop all but the newest two."""
+def save_checkpoint(folder: Path, number: int, state: State) -> None:
+    """Write ``state`` as the checkpoint of that number, and drop all but the newest two.
+
+    Raises:
+        ValueError: a scalar is not finite.
+        OSError: it cannot be written; earlier checkpoints are as they were.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{generation:08d}"
+    target = folder / f"{number:08d}"
     if target.exists():
         return
     for left_behind in folder.glob(".*.tmp"):
@@ -34,53 +45,60 @@ def save_checkpoint(folder: Path, generation: int, state: State) -> None:
     temporary = folder / f".{target.name}.tmp"
     temporary.mkdir()
     # Copies: safetensors refuses tensors that share memory, as parents and last population do before generation 0.
-    tensors = {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in state.items()
-        if isinstance(value, Tensor)
-    }
+    tensors = save({key: value.detach().cpu().clone() for key, value in state.items() if isinstance(value, Tensor)})
     scalars = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
-    _write_synced(temporary / "state.safetensors", save(tensors))
-    _write_synced(temporary / "state.json", to_json(scalars).encode())
+    content: dict[str, Any] = {"format_version": FORMAT_VERSION, "scalars": scalars}
+    content["digest"] = _digest(tensors, content)
+    write_synced(temporary / "state.safetensors", tensors)
+    write_synced(temporary / "state.json", to_json(content))
+    sync(temporary)
     temporary.rename(target)
-    _sync_folder(folder)
-    for old in _checkpoints(folder)[:-KEPT]:
+    sync(folder)
+    for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
 def load_checkpoint(folder: Path) -> State | None:
-    """Return the newest checkpoint's state, on the CPU, or None where there is none.
+    """Return the state of the newest checkpoint that can be read, on the CPU, or None where there is none.
+
+    Newer ones that cannot be read are set aside, with a warning.
 
     Raises:
-        SearchError: it is damaged.
+        SearchError: it was written by another version of lossforge.
     """
-    found = _checkpoints(folder)
-    if not found:
-        return None
-    newest = found[-1]
-    try:
-        scalars = json.loads((newest / "state.json").read_bytes())
-        return {**load((newest / "state.safetensors").read_bytes()), **scalars}
-    except (OSError, ValueError, SafetensorError) as cause:
-        raise SearchError(
-            f"{newest}: the checkpoint cannot be read: {cause}; remove that folder to go on from the one before it"
-        ) from cause
+    found = checkpoints(folder)
+    while found:
+        newest = found.pop()
+        try:
+            return _read(newest)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as cause:
+            aside = newest.with_name(f"{DAMAGED}{newest.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            newest.rename(aside)
+            rest = f"going on from {found[-1].name}, the one before" if found else "there is none before it"
+            _log.warning("%s: the checkpoint is damaged (%s); it is now %s; %s", newest, cause, aside.name, rest)
+    return None
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in ``folder``, oldest first."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _read(checkpoint: Path) -> State:
+    content = json.loads((checkpoint / "state.json").read_bytes())
+    tensors = (checkpoint / "state.safetensors").read_bytes()
+    digest = content.pop("digest")
+    if digest != _digest(tensors, content):
+        raise ValueError("its content does not match its digest")
+    if content["format_version"] != FORMAT_VERSION:
+        raise SearchError(
+            f"{checkpoint}: format_version {content['format_version']}, this lossforge reads {FORMAT_VERSION}; go on "
+            "with the version that wrote it, which manifest.json names"
+        )
+    return {**load(tensors), **content["scalars"]}
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _digest(tensors: bytes, content: dict[str, Any]) -> str:
+    """Return a SHA-256 of all of a checkpoint, by which a damaged byte is noticed."""
+    return hashlib.sha256(tensors + to_json(content).encode()).hexdigest()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from lossforge.search.blocks import BlockEvaluator, InProcess
+from lossforge.search.fingerprint import Memory
 from lossforge.search.gates import GateResult, apply_gates, constrained_rank
 from lossforge.search.population import ParameterPopulation
 from lossforge.spec import SearchSpec
@@ -20,34 +23,79 @@ GATE_BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of the solutions of one generation."""
+    """What is known of the solutions of one generation.
+
+    Attributes:
+        evaluation: fitness and metrics; not a number for candidates that a gate rejects, which are not evaluated.
+        gates: violations.
+        exhausted_P: True for candidates that ran out of memory.
+    """
 
     evaluation: Evaluation
     gates: GateResult
+    exhausted_P: Tensor
+
+    @classmethod
+    def of_fitness(cls, fitness_P: Tensor) -> Assessment:
+        """Return the assessment of solutions that were evaluated elsewhere and pass whatever gates there are."""
+        return cls(
+            Evaluation(fitness_P, {}),
+            GateResult({"finite": torch.zeros_like(fitness_P)}),
+            torch.zeros_like(fitness_P, dtype=torch.bool),
+        )
+
+    @property
+    def feasible_P(self) -> Tensor:
+        """True for candidates that pass every gate and have a fitness."""
+        return self.gates.feasible_P & self.evaluation.fitness_P.isfinite()
 
     @property
     def rank_P(self) -> Tensor:
         """Ranks, 0 is best: feasible by fitness, then the others by violation."""
         return constrained_rank(self.evaluation.fitness_P, self.gates.total_P)
 
+    @property
+    def rejections(self) -> Mapping[str, Tensor]:
+        """How many candidates were rejected, by the first reason that applies: memory, a gate, no finite fitness."""
+        reasons = {
+            "memory": self.exhausted_P,
+            **{name: violation_P > 0 for name, violation_P in self.gates.violations.items()},
+            "fitness": ~self.evaluation.fitness_P.isfinite(),
+        }
+        counts, open_P = {}, torch.ones_like(self.exhausted_P)
+        for name, applies_P in reasons.items():
+            counts[name] = (applies_P & open_P).sum()
+            open_P = open_P & ~applies_P
+        return counts
+
 
 @dataclass(frozen=True)
 class Evaluator:
-    """The evaluation that a search spec describes, as a pure function of (seed, stream, index) and the solutions."""
+    """The evaluation that a search spec describes, as a pure function of (seed, stream, index) and the solutions.
+
+    It can be used anywhere, in another process or on another machine: what it returns is what a search takes in.
+    """
 
     spec: SearchSpec
     seed: int
     device: torch.device
+    blocks: BlockEvaluator = field(default_factory=InProcess)
 
-    def in_generation(self, solutions_PD: Tensor, generation: int) -> Assessment:
-        """Assess solutions on the batch of a generation, which all of them share."""
+    def in_generation(self, solutions_PD: Tensor, generation: int, memory: Memory | None = None) -> Assessment:
+        """Assess solutions on the batch of a generation, which all of them share.
+
+        Args:
+            solutions_PD: any number of them.
+            generation: from 0.
+            memory: what the search has evaluated; without it there are no duplicates.
+        """
         batch = self._sample("sampler", generation, self.spec.batch_size)
-        return self._assess(solutions_PD, batch, self.generator("objective", generation))
+        return self._assess(solutions_PD, batch, self.generator("objective", generation), memory)
 
     def assess(self, solutions_PD: Tensor, stream: str) -> Assessment:
         """Assess solutions on the one large batch of a stream, such as ``selection``."""
         batch = self._sample(f"{stream}.sampler", 0, self.spec.selection_batch_size)
-        return self._assess(solutions_PD, batch, self.generator(f"{stream}.objective"))
+        return self._assess(solutions_PD, batch, self.generator(f"{stream}.objective"), None)
 
     def fixed_batch(self, stream: str) -> PredictionBatch:
         """Return a large batch of a stream of its own."""
@@ -55,7 +103,8 @@ class Evaluator:
 
     def population(self, solutions_PD: Tensor) -> ParameterPopulation:
         """Return solutions as a population that can be evaluated."""
-        return ParameterPopulation(self.spec.parameterization, solutions_PD.to(self.device), self.spec.num_classes)
+        spec = self.spec
+        return ParameterPopulation(spec.parameterization, solutions_PD.to(self.device), spec.num_classes, self.blocks)
 
     def generator(self, stream: str, index: int = 0) -> torch.Generator:
         """Return the generator of a named stream, on the evaluator's device."""
@@ -65,10 +114,32 @@ class Evaluator:
     def _gate_batch(self) -> PredictionBatch:
         return self._sample("gates", 0, GATE_BATCH_SIZE)
 
-    def _assess(self, solutions_PD: Tensor, batch: PredictionBatch, generator: torch.Generator) -> Assessment:
+    def _assess(
+        self, solutions_PD: Tensor, batch: PredictionBatch, generator: torch.Generator, memory: Memory | None
+    ) -> Assessment:
         population = self.population(solutions_PD)
-        evaluation = self.spec.objective.evaluate(population, batch, generator)
-        return Assessment(evaluation, apply_gates(self.spec.gates, population, self._gate_batch))
+        gates = apply_gates(self.spec.gates, population, self._gate_batch, memory)
+        evaluation = self._evaluate_passing(population, gates.feasible_P, batch, generator)
+        return Assessment(evaluation, gates, population.exhausted_P)
+
+    def _evaluate_passing(
+        self, population: ParameterPopulation, passes_P: Tensor, batch: PredictionBatch, generator: torch.Generator
+    ) -> Evaluation:
+        """Evaluate the candidates that pass the gates: an objective may be dear, and the others rank by violation."""
+        index = passes_P.nonzero().squeeze(1)
+        if len(index) == population.num_solutions:
+            return self.spec.objective.evaluate(population, batch, generator)
+        missing_P = torch.full((population.num_solutions,), torch.nan, device=population.solutions_PD.device)
+        if len(index) == 0:
+            return Evaluation(missing_P, {})
+        evaluation = self.spec.objective.evaluate(population.take(index), batch, generator)
+
+        def spread(values: Tensor) -> Tensor:
+            values = values if values.is_floating_point() else values.float()
+            return missing_P.to(values.dtype).index_copy(0, index, values)
+
+        metrics = {name: spread(values) for name, values in evaluation.metrics.items()}
+        return Evaluation(spread(evaluation.fitness_P), metrics)
 
     def _sample(self, stream: str, index: int, num: int) -> PredictionBatch:
         return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index))

@@ -15,15 +15,23 @@ import torch
 from torch import Tensor
 
 from lossforge.interfaces import Population
-from lossforge.spec import GateSpec, SignGate, WeightBandGate
+from lossforge.search.fingerprint import Memory, fingerprints, repeats
+from lossforge.search.population import ParameterPopulation
+from lossforge.spec import GateSpec, SamePredictionGate, SignGate, WeightBandGate
 from lossforge.types import PredictionBatch
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """Violations of a population: by gate, and their sum."""
+    """Violations of a population, gate by gate.
+
+    Attributes:
+        violations: gate name to violation_P >= 0, 0 where it is passed.
+        keys_PG: fingerprints of the candidates' losses; none are taken where there is no gate against duplicates.
+    """
 
     violations: Mapping[str, Tensor]
+    keys_PG: Tensor | None = None
 
     @property
     def total_P(self) -> Tensor:
@@ -36,36 +44,70 @@ class GateResult:
         return self.total_P == 0
 
 
-def apply_gates(spec: GateSpec, population: Population, batch: PredictionBatch) -> GateResult:
-    """Return the violations of every gate of ``spec``; ``batch`` is fixed for the whole search."""
+def apply_gates(
+    spec: GateSpec, population: ParameterPopulation, batch: PredictionBatch, memory: Memory | None = None
+) -> GateResult:
+    """Return the violations of every gate of ``spec``.
+
+    Args:
+        spec: the gates.
+        population: the candidates.
+        batch: fixed for the whole search.
+        memory: what the search has evaluated so far; without it nothing is taken for a duplicate.
+    """
     gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
     loss_PB = population.losses(batch.log_probs_BC[None], batch.labels_B)
     finite_P = loss_PB.isfinite().all(dim=1) & gradient_PBC.isfinite().flatten(1).all(dim=1)
-    # A candidate that is not finite fails this gate alone; the others would only repeat it.
-    violations = {"finite": torch.where(finite_P, 0.0, torch.inf)}
+    violations, keys_PG = {}, None
     if spec.weight_band is not None:
-        violations["weight_band"] = torch.where(finite_P, _weight_band(spec.weight_band, population, batch), 0.0)
+        violations["weight_band"] = _weight_band(spec.weight_band, population, batch)
     if spec.signs is not None:
-        violations["signs"] = torch.where(finite_P, _signs(spec.signs, gradient_PBC, batch), 0.0)
-    return GateResult(violations)
+        violations["signs"] = _signs(spec.signs, gradient_PBC, batch)
+    if spec.same_prediction is not None:
+        violations["same_prediction"] = _same_prediction(spec.same_prediction, loss_PB, population, batch)
+    if spec.duplicate is not None and memory is not None:
+        keys_PG = fingerprints(gradient_PBC, spec.duplicate.resolution)
+        violations["duplicate"] = repeats(keys_PG, population.solutions_PD, memory).to(loss_PB.dtype)
+    # A candidate that is not finite fails the first gate alone; the others would only repeat it.
+    passed_on = {name: torch.where(finite_P, violation_P, 0.0) for name, violation_P in violations.items()}
+    return GateResult({"finite": torch.where(finite_P, 0.0, torch.inf), **passed_on}, keys_PG)
 
 
 def constrained_rank(fitness_P: Tensor, violation_P: Tensor) -> Tensor:
     """Return ranks (float, 0 is best): feasible by fitness, then the others by violation; equals share a rank.
 
-    A fitness that is not finite ranks after every finite one of its group.
+    A feasible candidate whose fitness is not finite ranks last, with those of infinite violation.
     """
-    feasible_P = violation_P == 0
-    key_P = torch.where(feasible_P, fitness_P, violation_P)
+    feasible_P = (violation_P == 0) & fitness_P.isfinite()
+    key_P = torch.where(feasible_P, fitness_P, torch.where(violation_P == 0, torch.inf, violation_P))
     key_P = torch.where(key_P.isfinite(), key_P, torch.inf)
     order = key_P.argsort(stable=True)
     order = order[(~feasible_P[order]).to(torch.int8).argsort(stable=True)]
     position = torch.arange(len(order), device=order.device)
     key, feasible = key_P[order], feasible_P[order]
-    repeats = torch.zeros_like(feasible)
-    repeats[1:] = (key[1:] == key[:-1]) & (feasible[1:] == feasible[:-1])
-    rank = position.masked_fill(repeats, 0).cummax(dim=0).values
+    repeats_P = torch.zeros_like(feasible)
+    repeats_P[1:] = (key[1:] == key[:-1]) & (feasible[1:] == feasible[:-1])
+    rank = position.masked_fill(repeats_P, 0).cummax(dim=0).values
     return torch.empty_like(key_P).scatter(0, order, rank.to(key_P.dtype))
+
+
+def _same_prediction(
+    gate: SamePredictionGate, loss_PB: Tensor, population: Population, batch: PredictionBatch
+) -> Tensor:
+    """Share of predictions on which the less likely of two labels does not have the higher loss, beyond tolerance.
+
+    The second label of row i is 1 + (i mod (C - 1)) places after the first, so that all rivals have their turn.
+    """
+    num_pairs, num_classes = batch.log_probs_BC.shape
+    shift_B = 1 + torch.arange(num_pairs, device=batch.labels_B.device) % (num_classes - 1)
+    rivals_B = (batch.labels_B + shift_B) % num_classes
+    rival_loss_PB = population.losses(batch.log_probs_BC[None], rivals_B)
+    p_BC = batch.log_probs_BC.exp()
+    lead_B = (p_BC.gather(1, batch.labels_B[:, None]) - p_BC.gather(1, rivals_B[:, None])).squeeze(1)
+    counted_B = lead_B.abs() > gate.margin
+    wrong_PB = ((rival_loss_PB - loss_PB) * lead_B.sign() <= 0) & counted_B
+    share_P = wrong_PB.sum(dim=1) / counted_B.sum().clamp_min(1)
+    return (share_P - gate.tolerance).clamp_min(0.0).to(loss_PB.dtype)
 
 
 def _weight_band(gate: WeightBandGate, population: Population, batch: PredictionBatch) -> Tensor:

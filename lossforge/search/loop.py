@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from lossforge.artifact import Artifact
-from lossforge.errors import NoFeasibleSolutionError
+from lossforge.errors import NoFeasibleSolutionError, SearchError
+from lossforge.search import progress
 from lossforge.search.evaluator import Assessment, Evaluator
-from lossforge.search.winner import choose_winner, finite_or_none
+from lossforge.search.history import Record, record_of
+from lossforge.search.progress import SearchEnd
+from lossforge.search.stopping import ENDS_THE_RUN, Progress, StopReason, reason_to_stop
+from lossforge.search.winner import Pool, choose_winner
+from lossforge.search.workers import WorkerPool, block_evaluator
 from lossforge.spec import SearchSpec
+from lossforge.streams import derive_generator
 from lossforge.types import State
-
-GENERATION = "search.generation"
-FRUITLESS = "search.fruitless_generations"
-BESTS = "search.generation_bests"
-LAST = "search.last_solutions"
-
-Record = Mapping[str, Any]
-"""One line of the history: JSON values, no times."""
 
 
 class Search:
@@ -30,36 +30,66 @@ class Search:
         search = Search(spec, seed=0)
         artifact = search.run()
 
-        while search.generation < spec.generations:
+        while not search.finished:
             solutions_PD = search.ask()
             search.tell(solutions_PD, search.evaluate(solutions_PD))
         artifact = search.winner()
 
-    Every random number comes from a stream of (seed, name, generation), and ``state`` holds all that changes, so a
-    search given an earlier state goes on exactly as it would have.
+    With ``spec.restarts`` above 1 it is that many independent searches, one after the other. The first is the search
+    there would be without the others; each of them has a seed of its own, derived from ``seed``.
+
+    Every random number comes from a stream of (seed, name, generation), and ``state_dict()`` holds all that changes, so
+    a search that loads it goes on exactly as the other would have. Leaving it as a context manager, or ``close()``,
+    ends its worker processes.
     """
 
-    def __init__(
-        self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search", state: State | None = None
-    ) -> None:
-        self.spec = spec
-        self.name = name
-        self.evaluator = Evaluator(spec, seed, torch.device(device))
-        self.state: State = self._first_state() if state is None else self._on_device(state)
+    def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
+        self.spec, self.seed, self.name = spec, seed, name
+        self.device = torch.device(device)
+        self._blocks = block_evaluator(spec, self.device)
+        self._evaluators: dict[int, Evaluator] = {}
+        self._enter(0)
+        self.state: State = self._first_state({})
+        self._start_clock()
+
+    @property
+    def restart(self) -> int:
+        """Which of the searches this is, from 0."""
+        return progress.integer(self.state, progress.RESTART)
 
     @property
     def generation(self) -> int:
-        """Generations told so far."""
-        return int(self.state[GENERATION])
+        """Generations told so far in this search."""
+        return progress.integer(self.state, progress.GENERATION)
+
+    @property
+    def num_records(self) -> int:
+        """Generations told so far in all searches: the lines of the history."""
+        return progress.integer(self.state, progress.NUM_RECORDS)
 
     @property
     def evaluations(self) -> int:
-        """Solutions evaluated so far."""
-        return self.generation * self.spec.strategy.num_solutions
+        """Solutions told so far, in all searches."""
+        return progress.integer(self.state, progress.EVALUATIONS)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last search has ended."""
+        return bool(self.state[progress.FINISHED])
+
+    @property
+    def ended(self) -> tuple[SearchEnd, ...]:
+        """How the searches so far have ended."""
+        return progress.searches_ended(self.state)
 
     def ask(self) -> Tensor:
-        """Return solutions_PD to evaluate in this generation; call it once a generation."""
-        solutions_PD, self.state = self.spec.strategy.ask(
+        """Return solutions_PD to evaluate in this generation; call it once a generation.
+
+        Raises:
+            SearchError: the search has ended.
+        """
+        self._refuse_if_finished()
+        solutions_PD, self.state = self.strategy.ask(
             self.state,
             self.spec.mutation,
             self.spec.parameterization.init,
@@ -68,30 +98,40 @@ class Search:
         return solutions_PD
 
     def evaluate(self, solutions_PD: Tensor) -> Assessment:
-        """Evaluate solutions on this generation's batch, which all of them share."""
-        return self.evaluator.in_generation(solutions_PD, self.generation)
+        """Evaluate any solutions on this generation's batch, which all of them share."""
+        memory = progress.memory_of(self.state)
+        return self.evaluator.in_generation(solutions_PD.to(memory.last_PD), self.generation, memory)
 
-    def tell(self, solutions_PD: Tensor, assessment: Assessment) -> Record:
-        """Take in the generation's assessment; return its line of the history.
+    def tell(self, solutions_PD: Tensor, result: Assessment | Tensor | Sequence[float]) -> Record:
+        """Take in what a generation came to, and return its line of the history.
+
+        Args:
+            solutions_PD: those asked for, or any others, and any number of them.
+            result: an assessment, by :meth:`evaluate` or by an :class:`Evaluator` anywhere; or their fitness, to be
+                minimised, however it was found: then no gate is applied.
 
         Raises:
-            NoFeasibleSolutionError: no candidate has passed the gates for ``gates.patience`` generations.
+            ValueError: the shapes do not fit, or a solution that comes with a fitness is not finite.
+            SearchError: the search has ended.
         """
-        rank_P = assessment.rank_P
-        record = self._record(assessment)
-        best_D = solutions_PD[rank_P.argmin()]
-        fruitless = 0 if record["num_feasible"] else int(self.state[FRUITLESS]) + 1
-        told = self.spec.strategy.tell(self.state, solutions_PD, rank_P)
+        self._refuse_if_finished()
+        solutions_PD, assessment = self._checked(solutions_PD, result)
+        record = {
+            "restart": self.restart,
+            "generation": self.generation,
+            "evaluations": self.evaluations + len(solutions_PD),
+            **record_of(assessment),
+        }
+        told = self.strategy.tell(self.state, solutions_PD, assessment.rank_P)
         self.state = {
             **told,
-            GENERATION: self.generation + 1,
-            FRUITLESS: fruitless,
-            BESTS: torch.cat((_tensor(self.state, BESTS), best_D[None])),
-            LAST: solutions_PD,
+            **progress.after_generation(self.state, solutions_PD, assessment, record),
+            **self._seconds(),
         }
-        if fruitless >= self.spec.gates.patience:
-            raise NoFeasibleSolutionError(_no_feasible_message(fruitless, record))
-        return record
+        reason = reason_to_stop(self.spec, self._progress())
+        if reason is not None:
+            self._end(reason)
+        return {**record, "stopped": reason}
 
     def step(self) -> Record:
         """Run one generation."""
@@ -99,83 +139,167 @@ class Search:
         return self.tell(solutions_PD, self.evaluate(solutions_PD))
 
     def run(self, on_generation: Callable[[Record], None] | None = None) -> Artifact:
-        """Run the generations that are left and return the winner."""
-        while self.generation < self.spec.generations:
+        """Run what is left, and return the winner."""
+        while not self.finished:
             record = self.step()
             if on_generation is not None:
                 on_generation(record)
         return self.winner()
 
     def winner(self) -> Artifact:
-        """Choose among generation bests and the last population on a selection stream; report on a held-out one.
+        """Choose the best of each search on its selection stream, the best of these on another, report on a third.
 
         Raises:
-            NoFeasibleSolutionError: none of them passes the gates.
+            NoFeasibleSolutionError: none of these passes the gates.
         """
-        pool_PD = torch.cat((_tensor(self.state, BESTS), _tensor(self.state, LAST)))
-        effort = {"generations": self.generation, "evaluations": self.evaluations}
-        return choose_winner(self.evaluator, pool_PD, self.name, effort)
+        pools = [
+            Pool(restart, self._evaluator(restart), progress.pool_of(self.state, restart))
+            for restart in range(self.restart + 1)
+        ]
+        effort = {
+            "generations": self.num_records,
+            "evaluations": self.evaluations,
+            "rejected": progress.rejections(self.state),
+            "searches": [{**vars(end), "seed": self._evaluator(end.restart).seed} for end in self.ended],
+        }
+        try:
+            return choose_winner(pools, self._evaluator(0), self.name, effort)
+        except NoFeasibleSolutionError as cause:
+            if self.finished and all(end.stopped == "no_feasible" for end in self.ended):
+                raise NoFeasibleSolutionError(_no_feasible_message(self.spec.gates.patience, self.state)) from cause
+            raise
 
-    def _first_state(self) -> State:
-        strategy, mutation = self.spec.strategy, self.spec.mutation
-        parameterization = self.spec.parameterization
-        solutions_PD = parameterization.init(strategy.num_solutions, self.evaluator.generator("prior"))
+    def state_dict(self) -> dict[str, Tensor | float | int]:
+        """Return a copy, on the CPU, of all that changes: tensors, and numbers that JSON can hold."""
+        return {
+            key: value.detach().cpu().clone() if isinstance(value, Tensor) else value
+            for key, value in self.state.items()
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from the state of a search with the same spec and seed.
+
+        Raises:
+            ValueError: keys are missing, or it has another seed or solutions of another length.
+        """
+        self._refuse_foreign(state)
+        self.state = {
+            key: value.to(self.device, copy=True) if isinstance(value, Tensor) else value
+            for key, value in state.items()
+        }
+        self._enter(self.restart)
+        self._start_clock()
+
+    def close(self) -> None:
+        """End the worker processes, if there are any; they start again when they are needed."""
+        if isinstance(self._blocks, WorkerPool):
+            self._blocks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _evaluator(self, restart: int) -> Evaluator:
+        """Return the evaluator of a search; each keeps its gates' batch."""
+        if restart not in self._evaluators:
+            seed = self.seed if restart == 0 else derive_generator(self.seed, "restart", restart).initial_seed()
+            self._evaluators[restart] = Evaluator(self.spec, seed, self.device, self._blocks)
+        return self._evaluators[restart]
+
+    def _enter(self, restart: int) -> None:
+        """Make a search the current one."""
+        self.evaluator = self._evaluator(restart)
+        growth = self.spec.population_growth**restart
+        self.strategy = self.spec.strategy if growth == 1 else self.spec.strategy.grown(growth)
+
+    def _first_state(self, earlier: State) -> State:
+        """Return the state before the first generation of the current search, after ``earlier`` ones."""
+        mutation, parameterization = self.spec.mutation, self.spec.parameterization
+        solutions_PD = parameterization.init(self.strategy.num_solutions, self.evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:
             generator = self.evaluator.generator("mutation")
-            memory = mutation.init(strategy.num_children, parameterization.num_parameters, generator)
+            memory = mutation.init(self.strategy.num_children, parameterization.num_parameters, generator)
+        restart = progress.integer(earlier, progress.RESTART) + 1 if earlier else 0
         return {
-            **strategy.init(solutions_PD, self.evaluator.generator("strategy.init")),
+            **self.strategy.init(solutions_PD, self.evaluator.generator("strategy.init")),
             **memory,
-            GENERATION: 0,
-            FRUITLESS: 0,
-            BESTS: solutions_PD[:0],
-            LAST: solutions_PD,
+            **(progress.handed_on(earlier) if earlier else progress.of_a_new_run(self.seed, solutions_PD)),
+            **progress.of_a_new_search(restart, solutions_PD),
         }
 
-    def _on_device(self, state: State) -> State:
-        device = self.evaluator.device
-        return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in state.items()}
+    def _start_clock(self) -> None:
+        self._began = time.monotonic() - float(self.state.get(progress.SECONDS, 0.0))
 
-    def _record(self, assessment: Assessment) -> dict[str, Any]:
-        """Return the history line, with one transfer from the device."""
-        fitness_P, gates = assessment.evaluation.fitness_P, assessment.gates
-        best = assessment.rank_P.argmin()
-        metrics = assessment.evaluation.metrics
-        values = torch.stack(
-            [
-                gates.feasible_P.sum().double(),
-                gates.total_P[best].double(),
-                fitness_P[best].double(),
-                fitness_P.nanmedian().double(),
-                *((violation == 0).double().mean() for violation in gates.violations.values()),
-                *(metric[best].double() for metric in metrics.values()),
-            ]
-        ).tolist()
-        head, rates, of_best = values[:4], values[4 : 4 + len(gates.violations)], values[4 + len(gates.violations) :]
-        return {
-            "generation": self.generation,
-            "evaluations": self.evaluations + len(fitness_P),
-            "num_solutions": len(fitness_P),
-            "num_feasible": int(head[0]),
-            "best_violation": finite_or_none(head[1]),
-            "best_fitness": finite_or_none(head[2]),
-            "median_fitness": finite_or_none(head[3]),
-            "pass_rates": dict(zip(gates.violations, rates, strict=True)),
-            "best_metrics": dict(zip(metrics, map(finite_or_none, of_best), strict=True)),
-        }
+    def _seconds(self) -> State:
+        """Return the seconds of searching so far, where a spec limits them: other states hold no time."""
+        # A clock of the machine that is set forwards or back does not move this one.
+        return {} if self.spec.stop.wall_time is None else {progress.SECONDS: time.monotonic() - self._began}
+
+    def _end(self, reason: StopReason) -> None:
+        """End the current search, and begin the next one, if there is one and it can afford a generation."""
+        self.state = {**self.state, **progress.after_search(self.state, reason)}
+        following = self.restart + 1
+        if reason not in ENDS_THE_RUN and following < self.spec.restarts:
+            self._enter(following)
+            budget = self.spec.stop.evaluations
+            if budget is None or self.evaluations + self.strategy.num_solutions <= budget:
+                self.state = self._first_state(self.state)
+                return
+            self._enter(following - 1)
+        self.state = {**self.state, progress.FINISHED: 1}
+
+    def _progress(self) -> Progress:
+        return Progress(
+            best_fitness_T=progress.tensor(self.state, progress.BEST_FITNESS),
+            num_fruitless=progress.integer(self.state, progress.FRUITLESS),
+            evaluations=self.evaluations,
+            num_solutions=self.strategy.num_solutions,
+            seconds=float(self.state.get(progress.SECONDS, 0.0)),
+        )
+
+    def _refuse_if_finished(self) -> None:
+        if self.finished:
+            raise SearchError(f"the search has ended ({self.ended[-1].stopped}); winner() tells what it has found")
+
+    def _checked(
+        self, solutions_PD: Tensor, result: Assessment | Tensor | Sequence[float]
+    ) -> tuple[Tensor, Assessment]:
+        """Return what was told, on the device; a fitness as an assessment."""
+        num_parameters, last_PD = self.spec.parameterization.num_parameters, progress.tensor(self.state, progress.LAST)
+        if solutions_PD.ndim != 2 or solutions_PD.shape[1] != num_parameters or not len(solutions_PD):
+            raise ValueError(f"solutions of shape {tuple(solutions_PD.shape)}: must be (candidates, {num_parameters})")
+        solutions_PD = solutions_PD.detach().to(last_PD)
+        if not isinstance(result, Assessment):
+            result = Assessment.of_fitness(torch.as_tensor(result, dtype=torch.float64, device=self.device))
+            if not solutions_PD.isfinite().all():
+                raise ValueError("solutions that come with a fitness must be finite")
+        if result.evaluation.fitness_P.shape != solutions_PD.shape[:1]:
+            shape = tuple(result.evaluation.fitness_P.shape)
+            raise ValueError(f"{len(solutions_PD)} solutions, but fitness of shape {shape}")
+        return solutions_PD, result
+
+    def _refuse_foreign(self, state: State) -> None:
+        """Raise ValueError for a state that no search of this spec could be in."""
+        missing = {key for key in self.state.keys() - state.keys() if not key.startswith(progress.NOT_ALWAYS)}
+        if missing:
+            raise ValueError(f"not the state of such a search: {', '.join(sorted(missing))} missing")
+        if progress.integer(state, progress.SEED) != self.seed:
+            raise ValueError(f"the state of a search with seed {state[progress.SEED]}; this one has {self.seed}")
+        ours, theirs = (progress.tensor(each, progress.LAST).shape[1] for each in (self.state, state))
+        if ours != theirs:
+            raise ValueError(f"the state of a search over {theirs} parameters; this one is over {ours}")
 
 
-def _tensor(state: State, key: str) -> Tensor:
-    value = state[key]
-    assert isinstance(value, Tensor)
-    return value
-
-
-def _no_feasible_message(fruitless: int, record: Record) -> str:
-    rates = ", ".join(f"{name} {rate:.0%}" for name, rate in record["pass_rates"].items())
+def _no_feasible_message(patience: int, state: State) -> str:
+    counts = ", ".join(f"{reason} {count}" for reason, count in progress.rejections(state).items() if count)
+    evaluations = progress.integer(state, progress.EVALUATIONS)
     return (
-        f"no candidate passed all gates for {fruitless} generations (passed in the last one: {rates}; smallest "
-        f"violation {record['best_violation']}); loosen search.gates, raise search.gates.patience, enlarge the "
-        "population or sigma, or use features: log_prob"
+        f"no candidate passed all gates for {patience} generations (of {evaluations} candidates, rejected by: "
+        f"{counts}); loosen search.gates, raise search.gates.patience, enlarge the population or sigma, or use "
+        "features: log_prob"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lossforge.interfaces import LossParameterization
+from lossforge.search.blocks import Block, BlockEvaluator, InProcess, Quantity
 
 BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 18
@@ -17,8 +18,6 @@ BLOCK_ITEMS = 1 << 18
 PAIRS_MULTIPLE = 16
 """Batches are padded to a multiple of this: candidates then start at multiples of 64 bytes, on which BLAS rounding
 depends."""
-
-_Evaluate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 DOMINANT_SHARE = 0.9
 """Share of 1 - p_y that the dominant rival has in the second kind of weight profile."""
@@ -29,31 +28,55 @@ class ParameterPopulation:
     """A population of solutions of one parameterization.
 
     Candidates are evaluated in blocks whose shape depends on the batch alone; the last block is padded with its first
-    candidate, and every batch with its first pair. Rounding therefore depends neither on P nor on where in a block a
-    candidate stands.
+    candidate, and every batch with its first pair. Rounding therefore depends neither on P, nor on where in a block a
+    candidate stands, nor on the process that evaluates the block.
+
+    A candidate that runs out of memory evaluates to NaN, and is remembered in ``exhausted_P``.
     """
 
     parameterization: LossParameterization
     solutions_PD: Tensor
     num_classes: int
+    blocks: BlockEvaluator = field(default_factory=InProcess)
+    _exhausted: Tensor | None = None  # of the population this one was taken from, shared with it
+    _rows_P: Tensor | None = None  # where in it the candidates stand
+
+    def __post_init__(self) -> None:
+        if self._exhausted is None:
+            device = self.solutions_PD.device
+            object.__setattr__(self, "_exhausted", torch.zeros(self.num_solutions, dtype=torch.bool, device=device))
+            object.__setattr__(self, "_rows_P", torch.arange(self.num_solutions, device=device))
 
     @property
     def num_solutions(self) -> int:
         """P, the number of candidates."""
         return len(self.solutions_PD)
 
+    @property
+    def exhausted_P(self) -> Tensor:
+        """True for candidates that ran out of memory in an evaluation so far, of this population or one taken of it."""
+        assert self._exhausted is not None
+        return self._exhausted[self._rows_P]
+
     def take(self, index: Tensor) -> ParameterPopulation:
         """Return the population of the candidates at ``index``."""
-        return ParameterPopulation(self.parameterization, self.solutions_PD[index], self.num_classes)
+        assert self._rows_P is not None
+        return ParameterPopulation(
+            self.parameterization,
+            self.solutions_PD[index],
+            self.num_classes,
+            self.blocks,
+            self._exhausted,
+            self._rows_P[index],
+        )
 
     def losses(self, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
-        with torch.no_grad():
-            return self._in_blocks(log_probs_PBC, labels_B, self.parameterization.loss)
+        return self._in_blocks("losses", log_probs_PBC, labels_B)
 
     def gradients(self, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return grad_PBC, the derivative of each candidate's per-sample losses in its own copy of the logits."""
-        return self._in_blocks(logits_PBC, labels_B, self._gradient_block)
+        return self._in_blocks("gradients", logits_PBC, labels_B)
 
     def weight_profile(self, p_G: Tensor) -> Tensor:
         """Return w_P2G = -(dloss/dz_y) / (1 - p_y), rivals uniform [:, 0] and with one dominant rival [:, 1].
@@ -67,28 +90,24 @@ class ParameterPopulation:
         w_P2G: Tensor = gradient_P2G / torch.expm1(log_probs_2GC[:, :, 0])
         return w_P2G
 
-    def _gradient_block(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
-        # One leaf a candidate: a shared leaf would sum the gradients over candidates.
-        leaf = logits_PBC.detach().expand(len(solutions_PD), -1, -1).clone().requires_grad_()
-        with torch.enable_grad():
-            loss_PB = self.parameterization.loss(solutions_PD, torch.log_softmax(leaf, dim=-1), labels_B)
-            (gradient,) = torch.autograd.grad(loss_PB.sum(), leaf)
-        return gradient
-
-    def _in_blocks(self, inputs_PBC: Tensor, labels_B: Tensor, evaluate: _Evaluate) -> Tensor:
-        num_solutions, num_pairs, shared = self.num_solutions, len(labels_B), inputs_PBC.shape[0] == 1
+    def _in_blocks(self, quantity: Quantity, inputs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        num_pairs = len(labels_B)
         if num_pairs % PAIRS_MULTIPLE:
             rows = torch.arange(num_pairs + -num_pairs % PAIRS_MULTIPLE, device=labels_B.device)
             rows = torch.where(rows < num_pairs, rows, 0)
             inputs_PBC, labels_B = inputs_PBC[:, rows], labels_B[rows]
         size = max(1, min(BLOCK_SOLUTIONS, BLOCK_ITEMS // inputs_PBC[0].numel()))
-        results = []
-        for start in range(0, num_solutions, size):
+        blocks = self._blocks(size, inputs_PBC, labels_B)
+        results = list(self.blocks.evaluate(self.parameterization, quantity, blocks))
+        assert self._exhausted is not None
+        self._exhausted[self._rows_P] |= torch.cat([result.exhausted_P for result in results])[: self.num_solutions]
+        return torch.cat([result.values for result in results])[: self.num_solutions, :num_pairs]
+
+    def _blocks(self, size: int, inputs_PBC: Tensor, labels_B: Tensor) -> Iterator[Block]:
+        for start in range(0, self.num_solutions, size):
             index = torch.arange(start, start + size, device=self.solutions_PD.device)
-            index = torch.where(index < num_solutions, index, start)
-            block = evaluate(self.solutions_PD[index], inputs_PBC if shared else inputs_PBC[index], labels_B)
-            results.append(block[: num_solutions - start, :num_pairs])
-        return torch.cat(results)
+            index = torch.where(index < self.num_solutions, index, start)
+            yield Block(self.solutions_PD[index], inputs_PBC if len(inputs_PBC) == 1 else inputs_PBC[index], labels_B)
 
 
 def profile_log_probs(p_G: Tensor, num_classes: int) -> Tensor:

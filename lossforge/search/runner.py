@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lossforge.artifact import Artifact
 from lossforge.errors import SearchError
+from lossforge.files import append, sync
 from lossforge.run_directory import RunDirectory
-from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
-from lossforge.search.loop import Record, Search
+from lossforge.search.checkpoint import DAMAGED, load_checkpoint, save_checkpoint
+from lossforge.search.history import Record
+from lossforge.search.loop import Search
 from lossforge.spec import RunSpec
+from lossforge.types import State
 
 HISTORY_BYTES = "history.bytes"
 """Checkpoint key: length of the history when the state was saved; what came later is cut off on resume."""
@@ -21,54 +25,96 @@ HISTORY_BYTES = "history.bytes"
 OnGeneration = Callable[[Record, float], None]
 """Called with a line of the history and the seconds its generation took."""
 
+_log = logging.getLogger(__name__)
+
 
 def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGeneration) -> Artifact:
     """Run a search, or go on with it from its newest checkpoint, and return the winner.
 
-    A checkpoint is saved every ``checkpoint_every`` generations, and when the search is interrupted.
+    A checkpoint is saved every ``checkpoint_every`` generations, every ``checkpoint_seconds``, at the end, and when the
+    search is interrupted.
 
     Raises:
         SearchError: the search cannot go on, or the history is shorter than the checkpoint says.
+        OSError: the directory cannot be written; what it holds can be gone on with.
     """
-    history, checkpoints = directory.history, directory.checkpoint
-    state = load_checkpoint(checkpoints)
-    search = Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name, state=state)
-    offset = int(state[HISTORY_BYTES]) if state else 0
-    _truncate(history, offset)
-    committed, saved = {**search.state, HISTORY_BYTES: offset}, search.generation
-    try:
-        while search.generation < spec.search.generations:
-            began = time.perf_counter()
-            record = search.step()
-            offset += _append(history, record)
-            committed = {**search.state, HISTORY_BYTES: offset}
-            if search.generation % spec.search.checkpoint_every == 0 or search.generation == spec.search.generations:
-                _sync(history)
-                save_checkpoint(checkpoints, search.generation, committed)
-                saved = search.generation
-            seconds = time.perf_counter() - began
-            directory.record_time(generation=record["generation"], seconds=seconds)
-            on_generation(record, seconds)
-    except KeyboardInterrupt:
-        generation = int(committed["search.generation"])  # the last whole one: the interrupted one is run again
-        if generation > saved:
-            _sync(history)
-            save_checkpoint(checkpoints, generation, committed)
-        raise
-    return search.winner()
+    with Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name) as search:
+        memory = _restored(search, directory)
+        try:
+            while not search.finished:
+                began = time.perf_counter()
+                record = search.step()
+                memory.commit(record, search.state)
+                if memory.is_due(spec.search.checkpoint_every, spec.search.checkpoint_seconds) or search.finished:
+                    memory.save()
+                seconds = time.perf_counter() - began
+                directory.record_time(restart=record["restart"], generation=record["generation"], seconds=seconds)
+                _tell_of_an_end(record)
+                on_generation(record, seconds)
+        except KeyboardInterrupt:
+            memory.save()  # the last whole generation: the interrupted one is run again
+            raise
+        return search.winner()
 
 
-def _append(history: Path, record: Record) -> int:
-    line = (json.dumps(record, allow_nan=False) + "\n").encode()
-    with history.open("ab") as file:
-        file.write(line)
-    return len(line)
+def _restored(search: Search, directory: RunDirectory) -> _Memory:
+    """Bring a search to where the directory's newest checkpoint was saved, and the history with it."""
+    state = load_checkpoint(directory.checkpoint)
+    offset = 0
+    if state is not None:
+        offset = int(state[HISTORY_BYTES])
+        search.load_state_dict({key: value for key, value in state.items() if key != HISTORY_BYTES})
+        _log.info("the search goes on after %d generations", search.num_records)
+    elif any(directory.checkpoint.glob(f"{DAMAGED}*")):
+        _log.warning("no checkpoint can be read: the search begins anew, and comes to the same")
+    _truncate(directory.history, offset)
+    return _Memory(directory, search.state, offset, saved_records=search.num_records)
 
 
-def _sync(history: Path) -> None:
-    """Put the history on disk before a checkpoint that counts its bytes."""
-    with history.open("rb") as file:
-        os.fsync(file.fileno())
+@dataclass
+class _Memory:
+    """What is on disk of a search, and what is yet to be saved.
+
+    Attributes:
+        directory: of the run.
+        state: after the last whole generation.
+        offset: length of the history then.
+        saved_records: generations at the newest checkpoint.
+    """
+
+    directory: RunDirectory
+    state: State
+    offset: int
+    saved_records: int
+
+    def __post_init__(self) -> None:
+        self._saved_at = time.monotonic()
+
+    def commit(self, record: Record, state: State) -> None:
+        """Write the history line of a generation."""
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        append(self.directory.history, line)
+        self.offset, self.state = self.offset + len(line), state
+
+    @property
+    def num_records(self) -> int:
+        return int(self.state["search.num_records"])
+
+    def is_due(self, generations: int, seconds: float) -> bool:
+        return self.num_records % generations == 0 or time.monotonic() - self._saved_at >= seconds
+
+    def save(self) -> None:
+        """Save a checkpoint, unless nothing has happened since the last."""
+        if self.num_records == self.saved_records:
+            return
+        sync(self.directory.history)  # before a checkpoint that counts its bytes
+        save_checkpoint(self.directory.checkpoint, self.num_records, {**self.state, HISTORY_BYTES: self.offset})
+        self.saved_records, self._saved_at = self.num_records, time.monotonic()
+
+
+def _tell_of_an_end(record: Record) -> None:
+    if record["stopped"] is not None:
+        _log.info("search %d ended in generation %d: %s", record["restart"], record["generation"], record["stopped"])
 
 
 def _truncate(history: Path, size: int) -> None:

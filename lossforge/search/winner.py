@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,38 +12,60 @@ from torch import Tensor
 
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
-from lossforge.interfaces import Population
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import apply_gates
+from lossforge.search.history import finite_or_none
+from lossforge.search.population import ParameterPopulation
 from lossforge.search.scale import gradient_scale
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
 
+NOT_OF_THE_LOSS = frozenset({"workers", "checkpoint_every", "checkpoint_seconds"})
+"""Options of a search on which the loss it finds does not depend."""
 
-def choose_winner(evaluator: Evaluator, pool_PD: Tensor, name: str, effort: Mapping[str, int]) -> Artifact:
-    """Rank ``pool_PD`` on the selection stream and return the best, with its metrics on the held-out stream.
 
-    The held-out stream is drawn for the one chosen solution only, so its figures carry no selection bias.
+@dataclass(frozen=True)
+class Pool:
+    """What the winner of one of a run's searches is chosen from."""
+
+    restart: int
+    evaluator: Evaluator
+    solutions_PD: Tensor
+
+
+@dataclass(frozen=True)
+class _Finalist:
+    """The best of a search, and its figures on that search's selection stream."""
+
+    restart: int
+    solution_D: Tensor
+    selection: Mapping[str, Any]
+
+
+def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort: Mapping[str, Any]) -> Artifact:
+    """Return the best of all searches, with its metrics on the held-out stream.
+
+    Each pool is ranked on its own search's selection stream, the finalists on the stream ``final``, which no search has
+    seen; the held-out stream is drawn for the one chosen solution only, so its figures carry no selection bias.
 
     Raises:
-        NoFeasibleSolutionError: no solution of the pool passes the gates.
+        NoFeasibleSolutionError: no solution of the pools passes the gates.
         SearchError: the best one's fitness or scale is not a finite number.
     """
-    assessment = evaluator.assess(pool_PD, "selection")
-    index = assessment.rank_P.argmin()
-    if not assessment.gates.feasible_P[index]:
+    finalists = [finalist for pool in pools if (finalist := _finalist(pool)) is not None]
+    if not finalists:
+        num = sum(len(pool.solutions_PD) for pool in pools)
         raise NoFeasibleSolutionError(
-            f"none of {len(pool_PD)} solutions, the generation bests and the last population, passes the gates; run "
+            f"none of {num} solutions, the generation bests and the last population, passes the gates; run "
             "more generations or loosen search.gates"
         )
-    if not assessment.evaluation.fitness_P[index].isfinite():
-        raise SearchError(
-            "the winner's fitness on the selection stream is not a finite number, so nothing was found; enlarge "
-            "search.selection_batch_size, or choose a severity that tells predictions apart"
-        )
-    solution_D = pool_PD[index]
-    population = evaluator.population(solution_D[None])
+    chosen, final = finalists[0], None
+    if len(finalists) > 1:
+        assessment = evaluator.assess(torch.stack([finalist.solution_D for finalist in finalists]), "final")
+        index = int(assessment.rank_P.argmin())
+        chosen, final = finalists[index], _figures(assessment, index)
+    population = evaluator.population(chosen.solution_D[None])
     scale = float(gradient_scale(population, evaluator.fixed_batch("scale")))
     if not 0 < scale < math.inf:
         raise SearchError(
@@ -51,30 +74,45 @@ def choose_winner(evaluator: Evaluator, pool_PD: Tensor, name: str, effort: Mapp
         )
     evidence = {
         "seed": evaluator.seed,
-        "search": evaluator.spec.model_dump(mode="json"),
+        "search": evaluator.spec.model_dump(mode="json", exclude=set(NOT_OF_THE_LOSS)),
         "class_count": evaluator.spec.parameterization.class_count,
         **effort,
-        "selection": _figures(assessment, int(index)),
+        "restart": chosen.restart,
+        "selection": chosen.selection,
+        **({} if final is None else {"final": final}),
         "held_out": {
-            **_figures(evaluator.assess(solution_D[None], "held_out"), 0),
+            **_figures(evaluator.assess(chosen.solution_D[None], "held_out"), 0),
             "gate_violations": _violations(evaluator, population),
         },
         "weight_profile": _weight_profile(
             population.weight_profile(torch.tensor(PROFILE_P, device=evaluator.device)) * scale
         ),
     }
-    return Artifact(name, evaluator.spec.parameterization, solution_D.float().cpu(), scale, evidence)
+    return Artifact(name, evaluator.spec.parameterization, chosen.solution_D.float().cpu(), scale, evidence)
 
 
-def _violations(evaluator: Evaluator, population: Population) -> dict[str, float | None]:
+def _finalist(pool: Pool) -> _Finalist | None:
+    """Return the best of a pool, or None if none passes the gates.
+
+    Raises:
+        SearchError: some pass the gates, but not one has a finite fitness.
+    """
+    assessment = pool.evaluator.assess(pool.solutions_PD, "selection")
+    index = int(assessment.rank_P.argmin())
+    if assessment.feasible_P[index]:
+        return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index))
+    if assessment.gates.feasible_P.any():
+        raise SearchError(
+            "the winner's fitness on the selection stream is not a finite number, so nothing was found; enlarge "
+            "search.selection_batch_size, or choose a severity that tells predictions apart"
+        )
+    return None
+
+
+def _violations(evaluator: Evaluator, population: ParameterPopulation) -> dict[str, float | None]:
     """Return each gate's violation on pairs that no gate has looked at; a search knows only its own fixed batch."""
     result = apply_gates(evaluator.spec.gates, population, evaluator.fixed_batch("held_out.gates"))
     return {name: finite_or_none(float(violation[0])) for name, violation in result.violations.items()}
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return a value that JSON can hold."""
-    return value if math.isfinite(value) else None
 
 
 def _figures(assessment: Assessment, index: int) -> dict[str, Any]:

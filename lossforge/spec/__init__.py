@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from lossforge.spec.difference import differences
 from lossforge.spec.dump import to_yaml
-from lossforge.spec.model import (
-    SCHEMA_VERSION,
-    EvidenceSpec,
-    GateSpec,
-    RunSpec,
-    SearchSpec,
-    SignGate,
-    TrainingSpec,
-    WeightBandGate,
-)
+from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
+from lossforge.spec.model import SCHEMA_VERSION, EvidenceSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
 from lossforge.spec.read import read_spec, spec_from_text
 
 __all__ = [
     "SCHEMA_VERSION",
+    "DuplicateGate",
     "EvidenceSpec",
     "GateSpec",
     "RunSpec",
+    "SamePredictionGate",
     "SearchSpec",
     "SignGate",
+    "StopSpec",
     "TrainingSpec",
     "WeightBandGate",
+    "differences",
     "read_spec",
     "spec_from_text",
     "to_yaml",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.component import Options
 from lossforge.registry import Plugin
 from lossforge.spec import dump, load
+from lossforge.spec.gates import GateSpec
 
 if TYPE_CHECKING:
     from lossforge import interfaces
@@ -40,48 +41,26 @@ SCHEMA_VERSION = 1
 """Version of the spec format this lossforge reads and writes."""
 
 
-class WeightBandGate(Options):
-    """Bounds on the per-sample weight w(p), relative to its mean over a geometric grid of true-class probabilities.
+class StopSpec(Options):
+    """When a search ends before its generations are done; null: never for that reason.
 
-    w must be at least ``minimum`` (and so positive) for p in [p_min, p_max], and at most ``maximum`` up to ``p_top``:
-    above p_max a loss may push confident samples back, as label smoothing does, but not drive them on.
+    ``evaluations``, ``wall_time`` and ``target_fitness`` end the whole run; ``stagnation`` ends one search, and the
+    next of ``restarts`` begins.
     """
 
-    p_min: float = Field(default=1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
-    p_max: float = Field(default=0.9, gt=0, lt=1, description="up to where w must be positive")
-    p_top: float = Field(default=0.99, gt=0, lt=1, description="up to where w is bounded above")
-    minimum: float = Field(default=0.3, gt=0, description="smallest w / mean(w)")
-    maximum: float = Field(default=3.0, gt=0, description="largest w / mean(w)")
-    num_points: int = Field(default=11, ge=3, description="points of the grid")
-
-    @model_validator(mode="after")
-    def _bounds_rise(self) -> Self:
-        if not self.p_min < self.p_max < self.p_top:
-            raise ValueError("p_min < p_max < p_top must hold")
-        if not self.minimum < self.maximum:
-            raise ValueError("minimum must be below maximum")
-        return self
-
-
-class SignGate(Options):
-    """Signs of the gradient: dloss/dz < 0 at the label and > 0 at the rivals, on predictions with p_y up to p_max.
-
-    Label smoothing does not pass: it pushes up rivals that are less likely than its share s / C.
-    """
-
-    p_max: float = Field(default=0.9, gt=0, lt=1, description="largest true-class probability looked at")
-    tolerance: float = Field(
-        default=1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over"
+    evaluations: int | None = Field(
+        default=None, ge=1, description="evaluations that all searches together may cost; no generation exceeds it"
     )
-
-
-class GateSpec(Options):
-    """Tests that a candidate must pass; finite losses and gradients are always asked for."""
-
-    weight_band: WeightBandGate | None = WeightBandGate()
-    signs: SignGate | None = SignGate()
-    patience: int = Field(
-        default=50, ge=1, description="generations without a candidate that passes before the run stops"
+    wall_time: float | None = Field(
+        default=None, gt=0, description="seconds of searching, interruptions left out; such a run cannot be repeated"
+    )
+    target_fitness: float | None = Field(
+        default=None, description="stop once a generation's best feasible fitness, on its own batch, is no higher"
+    )
+    stagnation: int | None = Field(
+        default=None,
+        ge=2,
+        description="stop once the median best fitness of so many generations is no lower than that of as many before",
     )
 
 
@@ -100,7 +79,14 @@ class SearchSpec(Options):
         default=4096, ge=2, description="synthetic pairs of the selection and the held-out stream, each"
     )
     gates: GateSpec = GateSpec()
+    stop: StopSpec = StopSpec()
+    restarts: int = Field(default=1, ge=1, description="independent searches, one after the other; the best one counts")
+    population_growth: float = Field(
+        default=1.0, ge=1, description="factor on the population from one search to the next"
+    )
+    workers: int = Field(default=1, ge=1, description="processes that evaluate candidates; 1: this one alone")
     checkpoint_every: int = Field(default=10, ge=1, description="generations between checkpoints")
+    checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds after which one is saved anyway")
 
     @field_validator("mutation")
     @classmethod
@@ -123,6 +109,16 @@ class SearchSpec(Options):
                 f"parameterization {parameterization.type!r} works for {parameterization.class_count} classes only"
             )
         return num_classes
+
+    @field_validator("stop")
+    @classmethod
+    def _budget_lasts(cls, stop: StopSpec, info: ValidationInfo) -> StopSpec:
+        strategy = info.data.get("strategy")
+        if strategy is not None and stop.evaluations is not None and stop.evaluations < strategy.num_solutions:
+            raise ValueError(
+                f"{stop.evaluations} evaluations are less than a generation, which costs {strategy.num_solutions}"
+            )
+        return stop
 
 
 class TrainingSpec(Options):

@@ -5,7 +5,7 @@ Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -31,6 +31,10 @@ class RandomSearch(Strategy):
     def num_children(self) -> int:
         """0: nothing is mutated."""
         return 0
+
+    def grown(self, factor: float) -> Self:
+        """Return the strategy with ``factor`` times as many solutions a generation."""
+        return self.model_copy(update={"population_size": round(self.population_size * factor)})
 
     def init(self, solutions_PD: Tensor, generator: torch.Generator) -> State:
         """Return the empty state: nothing is remembered."""

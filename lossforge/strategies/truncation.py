@@ -6,7 +6,7 @@ Beyer and Schwefel, "Evolution strategies: a comprehensive introduction", Natura
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from pydantic import Field, model_validator
@@ -48,6 +48,12 @@ class TruncationStrategy(Strategy, ABC):
         """P, the population size."""
         return self.population_size
 
+    @final
+    def grown(self, factor: float) -> Self:
+        """Return the strategy with ``factor`` times as many solutions and parents, so that selection is as strict."""
+        sizes = {name: round(getattr(self, name) * factor) for name in ("population_size", "num_parents")}
+        return self.model_copy(update=sizes)
+
     @abstractmethod
     def generation_of(self, parents: Tensor, children: Tensor) -> Tensor:
         """Return the solutions of a generation, given the last one's parents and their children."""
@@ -72,7 +78,7 @@ class TruncationStrategy(Strategy, ABC):
 
     @final
     def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
-        """Keep the best ``num_parents`` of the solutions as the next parents."""
+        """Keep the best ``num_parents`` of the solutions, or all where they are fewer, as the next parents."""
         generation = int(state[GENERATION]) + 1
         return {
             **state,

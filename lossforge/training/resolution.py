@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lossforge.errors import SpecError
+from lossforge.search.workers import check_workers
 from lossforge.spec import RunSpec
 from lossforge.training.precision import resolve_precision
 
@@ -13,12 +14,13 @@ def resolve(spec: RunSpec) -> RunSpec:
     """Return the spec with ``device: auto`` and ``precision: auto`` replaced by what they come to here.
 
     Raises:
-        SpecError: it asks for CUDA and there is none.
+        SpecError: it asks for CUDA and there is none, or for workers that cannot serve.
     """
     has_cuda = torch.cuda.is_available()
     if spec.device == "cuda" and not has_cuda:
         raise SpecError(["device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
     device = ("cuda" if has_cuda else "cpu") if spec.device == "auto" else spec.device
+    check_workers(spec.search, device)
     training = spec.training
     if training is not None:
         precision = resolve_precision(training, torch.device(device))

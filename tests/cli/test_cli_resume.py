@@ -131,8 +131,23 @@ def test_a_history_shorter_than_the_checkpoint_says(lossforge, finished):
 
 def test_trainings_of_another_spec_are_not_mixed_in(lossforge, finished):
     run = Path(shutil.copytree(finished.path, "copy"))
-    spec = (run / "spec.yaml").read_text()
-    (run / "spec.yaml").write_text(spec.replace("learning_rate: 0.1", "learning_rate: 0.2"))
+    for spec in (run / "spec.yaml", run / "checkpoint" / "spec.yaml"):
+        spec.write_text(spec.read_text().replace("learning_rate: 0.1", "learning_rate: 0.2"))
     outcome = lossforge("resume", run)
     assert outcome.code == 2
     assert "was written for another training spec" in outcome.err
+
+
+def test_another_spec_is_told_and_nothing_is_done(lossforge, finished):
+    run = Path(shutil.copytree(finished.path, "copy"))
+    spec = run / "spec.yaml"
+    spec.write_text(spec.read_text().replace("learning_rate: 0.1", "learning_rate: 0.2"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    outcome = lossforge("resume", run)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines() == [
+        "error: copy: the spec is not the one that the run began with:",
+        "error:   training.learning_rate: 0.1 -> 0.2",
+        "error: nothing was done; undo that, or start another run: lossforge run copy/spec.yaml --out copy-changed",
+    ]
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

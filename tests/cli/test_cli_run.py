@@ -37,6 +37,9 @@ class TestDirectory:
             "manifest.json",
             "history.jsonl",
             "timing.jsonl",
+            "run.log",
+            ".lock",
+            "checkpoint/spec.yaml",
             "artifact/loss.safetensors",
             "artifact/loss.json",
             "artifact/loss.py",
@@ -69,7 +72,8 @@ class TestDirectory:
         assert [record["evaluations"] for record in history] == [8, 16, 24, 32]
         for record in history:
             assert record["num_solutions"] == 8
-            assert record["pass_rates"] == {"finite": 1.0}
+            assert list(record["pass_rates"]) == ["finite", "same_prediction", "duplicate"]
+            assert sum(record["rejected"].values()) == 8 - record["num_feasible"]
             assert not any("second" in key or "time" in key for key in record)
 
     def test_times_are_kept_apart(self, finished):
@@ -312,7 +316,7 @@ class TestRefusals:
         assert (outcome.code, outcome.out) == (1, "")
         message = outcome.err.splitlines()[-1]
         assert message.startswith("error: no candidate passed all gates for 3 generations")
-        assert "weight_band 0%" in message
+        assert "rejected by: weight_band 24)" in message
         assert "loosen search.gates" in message
 
     def test_a_search_whose_winner_does_not_pass(self, lossforge, search_spec):

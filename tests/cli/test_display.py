@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from lossforge import pipeline
-from lossforge.cli.display import Display
+from lossforge.cli.display import STOPPED, Display, warnings_to
 from lossforge.evidence import Arm
+from lossforge.search.stopping import STOP_REASONS
 from lossforge.spec import RunSpec
 from lossforge.training import EpochRecord
 from lossforge.training.metrics import ClassificationMetrics
@@ -33,11 +35,13 @@ def text(display: Display) -> str:
 
 def record(generation: int = 0, **changes) -> dict:
     return {
+        "restart": 0,
         "generation": generation,
         "num_solutions": 8,
         "num_feasible": 4,
         "best_fitness": 0.0125,
         "pass_rates": {"finite": 1.0, "signs": 0.5},
+        "stopped": None,
         **changes,
     }
 
@@ -127,6 +131,34 @@ class TestPlainLines:
         display.generation(record(1), 4.0)
         line = text(display).splitlines()[-1]
         assert line == "search 2/4  best fitness 0.0125; gates passed: finite 100%, signs 50%; about 6 s left"
+
+    def test_one_of_several_searches_has_its_number_and_the_time_of_all(self, spec):
+        display = Display(console(terminal=False))
+        search = spec.search.model_copy(update={"restarts": 3})
+        display.began(spec.model_copy(update={"search": search}), Path("run"))
+        display.generation(record(0, restart=1), 2.0)
+        line = text(display).splitlines()[-1]
+        assert line.startswith("search 2 of 3 1/4  best fitness 0.0125; ")
+        assert line.endswith("about 14 s left"), "3 generations here and 4 in the next"
+
+    @pytest.mark.parametrize("reason", sorted(set(STOP_REASONS) - {"generations"}))
+    def test_why_a_search_stopped_early(self, display, reason):
+        display.generation(record(1, stopped=reason), 0.1)
+        (*_, line, last) = text(display).splitlines()
+        assert line.startswith("search 2/4")
+        assert last == f"search stopped: {STOPPED[reason]}"
+
+    def test_a_search_that_has_done_its_generations_needs_no_reason(self, display):
+        display.generation(record(3, stopped="generations"), 0.1)
+        assert text(display).splitlines()[-1].startswith("search 4/4")
+
+    def test_warnings_are_shown_while_they_are_listened_to(self, display):
+        logger = logging.getLogger("lossforge.search")
+        with warnings_to(display):
+            logger.warning("00000003 is [damaged] (%s)", "half of it")
+            logger.info("nothing to see")
+        logger.warning("too late")
+        assert text(display).splitlines()[1:] == ["warning: 00000003 is [damaged] (half of it)"]
 
     def test_less_than_a_second_is_not_worth_telling(self, display):
         display.generation(record(0), 0.2)

@@ -91,7 +91,7 @@ def test_scalars_must_be_finite(tmp_path):
     assert load_checkpoint(tmp_path) is None
 
 
-@pytest.mark.parametrize("step", ["_write_synced", "_sync_folder"])
+@pytest.mark.parametrize("step", ["write_synced", "sync"])
 def test_a_write_cut_short_leaves_the_older_checkpoint(tmp_path, monkeypatch, step):
     """Whatever is interrupted, a complete checkpoint is read, and saving works again afterwards."""
     save_checkpoint(tmp_path, 1, {"search.generation": 1, "x": torch.zeros(2)})
@@ -134,11 +134,58 @@ def test_files_beside_the_checkpoints_do_no_harm(tmp_path):
     assert (tmp_path / "notes.txt").exists()
 
 
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit of a number, which still parses."""
+    place = content.rindex(b"1") if b"1" in content else len(content) - 1
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 @pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
-def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, name):
-    save_checkpoint(tmp_path, 1, {"search.generation": 1, "strategy.parents": torch.ones(2)})
-    save_checkpoint(tmp_path, 2, {"search.generation": 2, "strategy.parents": torch.ones(2)})
-    damaged = tmp_path / "00000002" / name
-    damaged.write_bytes(damaged.read_bytes()[:5])
-    with pytest.raises(SearchError, match=r"00000002: the checkpoint cannot be read.*remove that folder"):
+@pytest.mark.parametrize("damage", [cut, emptied, flipped])
+class TestDamage:
+    def test_the_one_before_is_used_and_it_is_said(self, tmp_path, name, damage, caplog):
+        for number in (1, 2):
+            save_checkpoint(tmp_path, number, {"search.generation": number, "strategy.parents": torch.ones(2)})
+        damaged = tmp_path / "00000002" / name
+        damaged.write_bytes(damage(damaged.read_bytes()))
+        state = load_checkpoint(tmp_path)
+        assert state is not None
+        assert state["search.generation"] == 1
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert warning.startswith(f"{tmp_path / '00000002'}: the checkpoint is damaged (")
+        assert warning.endswith("); it is now damaged-00000002; going on from 00000001, the one before")
+        assert names(tmp_path) == ["00000001", "damaged-00000002"]
+
+    def test_its_number_can_be_saved_again(self, tmp_path, name, damage):
+        save_checkpoint(tmp_path, 2, {"search.generation": 2, "strategy.parents": torch.ones(2)})
+        damaged = tmp_path / "00000002" / name
+        damaged.write_bytes(damage(damaged.read_bytes()))
+        assert load_checkpoint(tmp_path) is None
+        save_checkpoint(tmp_path, 2, {"search.generation": 2, "strategy.parents": torch.zeros(2)})
+        state = load_checkpoint(tmp_path)
+        assert state is not None
+        assert torch.equal(state["strategy.parents"], torch.zeros(2))
+
+
+def test_a_missing_file_counts_as_damage(tmp_path):
+    for number in (1, 2):
+        save_checkpoint(tmp_path, number, {"search.generation": number})
+    (tmp_path / "00000002" / "state.safetensors").unlink()
+    assert load_checkpoint(tmp_path) == {"search.generation": 1}
+
+
+def test_one_of_another_format_is_refused_and_left_alone(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT_VERSION", 9)
+        save_checkpoint(tmp_path, 1, {"search.generation": 1})
+    with pytest.raises(SearchError, match=r"00000001: format_version 9, this lossforge reads 1; .* manifest\.json"):
         load_checkpoint(tmp_path)
+    assert names(tmp_path) == ["00000001"]

@@ -22,11 +22,11 @@ from lossforge.samplers import DirichletSampler, MixtureSampler
 from lossforge.search import Search, apply_gates, constrained_rank
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
 from lossforge.search.scale import gradient_scale
-from lossforge.spec.model import GateSpec, SearchSpec, SignGate, WeightBandGate
+from lossforge.spec import GateSpec, SearchSpec, SignGate, WeightBandGate
 from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
 from lossforge.types import Evaluation, PredictionBatch, State
 
-NO_GATES = GateSpec(weight_band=None, signs=None)
+NO_GATES = GateSpec(weight_band=None, signs=None, same_prediction=None, duplicate=None)
 LOOSE = GateSpec(weight_band=WeightBandGate(minimum=1e-3, maximum=1e3), signs=SignGate(tolerance=0.3))
 IMPOSSIBLE = GateSpec(weight_band=WeightBandGate(minimum=2.9), patience=3)
 
@@ -91,7 +91,7 @@ class TestDeterminism:
     def test_by_hand_and_in_one_call_are_the_same(self, spec, tmp_path):
         history, artifact = run(Search(spec, seed=3))
         search, by_hand = Search(spec, seed=3), []
-        while search.generation < spec.generations:
+        while not search.finished:
             solutions_PD = search.ask()
             by_hand.append(search.tell(solutions_PD, search.evaluate(solutions_PD)))
         assert json.dumps(by_hand) == json.dumps(history)
@@ -103,11 +103,13 @@ class TestDeterminism:
         history, artifact = run(Search(spec, seed=3))
         search = Search(spec, seed=3)
         records = [search.step() for _ in range(generation)]
-        state = search.state
+        state = search.state_dict()
         if on_disk:
             save_checkpoint(tmp_path / "checkpoint", generation, state)
             state = load_checkpoint(tmp_path / "checkpoint")
-        rest, resumed = run(Search(spec, seed=3, state=state))
+        other = Search(spec, seed=3)
+        other.load_state_dict(state)
+        rest, resumed = run(other)
         assert json.dumps(records + rest) == json.dumps(history)
         assert contents(resumed, tmp_path / "a") == contents(artifact, tmp_path / "b")
 
@@ -117,7 +119,9 @@ class TestDeterminism:
         solutions_PD = search.ask()
         state = search.state
         first, again = search.evaluate(solutions_PD), search.evaluate(solutions_PD)
-        assert torch.equal(first.evaluation.fitness_P, again.evaluation.fitness_P)
+        torch.testing.assert_close(
+            first.evaluation.fitness_P, again.evaluation.fitness_P, rtol=0, atol=0, equal_nan=True
+        )
         assert search.state is state
 
     def test_evaluation_does_not_depend_on_the_company(self, spec):
@@ -129,7 +133,7 @@ class TestDeterminism:
             part = search.evaluate(solutions_PD[index])
             assert torch.equal(part.gates.total_P, whole.gates.total_P[index])
             torch.testing.assert_close(
-                part.evaluation.fitness_P, whole.evaluation.fitness_P[index], rtol=1e-6, atol=1e-7
+                part.evaluation.fitness_P, whole.evaluation.fitness_P[index], rtol=1e-6, atol=1e-7, equal_nan=True
             )
 
 
@@ -197,6 +201,7 @@ class TestHistory:
         history, _ = run(Search(make_spec(gates=LOOSE)))
         for generation, record in enumerate(history):
             assert list(record) == [
+                "restart",
                 "generation",
                 "evaluations",
                 "num_solutions",
@@ -205,12 +210,18 @@ class TestHistory:
                 "best_fitness",
                 "median_fitness",
                 "pass_rates",
+                "rejected",
                 "best_metrics",
+                "stopped",
             ]
+            assert record["restart"] == 0
+            assert record["stopped"] == ("generations" if generation == 4 else None)
+            assert sum(record["rejected"].values()) == 12 - record["num_feasible"]
             assert record["generation"] == generation
             assert record["evaluations"] == 12 * (generation + 1)
             assert record["num_solutions"] == 12
-            assert list(record["pass_rates"]) == ["finite", "weight_band", "signs"]
+            assert list(record["pass_rates"]) == ["finite", "weight_band", "signs", "same_prediction", "duplicate"]
+            assert list(record["rejected"]) == ["memory", *record["pass_rates"], "fitness"]
             assert set(record["best_metrics"]) >= {"ranking_accuracy", "ranking_accuracy.boundary"}
             json.dumps(record, allow_nan=False)
 
@@ -223,9 +234,11 @@ class TestHistory:
             fitness_P, total_P = assessment.evaluation.fitness_P, assessment.gates.total_P
             best = int(constrained_rank(fitness_P, total_P).argmin())
             assert record["num_feasible"] == int((total_P == 0).sum())
-            assert record["best_fitness"] == fitness_P[best].item()
+            assert record["best_fitness"] == (fitness_P[best].item() if record["num_feasible"] else None)
             assert record["best_violation"] == total_P[best].item()
-            assert record["median_fitness"] == fitness_P.median().item()
+            evaluated_P = fitness_P[total_P == 0]
+            assert record["median_fitness"] == (evaluated_P.median().item() if len(evaluated_P) else None)
+            assert fitness_P[total_P > 0].isnan().all()
             for name, violation_P in assessment.gates.violations.items():
                 assert record["pass_rates"][name] == pytest.approx((violation_P == 0).double().mean().item())
             for name, metric_P in assessment.evaluation.metrics.items():
@@ -257,15 +270,18 @@ class TestFeasibility:
             search.run()
         assert search.generation == 3
         message = str(caught.value)
-        assert message.startswith(
-            "no candidate passed all gates for 3 generations (passed in the last one: finite 100%"
-        )
-        for hint in ("weight_band 0%", "signs", "smallest violation 0.", "search.gates", "log_prob"):
+        assert message.startswith("no candidate passed all gates for 3 generations (of 36 candidates, rejected by: ")
+        for hint in ("weight_band 36)", "search.gates", "log_prob"):
             assert hint in message
+        assert [end.stopped for end in search.ended] == ["no_feasible"]
+        with pytest.raises(SearchError, match=r"the search has ended \(no_feasible\)"):
+            search.ask()
+        with pytest.raises(NoFeasibleSolutionError, match="for 3 generations"):
+            search.winner()
 
     def test_patience_counts_generations_in_a_row(self, closed_form):
         """CE passes and -CE does not; a generation with one that passes starts the count anew."""
-        spec = make_spec(parameterization=closed_form(), gates=GateSpec(patience=2), generations=20)
+        spec = make_spec(parameterization=closed_form(), gates=GateSpec(patience=2, duplicate=None), generations=20)
         search = Search(spec)
         barren = -torch.linspace(1, 2, 12)[:, None]
         fruitful = barren.clone()
@@ -273,18 +289,22 @@ class TestFeasibility:
         for solutions_PD in (barren, fruitful, barren, fruitful, barren):
             search.ask()
             search.tell(solutions_PD, search.evaluate(solutions_PD))
-        assert search.generation == 5
-        with pytest.raises(NoFeasibleSolutionError, match="for 2 generations"):
-            search.tell(barren, search.evaluate(barren))
+        assert not search.finished
+        record = search.tell(barren, search.evaluate(barren))
+        assert (search.generation, search.finished, record["stopped"]) == (6, True, "no_feasible")
 
     def test_patience_survives_a_checkpoint(self, tmp_path):
         search = Search(make_spec(gates=IMPOSSIBLE, generations=20))
         search.step()
         search.step()
         save_checkpoint(tmp_path, 2, search.state)
-        resumed = Search(search.spec, state=load_checkpoint(tmp_path))
+        state = load_checkpoint(tmp_path)
+        assert state is not None
+        resumed = Search(search.spec)
+        resumed.load_state_dict(state)
+        assert resumed.step()["stopped"] == "no_feasible"
         with pytest.raises(NoFeasibleSolutionError, match="for 3 generations"):
-            resumed.step()
+            resumed.winner()
 
     def test_without_any_feasible_solution_there_is_no_winner(self):
         search = Search(make_spec(gates=IMPOSSIBLE, generations=2))
@@ -298,12 +318,13 @@ class TestFeasibility:
 
     def test_infeasible_candidates_are_told_as_worse(self, closed_form):
         """With -CE among CE, the parents are the feasible ones whatever their fitness."""
-        spec = make_spec(parameterization=closed_form(), gates=GateSpec(), objective=MeanLoss())
+        gates = GateSpec(duplicate=None)  # multiples of cross-entropy are copies of one loss
+        spec = make_spec(parameterization=closed_form(), gates=gates, objective=MeanLoss())
         search = Search(spec)
         search.ask()
         thetas = torch.tensor([1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 4.0, -4.0, 5.0, -5.0, 6.0, -6.0])[:, None]
         assessment = search.evaluate(thetas)
-        assert (assessment.evaluation.fitness_P[1::2] < assessment.evaluation.fitness_P[::2].min()).all()
+        assert assessment.evaluation.fitness_P[1::2].isnan().all(), "they are not evaluated"
         search.tell(thetas, assessment)
         assert search.state["strategy.parents"].flatten().tolist() == [1.0, 2.0, 3.0]
 
@@ -425,7 +446,7 @@ class TestWinner:
 
     def test_the_scale_and_profile_of_a_known_family(self, closed_form):
         """A search among multiples of cross-entropy: scaled, w = 1 throughout."""
-        artifact = Search(make_spec(parameterization=closed_form(), gates=GateSpec())).run()
+        artifact = Search(make_spec(parameterization=closed_form(), gates=GateSpec(duplicate=None))).run()
         assert artifact.scale == pytest.approx(1 / artifact.solution_D.item(), rel=1e-5)
         profile = artifact.evidence["weight_profile"]
         assert profile["rivals_uniform"] + profile["rival_dominant"] == pytest.approx([1.0] * 14, rel=1e-4)

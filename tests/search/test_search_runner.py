@@ -16,10 +16,10 @@ from lossforge.run_directory import RunDirectory
 from lossforge.samplers import MixtureSampler
 from lossforge.search import Search, checkpoint, run_search
 from lossforge.search.checkpoint import load_checkpoint
-from lossforge.spec.model import GateSpec, RunSpec, SearchSpec, WeightBandGate
+from lossforge.spec import GateSpec, RunSpec, SearchSpec, WeightBandGate
 from lossforge.strategies import MuPlusLambda
 
-NO_GATES = GateSpec(weight_band=None, signs=None)
+NO_GATES = GateSpec(weight_band=None, signs=None, same_prediction=None, duplicate=None)
 
 
 def make_spec(gates: GateSpec = NO_GATES) -> RunSpec:
@@ -125,7 +125,7 @@ def test_an_interrupt_in_the_middle_of_a_generation_runs_it_again(new_run, unint
     assert run.go() == uninterrupted
 
 
-@pytest.mark.parametrize("step", ["_write_synced", "_sync_folder"])
+@pytest.mark.parametrize("step", ["write_synced", "sync"])
 def test_an_interrupt_while_a_checkpoint_is_written(new_run, uninterrupted, monkeypatch, step):
     """It is written again on the way out."""
     run, plain, interrupts = new_run("run"), getattr(checkpoint, step), [KeyboardInterrupt()]

@@ -1,0 +1,115 @@
+"""Blocks: the unit of evaluation, a fixed number of candidates on one batch, here or in another process.
+
+What a block evaluates to depends on nothing but the block, so it does not matter who evaluates it, or how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from lossforge.interfaces import LossParameterization
+
+Quantity = Literal["losses", "gradients"]
+"""What is asked of a block: loss_PB, or their derivatives in the logits, grad_PBC."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Candidates and what they are evaluated on.
+
+    Attributes:
+        solutions_PD: as many candidates as every block of the call has.
+        inputs_PBC: log-probabilities (or logits, for gradients); a leading size of 1 is shared by all candidates.
+        labels_B: class indices.
+    """
+
+    solutions_PD: Tensor
+    inputs_PBC: Tensor
+    labels_B: Tensor
+
+    def of_row(self, row: int) -> Block:
+        """Return the block of the same shape in which every candidate is the one at ``row``."""
+        index = torch.full((len(self.solutions_PD),), row, device=self.solutions_PD.device)
+        inputs_PBC = self.inputs_PBC if len(self.inputs_PBC) == 1 else self.inputs_PBC[index]
+        return Block(self.solutions_PD[index], inputs_PBC, self.labels_B)
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """Values of a block, and which of its candidates ran out of memory; theirs are not a number."""
+
+    values: Tensor
+    exhausted_P: Tensor
+
+
+class BlockEvaluator(Protocol):
+    """Who evaluates blocks."""
+
+    def evaluate(
+        self, parameterization: LossParameterization, quantity: Quantity, blocks: Iterable[Block]
+    ) -> Iterator[BlockResult]:
+        """Yield the results in the order of the blocks."""
+
+
+class InProcess:
+    """Evaluates one block after the other."""
+
+    def evaluate(
+        self, parameterization: LossParameterization, quantity: Quantity, blocks: Iterable[Block]
+    ) -> Iterator[BlockResult]:
+        """Yield the results in the order of the blocks."""
+        for block in blocks:
+            yield evaluate_block(parameterization, quantity, block)
+
+
+def evaluate_block(parameterization: LossParameterization, quantity: Quantity, block: Block) -> BlockResult:
+    """Evaluate a block; if it runs out of memory, its candidates one by one, in blocks of the same shape."""
+    try:
+        values = _evaluate(parameterization, quantity, block)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return BlockResult(values, torch.zeros(len(values), dtype=torch.bool, device=values.device))
+    rows = range(len(block.solutions_PD))
+    return assembled(quantity, block, [_of_row(parameterization, quantity, block, row) for row in rows])
+
+
+def assembled(quantity: Quantity, block: Block, rows: list[Tensor | None]) -> BlockResult:
+    """Return the result of a block of which every row was evaluated alone; None: it ran out of memory."""
+    inputs = block.inputs_PBC
+    shape = inputs.shape[1:2] if quantity == "losses" else inputs.shape[1:]
+    missing = torch.full(shape, torch.nan, dtype=inputs.dtype, device=inputs.device)
+    values = torch.stack([missing if row is None else row for row in rows])
+    return BlockResult(values, torch.tensor([row is None for row in rows], device=inputs.device))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is exhausted; on the CPU torch raises a plain RuntimeError then."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _of_row(parameterization: LossParameterization, quantity: Quantity, block: Block, row: int) -> Tensor | None:
+    try:
+        return _evaluate(parameterization, quantity, block.of_row(row))[0]
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _evaluate(parameterization: LossParameterization, quantity: Quantity, block: Block) -> Tensor:
+    if quantity == "losses":
+        with torch.no_grad():
+            return parameterization.loss(block.solutions_PD, block.inputs_PBC, block.labels_B)
+    # One leaf a candidate: a shared leaf would sum the gradients over candidates.
+    leaf = block.inputs_PBC.detach().expand(len(block.solutions_PD), -1, -1).clone().requires_grad_()
+    with torch.enable_grad():
+        loss_PB = parameterization.loss(block.solutions_PD, torch.log_softmax(leaf, dim=-1), block.labels_B)
+        (gradient_PBC,) = torch.autograd.grad(loss_PB.sum(), leaf)
+    return gradient_PBC

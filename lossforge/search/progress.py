@@ -1,0 +1,164 @@
+"""How far a search is: the part of its state that belongs to no component, and how it changes.
+
+A run is one search or several, one after the other. Some keys are of the current search, others of the whole run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossforge.search.evaluator import Assessment
+from lossforge.search.fingerprint import NUM_GRIDS, Memory, merged
+from lossforge.search.history import Record
+from lossforge.search.stopping import STOP_REASONS, StopReason
+from lossforge.types import State
+
+RESTART = "search.restart"
+GENERATION = "search.generation"
+FRUITLESS = "search.fruitless_generations"
+BEST_FITNESS = "search.best_fitness"
+LAST = "search.last_solutions"
+FINGERPRINTS = "search.fingerprints"
+
+SEED = "search.seed"
+NUM_RECORDS = "search.num_records"
+EVALUATIONS = "search.evaluations"
+POOL = "search.pool"
+POOL_RESTART = "search.pool_restart"
+ENDED = "search.ended"
+FINISHED = "search.finished"
+SECONDS = "search.seconds"
+"""There only where a spec limits the wall time."""
+REJECTED = "search.rejected."
+"""Prefix of the counts by reason."""
+NOT_ALWAYS = (SECONDS, REJECTED)
+"""What keys begin with that a state may be without."""
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """How one of the searches of a run ended; ``evaluations`` are those of the run until then."""
+
+    restart: int
+    num_solutions: int
+    generations: int
+    evaluations: int
+    stopped: StopReason
+
+
+def of_a_new_run(seed: int, solutions_PD: Tensor) -> State:
+    """Return the keys of the whole run before anything has happened."""
+    indices = torch.zeros(0, dtype=torch.int64, device=solutions_PD.device)
+    return {
+        SEED: seed,
+        NUM_RECORDS: 0,
+        EVALUATIONS: 0,
+        POOL: solutions_PD[:0],
+        POOL_RESTART: indices,
+        ENDED: indices.reshape(0, 4),
+        FINISHED: 0,
+    }
+
+
+def of_a_new_search(restart: int, solutions_PD: Tensor) -> State:
+    """Return the keys of a search before its first generation."""
+    device = solutions_PD.device
+    return {
+        RESTART: restart,
+        GENERATION: 0,
+        FRUITLESS: 0,
+        BEST_FITNESS: torch.zeros(0, dtype=torch.float64, device=device),
+        LAST: solutions_PD,
+        FINGERPRINTS: torch.zeros(NUM_GRIDS, 0, dtype=torch.int64, device=device),
+    }
+
+
+def handed_on(state: State) -> State:
+    """Return the keys that one search leaves to the next."""
+    keys = (SEED, NUM_RECORDS, EVALUATIONS, POOL, POOL_RESTART, ENDED, FINISHED, SECONDS)
+    return {key: value for key, value in state.items() if key in keys or key.startswith(REJECTED)}
+
+
+def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment, record: Record) -> State:
+    """Return the keys that a generation changes."""
+    best_fitness = record["best_fitness"] if record["num_feasible"] else math.inf
+    best_D = solutions_PD[assessment.rank_P.argmin()]
+    known_GN, keys_PG = tensor(state, FINGERPRINTS), assessment.gates.keys_PG
+    # Copies of losses found before are no sign that the gates cannot be passed: a search that converges makes them.
+    passed = record["num_feasible"] or record["rejected"].get("duplicate", 0)
+    rejected = {
+        f"{REJECTED}{reason}": integer(state, f"{REJECTED}{reason}") + count
+        for reason, count in record["rejected"].items()
+    }
+    return {
+        **rejected,
+        GENERATION: integer(state, GENERATION) + 1,
+        NUM_RECORDS: integer(state, NUM_RECORDS) + 1,
+        EVALUATIONS: record["evaluations"],
+        FRUITLESS: 0 if passed else integer(state, FRUITLESS) + 1,
+        BEST_FITNESS: _appended(tensor(state, BEST_FITNESS), best_fitness),
+        LAST: solutions_PD,
+        FINGERPRINTS: known_GN if keys_PG is None else merged(known_GN, keys_PG[assessment.gates.feasible_P]),
+        **_pooled(state, best_D[None]),
+    }
+
+
+def after_search(state: State, reason: StopReason) -> State:
+    """Return the keys that the end of a search changes: its last population joins the pool, too."""
+    num_solutions = len(tensor(state, LAST))
+    end = num_solutions, integer(state, GENERATION), integer(state, EVALUATIONS), STOP_REASONS.index(reason)
+    ended = tensor(state, ENDED)
+    return {ENDED: torch.cat((ended, ended.new_tensor([end]))), **_pooled(state, tensor(state, LAST))}
+
+
+def searches_ended(state: State) -> tuple[SearchEnd, ...]:
+    """Return how the searches so far have ended."""
+    return tuple(
+        SearchEnd(restart, num_solutions, generations, evaluations, STOP_REASONS[reason])
+        for restart, (num_solutions, generations, evaluations, reason) in enumerate(tensor(state, ENDED).tolist())
+    )
+
+
+def pool_of(state: State, restart: int) -> Tensor:
+    """Return the solutions that the winner of a search is chosen from: its generation bests and last population."""
+    pool_PD = tensor(state, POOL)[tensor(state, POOL_RESTART) == restart]
+    if restart == integer(state, RESTART) and len(tensor(state, ENDED)) <= restart:  # it has not ended
+        return torch.cat((pool_PD, tensor(state, LAST)))
+    return pool_PD
+
+
+def rejections(state: State) -> Mapping[str, int]:
+    """Return how many candidates of the run were rejected, by reason."""
+    return {key.removeprefix(REJECTED): integer(state, key) for key in state if key.startswith(REJECTED)}
+
+
+def memory_of(state: State) -> Memory:
+    """Return what the search has evaluated."""
+    return Memory(tensor(state, FINGERPRINTS), tensor(state, LAST))
+
+
+def tensor(state: State, key: str) -> Tensor:
+    """Return a tensor of the state."""
+    value = state[key]
+    assert isinstance(value, Tensor)
+    return value
+
+
+def integer(state: State, key: str) -> int:
+    """Return an integer of the state; 0 where it is not there yet."""
+    return int(state.get(key, 0))
+
+
+def _pooled(state: State, solutions_PD: Tensor) -> State:
+    restart_P = tensor(state, POOL_RESTART)
+    added = restart_P.new_full((len(solutions_PD),), integer(state, RESTART))
+    return {POOL: torch.cat((tensor(state, POOL), solutions_PD)), POOL_RESTART: torch.cat((restart_P, added))}
+
+
+def _appended(values: Tensor, value: float) -> Tensor:
+    return torch.cat((values, values.new_tensor([value])))

@@ -1,0 +1,65 @@
+"""Why a search stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from lossforge.spec import SearchSpec
+
+StopReason = Literal["target_fitness", "evaluations", "wall_time", "no_feasible", "generations", "stagnation"]
+"""In the order in which they are looked at; ``no_feasible`` is the patience of the gates."""
+
+STOP_REASONS: tuple[StopReason, ...] = get_args(StopReason)
+
+ENDS_THE_RUN: tuple[StopReason, ...] = ("target_fitness", "evaluations", "wall_time")
+"""Reasons that leave no room for another search."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the decision rests on.
+
+    Attributes:
+        best_fitness_T: best feasible fitness of each generation of this search; infinite where there was none.
+        num_fruitless: generations in a row without a feasible candidate.
+        evaluations: of the whole run.
+        num_solutions: evaluations that one more generation costs.
+        seconds: of searching, in the whole run; 0 where nobody asks.
+    """
+
+    best_fitness_T: Tensor
+    num_fruitless: int
+    evaluations: int
+    num_solutions: int
+    seconds: float
+
+
+def reason_to_stop(spec: SearchSpec, progress: Progress) -> StopReason | None:
+    """Return why the search stops after the generation it has just been told, or None if it goes on."""
+    stop = spec.stop
+    holds: dict[StopReason, bool] = {
+        "target_fitness": stop.target_fitness is not None and bool(progress.best_fitness_T[-1] <= stop.target_fitness),
+        "evaluations": stop.evaluations is not None
+        and progress.evaluations + progress.num_solutions > stop.evaluations,
+        "wall_time": stop.wall_time is not None and progress.seconds >= stop.wall_time,
+        "no_feasible": progress.num_fruitless >= spec.gates.patience,
+        "generations": len(progress.best_fitness_T) >= spec.generations,
+        "stagnation": stop.stagnation is not None and _stagnates(progress.best_fitness_T, stop.stagnation),
+    }
+    return next((reason for reason in STOP_REASONS if holds[reason]), None)
+
+
+def _stagnates(best_fitness_T: Tensor, window: int) -> bool:
+    """Return whether the median best fitness of the last ``window`` generations is no lower than of those before.
+
+    Medians, since each generation has a batch of its own and a lucky one proves nothing; Hansen, "The CMA evolution
+    strategy: a tutorial", arXiv:1604.00772, appendix B.3, compares medians of the best fitness as well. Generations
+    without a feasible candidate do not count as stagnation: patience looks after them.
+    """
+    if len(best_fitness_T) < 2 * window:
+        return False
+    before, last = best_fitness_T[-2 * window : -window].median(), best_fitness_T[-window:].median()
+    return bool(last.isfinite() & (last >= before))

@@ -1,0 +1,41 @@
+"""What sets two specs apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+
+_ABSENT = object()
+
+
+def differences(before: str, now: str) -> list[str]:
+    """Return the values in which two resolved specs differ, as ``search.strategy.sigma: 0.3 -> 0.2``.
+
+    Args:
+        before: YAML as :meth:`RunSpec.to_yaml` writes it.
+        now: likewise.
+    """
+    old, new = (dict(_leaves(YAML(typ="safe", pure=True).load(text), "")) for text in (before, now))
+    return [
+        f"{key}: {_shown(old.get(key, _ABSENT))} -> {_shown(new.get(key, _ABSENT))}"
+        for key in [*old, *(key for key in new if key not in old)]
+        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
+    ]
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    items = dict(enumerate(value)) if isinstance(value, list) else value
+    if not (isinstance(items, dict) and items):
+        yield path, value
+        return
+    for key, item in items.items():
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return "absent"
+    return json.dumps(value)
