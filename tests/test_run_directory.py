@@ -195,3 +195,42 @@ def test_a_run_of_an_earlier_format_cannot_be_compared(tmp_path, spec):
     (directory.checkpoint / "spec.yaml").unlink()
     with pytest.raises(RunDirectoryError, match=r"checkpoint/spec\.yaml: No such file .*; it says what the run began"):
         run_directory.refuse_changed(directory, spec)
+
+
+def test_a_start_killed_in_a_given_folder_can_be_repeated(tmp_path, spec, monkeypatch):
+    """Before the spec is there nothing has begun, whatever else lies there already."""
+    (tmp_path / "run").mkdir()
+    write = run_directory.write_atomically
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(path: Path, content: str) -> None:
+        if path == tmp_path / "run" / "spec.yaml":
+            raise KilledError
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_directory, "write_atomically", kill)
+        with pytest.raises(KilledError):
+            run_directory.begin(tmp_path / "run", spec)
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    directory = run_directory.begin(tmp_path / "run", spec)
+    with directory.occupied():
+        pass
+    assert sorted(path.name for path in directory.path.iterdir() if path.name != ".lock") == [
+        "checkpoint",
+        "manifest.json",
+        "spec.yaml",
+    ]
+
+
+def test_the_lock_is_free_at_once_after_an_error(tmp_path, spec):
+    """Also while the error, and with it the frame that held the lock, is still alive."""
+    directory = run_directory.begin(tmp_path / "run", spec)
+    try:
+        with directory.occupied():
+            raise OSError(28, "No space left on device", str(directory.history))
+    except RunDirectoryError:
+        with RunDirectory(directory.path).occupied():
+            pass

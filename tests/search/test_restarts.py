@@ -1,0 +1,179 @@
+"""Several searches in one run: each is what it would be alone, and the best of them is chosen on fresh batches."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from lossforge.errors import NoFeasibleSolutionError
+from lossforge.mutations import ChaoticMutation
+from lossforge.objectives import RankingConsistency
+from lossforge.parameterizations import PairwiseMLP
+from lossforge.samplers import MixtureSampler
+from lossforge.search import Search
+from lossforge.spec import GateSpec, SearchSpec, StopSpec, WeightBandGate
+from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
+from lossforge.streams import derive_generator
+
+OPEN = GateSpec(weight_band=None, signs=None)
+GENERATIONS = 4
+
+
+def make_spec(**options) -> SearchSpec:
+    defaults = {
+        "parameterization": PairwiseMLP(hidden=(4,)),
+        "sampler": MixtureSampler(),
+        "objective": RankingConsistency(),
+        "strategy": MuCommaLambda(population_size=8, num_parents=2),
+        "mutation": ChaoticMutation(),
+        "generations": GENERATIONS,
+        "num_classes": 4,
+        "batch_size": 24,
+        "selection_batch_size": 48,
+        "gates": OPEN,
+    }
+    return SearchSpec(**{**defaults, **options})
+
+
+def history(search: Search) -> list[dict]:
+    records: list[dict] = []
+    while not search.finished:
+        records.append(dict(search.step()))
+    return records
+
+
+def seed_of(restart: int, seed: int = 3) -> int:
+    return seed if restart == 0 else derive_generator(seed, "restart", restart).initial_seed()
+
+
+def apart_from_the_count(record: dict) -> dict:
+    return {key: value for key, value in record.items() if key not in ("restart", "evaluations")}
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.5])
+def test_each_is_the_search_it_would_be_alone(growth):
+    records = history(Search(make_spec(restarts=3, population_growth=growth), seed=3))
+    assert [(record["restart"], record["generation"]) for record in records] == [
+        (restart, generation) for restart in range(3) for generation in range(GENERATIONS)
+    ]
+    for restart in range(3):
+        strategy = MuCommaLambda(population_size=round(8 * growth**restart), num_parents=round(2 * growth**restart))
+        alone = history(Search(make_spec(strategy=strategy), seed=seed_of(restart)))
+        mine = records[restart * GENERATIONS : (restart + 1) * GENERATIONS]
+        assert json.dumps(list(map(apart_from_the_count, mine))) == json.dumps(list(map(apart_from_the_count, alone)))
+
+
+def test_the_best_finalist_on_a_stream_of_its_own_is_the_winner():
+    search = Search(make_spec(restarts=3), seed=3)
+    artifact = search.run()
+    finalists = torch.stack([Search(make_spec(), seed=seed_of(restart)).run().solution_D for restart in range(3)])
+    assessment = Search(make_spec(), seed=3).evaluator.assess(finalists, "final")
+    best = int(assessment.rank_P.argmin())
+    assert artifact.evidence["restart"] == best
+    assert torch.equal(artifact.solution_D, finalists[best])
+    assert artifact.evidence["final"]["fitness"] == assessment.evaluation.fitness_P[best].item()
+    assert [each["seed"] for each in artifact.evidence["searches"]] == [seed_of(restart) for restart in range(3)]
+    assert [each["evaluations"] for each in artifact.evidence["searches"]] == [32, 64, 96]
+
+
+def test_one_search_has_no_final():
+    evidence = Search(make_spec()).run().evidence
+    assert "final" not in evidence
+    assert evidence["restart"] == 0
+    assert len(evidence["searches"]) == 1
+
+
+@pytest.mark.parametrize("generation", [1, GENERATIONS - 1, GENERATIONS, GENERATIONS + 1, 2 * GENERATIONS])
+def test_a_state_at_the_border_goes_on_exactly(generation, tmp_path):
+    spec = make_spec(restarts=3, population_growth=1.5)
+    whole = Search(spec, seed=3)
+    records = history(whole)
+    first = Search(spec, seed=3)
+    begun = [dict(first.step()) for _ in range(generation)]
+    second = Search(spec, seed=3)
+    second.load_state_dict(first.state_dict())
+    assert json.dumps(begun + history(second)) == json.dumps(records)
+    whole.winner().save(tmp_path / "a")
+    second.winner().save(tmp_path / "b")
+    assert (tmp_path / "a" / "loss.json").read_bytes() == (tmp_path / "b" / "loss.json").read_bytes()
+
+
+def test_the_budget_holds_for_all_together():
+    """8 x 4, then 12 x 4, then no generation fits into what is left of 90."""
+    search = Search(make_spec(restarts=3, population_growth=1.5, stop=StopSpec(evaluations=90)), seed=3)
+    records = history(search)
+    assert search.evaluations == records[-1]["evaluations"] == 80
+    assert [end.stopped for end in search.ended] == ["generations", "evaluations"]
+    assert search.winner().evidence["evaluations"] == 80
+
+
+def test_stagnation_lets_the_next_one_begin():
+    search = Search(make_spec(restarts=2, generations=50, stop=StopSpec(stagnation=2)))
+    while not search.finished:
+        solutions_PD = search.ask()
+        search.tell(solutions_PD, [1.0] * len(solutions_PD))
+    assert [(end.generations, end.stopped) for end in search.ended] == [(4, "stagnation")] * 2
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sizes"),
+    [
+        (MuCommaLambda(population_size=8, num_parents=2), (16, 4)),
+        (MuPlusLambda(population_size=8, num_parents=2), (16, 4)),
+    ],
+)
+def test_growth_keeps_the_selection_as_strict(strategy, sizes):
+    grown = strategy.grown(2.0)
+    assert (grown.population_size, grown.num_parents) == sizes
+    assert grown.model_copy(update={"population_size": 8, "num_parents": 2}) == strategy
+
+
+def test_random_search_grows_as_well():
+    search = Search(make_spec(strategy=RandomSearch(population_size=8), mutation=None, restarts=2, population_growth=2))
+    assert [record["num_solutions"] for record in history(search)] == [8] * 4 + [16] * 4
+
+
+def test_one_without_a_feasible_candidate_is_left_out(closed_form):
+    """Of two searches, told by hand, the first only ever meets -CE, the second CE."""
+    gates = GateSpec(patience=2, duplicate=None)
+    search = Search(make_spec(parameterization=closed_form(), gates=gates, restarts=2))
+    while not search.finished:
+        solutions_PD = search.ask().abs() * (-1.0 if search.restart == 0 else 1.0)
+        search.tell(solutions_PD, search.evaluate(solutions_PD))
+    assert [(end.generations, end.stopped) for end in search.ended] == [(2, "no_feasible"), (4, "generations")]
+    artifact = search.winner()
+    assert artifact.evidence["restart"] == 1
+    assert artifact.solution_D.item() > 0
+
+
+def test_if_none_has_any_it_is_told():
+    impossible = GateSpec(weight_band=WeightBandGate(minimum=2.9), patience=2)
+    search = Search(make_spec(gates=impossible, restarts=2))
+    history(search)
+    assert [end.stopped for end in search.ended] == ["no_feasible"] * 2
+    for _ in range(2):
+        with pytest.raises(NoFeasibleSolutionError, match=r"for 2 generations \(of 32 candidates, rejected by: "):
+            search.winner()
+
+
+def test_a_search_that_converges_is_not_one_that_finds_nothing():
+    """Copies of losses evaluated before do not count against patience."""
+    gates = GateSpec(weight_band=None, signs=None, patience=3)
+    strategy = MuCommaLambda(population_size=8, num_parents=2, sigma=1e-9)
+    search = Search(make_spec(strategy=strategy, gates=gates, generations=12))
+    records = history(search)
+    assert records[-1]["stopped"] == "generations"
+    assert records[-1]["rejected"]["duplicate"] == 7  # and one that is the last generation's to the bit
+    assert sum(record["num_feasible"] for record in records[-4:]) <= 4
+    assert search.winner().evidence["generations"] == 12
+
+
+def test_what_was_found_before_the_end_of_patience_is_not_lost(closed_form):
+    search = Search(make_spec(parameterization=closed_form(), gates=GateSpec(patience=2, duplicate=None)))
+    for sign in (1.0, -1.0, -1.0):
+        solutions_PD = search.ask().abs() * sign
+        search.tell(solutions_PD, search.evaluate(solutions_PD))
+    assert search.ended[0].stopped == "no_feasible"
+    assert search.winner().solution_D.item() > 0
