@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install run test check bench clean
+.PHONY: help install run test check bench torture clean
 
 help:
 	@echo "make run      create $(VENV), install, evolve a loss and train with it on real digits"
 	@echo "make test     create $(VENV) with the test tools and run everything CI runs"
 	@echo "make install  create $(VENV) and install lossforge"
 	@echo "make bench    time the parts of a search against plain references"
+	@echo "make torture  kill runs at hundreds of instants, damage them, and resume them: half an hour"
 	@echo "make clean    remove $(VENV) and caches"
 
 install: $(VENV)/.installed
@@ -40,6 +41,11 @@ check: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+torture: $(VENV)/.installed-test
+	$(BIN)/python tests/torture/damage.py
+	$(BIN)/python tests/torture/crash_points.py --twice
+	$(BIN)/python tests/torture/kill_and_resume.py --kills 200,40,40 --signal KILL,TERM,INT --jobs 2
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -26,17 +26,24 @@ class Block:
         solutions_PD: as many candidates as every block of the call has.
         inputs_PBC: log-probabilities (or logits, for gradients); a leading size of 1 is shared by all candidates.
         labels_B: class indices.
+        num_padding: how many of the last candidates only fill the block up; nobody reads their values.
     """
 
     solutions_PD: Tensor
     inputs_PBC: Tensor
     labels_B: Tensor
+    num_padding: int = 0
+
+    @property
+    def rows(self) -> range:
+        """The candidates whose values are read."""
+        return range(len(self.solutions_PD) - self.num_padding)
 
     def of_row(self, row: int) -> Block:
         """Return the block of the same shape in which every candidate is the one at ``row``."""
         index = torch.full((len(self.solutions_PD),), row, device=self.solutions_PD.device)
         inputs_PBC = self.inputs_PBC if len(self.inputs_PBC) == 1 else self.inputs_PBC[index]
-        return Block(self.solutions_PD[index], inputs_PBC, self.labels_B)
+        return Block(self.solutions_PD[index], inputs_PBC, self.labels_B, len(index) - 1)
 
 
 @dataclass(frozen=True)
@@ -76,17 +83,17 @@ def evaluate_block(parameterization: LossParameterization, quantity: Quantity, b
             raise
     else:
         return BlockResult(values, torch.zeros(len(values), dtype=torch.bool, device=values.device))
-    rows = range(len(block.solutions_PD))
-    return assembled(quantity, block, [_of_row(parameterization, quantity, block, row) for row in rows])
+    return assembled(quantity, block, [_of_row(parameterization, quantity, block, row) for row in block.rows])
 
 
 def assembled(quantity: Quantity, block: Block, rows: list[Tensor | None]) -> BlockResult:
-    """Return the result of a block of which every row was evaluated alone; None: it ran out of memory."""
+    """Return the result of a block whose ``rows`` were evaluated alone; None: it ran out of memory."""
     inputs = block.inputs_PBC
     shape = inputs.shape[1:2] if quantity == "losses" else inputs.shape[1:]
     missing = torch.full(shape, torch.nan, dtype=inputs.dtype, device=inputs.device)
-    values = torch.stack([missing if row is None else row for row in rows])
-    return BlockResult(values, torch.tensor([row is None for row in rows], device=inputs.device))
+    padded = [*rows, *[None] * (len(block.solutions_PD) - len(rows))]
+    values = torch.stack([missing if row is None else row for row in padded])
+    return BlockResult(values, torch.tensor([row is None for row in padded], device=inputs.device))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

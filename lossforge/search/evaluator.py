@@ -46,13 +46,14 @@ class Assessment:
 
     @property
     def feasible_P(self) -> Tensor:
-        """True for candidates that pass every gate and have a fitness."""
-        return self.gates.feasible_P & self.evaluation.fitness_P.isfinite()
+        """True for candidates that pass every gate, have a fitness, and never ran out of memory."""
+        return self.gates.feasible_P & self.evaluation.fitness_P.isfinite() & ~self.exhausted_P
 
     @property
     def rank_P(self) -> Tensor:
         """Ranks, 0 is best: feasible by fitness, then the others by violation."""
-        return constrained_rank(self.evaluation.fitness_P, self.gates.total_P)
+        fitness_P = self.evaluation.fitness_P.masked_fill(self.exhausted_P, torch.inf)
+        return constrained_rank(fitness_P, self.gates.total_P)
 
     @property
     def rejections(self) -> Mapping[str, Tensor]:

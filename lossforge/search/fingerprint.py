@@ -17,6 +17,7 @@ from lossforge.streams import derive_generator
 
 NUM_DIRECTIONS = 8
 NUM_GRIDS = 2
+_NO_CELL = 2.0**53 - 1
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def fingerprints(gradient_PBC: Tensor, resolution: float) -> Tensor:
     generator = derive_generator(0, "fingerprint.directions")
     directions = torch.randn(flat.shape[1], NUM_DIRECTIONS, dtype=torch.float64, generator=generator)
     shifts = torch.arange(NUM_GRIDS, dtype=torch.float64, device=flat.device) / NUM_GRIDS
+    unit = torch.where(norm.isfinite(), unit, torch.nan)
     coordinates_PK = unit @ directions.to(flat.device) / resolution
+    coordinates_PK = coordinates_PK.nan_to_num(nan=_NO_CELL)  # and not the cell of the constant
     cells_PGK = torch.floor(coordinates_PK[:, None] + shifts[:, None]).to(torch.int64)
     # The grid's number is part of the key, so that a cell of one is never taken for a cell of the other.
     return _hashed(cells_PGK) * NUM_GRIDS + torch.arange(NUM_GRIDS, device=flat.device)
@@ -86,7 +89,9 @@ def _among(keys_GP: Tensor, known_GN: Tensor) -> Tensor:
 
 def _row_keys(solutions_PD: Tensor) -> Tensor:
     """Return an int64 key of each row's bits."""
-    return _hashed(solutions_PD.double().view(torch.int64))
+    bits = solutions_PD.double().view(torch.int64)
+    # Signs are the highest bit, and two of them would cancel modulo 2^64: their word is folded into the lower one.
+    return _hashed(bits ^ (bits >> 32))
 
 
 def _hashed(integers: Tensor) -> Tensor:

@@ -69,7 +69,10 @@ def apply_gates(
         keys_PG = fingerprints(gradient_PBC, spec.duplicate.resolution)
         violations["duplicate"] = repeats(keys_PG, population.solutions_PD, memory).to(loss_PB.dtype)
     # A candidate that is not finite fails the first gate alone; the others would only repeat it.
-    passed_on = {name: torch.where(finite_P, violation_P, 0.0) for name, violation_P in violations.items()}
+    passed_on = {
+        name: torch.where(finite_P, violation_P.nan_to_num(nan=torch.inf, posinf=torch.inf), 0.0)
+        for name, violation_P in violations.items()
+    }
     return GateResult({"finite": torch.where(finite_P, 0.0, torch.inf), **passed_on}, keys_PG)
 
 
@@ -105,7 +108,8 @@ def _same_prediction(
     p_BC = batch.log_probs_BC.exp()
     lead_B = (p_BC.gather(1, batch.labels_B[:, None]) - p_BC.gather(1, rivals_B[:, None])).squeeze(1)
     counted_B = lead_B.abs() > gate.margin
-    wrong_PB = ((rival_loss_PB - loss_PB) * lead_B.sign() <= 0) & counted_B
+    # What is not a number is wrong as well.
+    wrong_PB = ~((rival_loss_PB - loss_PB) * lead_B.sign() > 0) & counted_B
     share_P = wrong_PB.sum(dim=1) / counted_B.sum().clamp_min(1)
     return (share_P - gate.tolerance).clamp_min(0.0).to(loss_PB.dtype)
 

@@ -97,17 +97,32 @@ class ParameterPopulation:
             rows = torch.where(rows < num_pairs, rows, 0)
             inputs_PBC, labels_B = inputs_PBC[:, rows], labels_B[rows]
         size = max(1, min(BLOCK_SOLUTIONS, BLOCK_ITEMS // inputs_PBC[0].numel()))
-        blocks = self._blocks(size, inputs_PBC, labels_B)
-        results = list(self.blocks.evaluate(self.parameterization, quantity, blocks))
-        assert self._exhausted is not None
-        self._exhausted[self._rows_P] |= torch.cat([result.exhausted_P for result in results])[: self.num_solutions]
-        return torch.cat([result.values for result in results])[: self.num_solutions, :num_pairs]
+        left = (~self.exhausted_P).nonzero().squeeze(1)  # what ran out of memory once is not tried again
+        results = list(
+            self.blocks.evaluate(self.parameterization, quantity, self._blocks(left, size, inputs_PBC, labels_B))
+        )
+        if not results:
+            shape = inputs_PBC.shape[1:2] if quantity == "losses" else inputs_PBC.shape[1:]
+            return inputs_PBC.new_full((self.num_solutions, *shape), torch.nan)[:, :num_pairs]
+        self._mark_exhausted(left[torch.cat([result.exhausted_P for result in results])[: len(left)]])
+        values = torch.cat([result.values for result in results])[: len(left), :num_pairs]
+        if len(left) == self.num_solutions:
+            return values
+        return values.new_full((self.num_solutions, *values.shape[1:]), torch.nan).index_copy(0, left, values)
 
-    def _blocks(self, size: int, inputs_PBC: Tensor, labels_B: Tensor) -> Iterator[Block]:
-        for start in range(0, self.num_solutions, size):
-            index = torch.arange(start, start + size, device=self.solutions_PD.device)
-            index = torch.where(index < self.num_solutions, index, start)
-            yield Block(self.solutions_PD[index], inputs_PBC if len(inputs_PBC) == 1 else inputs_PBC[index], labels_B)
+    def _blocks(self, left: Tensor, size: int, inputs_PBC: Tensor, labels_B: Tensor) -> Iterator[Block]:
+        """Yield blocks of the candidates at the positions ``left``; the last is filled up with its first one."""
+        for start in range(0, len(left), size):
+            index = left[start : start + size]
+            num_padding = size - len(index)
+            index = torch.cat((index, index[:1].expand(num_padding)))
+            inputs = inputs_PBC if len(inputs_PBC) == 1 else inputs_PBC[index]
+            yield Block(self.solutions_PD[index], inputs, labels_B, num_padding)
+
+    def _mark_exhausted(self, index: Tensor) -> None:
+        assert self._exhausted is not None
+        assert self._rows_P is not None
+        self._exhausted[self._rows_P[index]] = True
 
 
 def profile_log_probs(p_G: Tensor, num_classes: int) -> Tensor:

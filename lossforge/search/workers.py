@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
@@ -64,6 +64,7 @@ class WorkerPool:
     def __init__(self, num_workers: int) -> None:
         self._num_workers = num_workers
         self._workers: list[_Worker] = []
+        self._family: LossParameterization | None = None
 
     def evaluate(
         self, parameterization: LossParameterization, quantity: Quantity, blocks: Iterable[Block]
@@ -81,12 +82,28 @@ class WorkerPool:
         while self._workers:
             self._workers.pop().end()
 
-    def complete(self, parameterization: LossParameterization) -> list[_Worker]:
-        """Return the workers, after starting those that are missing."""
-        missing = self._num_workers - len(self._workers)
+    def complete(self, parameterization: LossParameterization, running: Collection[_Worker]) -> list[_Worker]:
+        """Return the workers, after replacing those that cannot be given anything.
+
+        Args:
+            parameterization: the family that is evaluated; workers started for another one end.
+            running: workers that have something to do, and are left alone.
+        """
+        if self._family != parameterization:
+            self.close()
+            self._family = parameterization
+        for worker in [worker for worker in self._workers if worker not in running]:
+            if not worker.is_alive:
+                _log.warning("a worker process %s while it had nothing to do; another takes its place", worker.ending)
+            if worker.is_busy or not worker.is_alive:  # busy with a call that was interrupted
+                self.bury(worker)
+        self._start(self._num_workers - len(self._workers), parameterization)
+        return list(self._workers)
+
+    def _start(self, num: int, parameterization: LossParameterization) -> None:
         num_threads = max(1, torch.get_num_threads() // self._num_workers)
         # All are started before the first is waited for.
-        started = [_Worker(parameterization, num_threads) for _ in range(missing)]
+        started = [_Worker(parameterization, num_threads) for _ in range(num)]
         self._workers += started
         try:
             for worker in started:
@@ -94,7 +111,6 @@ class WorkerPool:
         except BaseException:
             self.close()
             raise
-        return list(self._workers)
 
     def bury(self, worker: _Worker) -> None:
         """Take a worker out of service."""
@@ -112,7 +128,7 @@ class _Task:
     row: int | None = None
 
     def by_rows(self) -> list[_Task]:
-        return [_Task(self.index, self.block.of_row(row), row) for row in range(len(self.block.solutions_PD))]
+        return [_Task(self.index, self.block.of_row(row), row) for row in self.block.rows]
 
 
 class _Call:
@@ -141,7 +157,7 @@ class _Call:
 
     def _advance(self) -> None:
         """Hand out what is waiting, and take in at least one answer."""
-        for worker in self._pool.complete(self._parameterization):
+        for worker in self._pool.complete(self._parameterization, self._running):
             if self._waiting and worker not in self._running:
                 task = self._waiting.popleft()
                 self._running[worker] = task
@@ -165,8 +181,9 @@ class _Call:
         assert task.row is not None
         rows = self._rows.setdefault(task.index, {})
         rows[task.row] = value
-        if len(rows) == len(task.block.solutions_PD):
-            self._done[task.index] = assembled(self._quantity, task.block, [rows[row] for row in sorted(rows)])
+        block = self._blocks[task.index]
+        if len(rows) == len(block.rows):
+            self._done[task.index] = assembled(self._quantity, block, [rows[row] for row in sorted(rows)])
 
     def _after_death(self, worker: _Worker, task: _Task) -> None:
         """Have the task done again; if it has cost too many workers, its rows; if it is a row, do without it."""
@@ -190,7 +207,9 @@ class _Worker:
         self.channel, theirs = context.Pipe()
         family = _ADAPTER.dump_json(parameterization)
         self._process = context.Process(target=serve, args=(theirs, family, num_threads), daemon=True)
-        self._inputs: tuple[Tensor, Tensor] | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._versions: tuple[int, ...] = ()
+        self.is_busy = False
         with _interrupts_blocked():
             self._process.start()
         theirs.close()  # so that this end meets the end of the file when the process ends
@@ -213,11 +232,12 @@ class _Worker:
     def send(self, quantity: Quantity, block: Block) -> None:
         """Send a block; inputs and labels only if they are not those of the last one."""
         inputs = block.inputs_PBC, block.labels_B
-        known = self._inputs is not None and all(a is b for a, b in zip(inputs, self._inputs, strict=True))
-        self._inputs = inputs
-        arrays = None if known else tuple(tensor.numpy() for tensor in inputs)
+        versions = tuple(tensor._version for tensor in inputs)  # counts changes in place
+        known = versions == self._versions and all(a is b for a, b in zip(inputs, self._inputs, strict=True))
+        self._inputs, self._versions, self.is_busy = inputs, versions, True
+        arrays = None if known else tuple(tensor.detach().numpy() for tensor in inputs)
         with contextlib.suppress(OSError):  # it has died: receive() tells
-            self.channel.send((quantity, block.solutions_PD.numpy(), arrays))
+            self.channel.send((quantity, block.solutions_PD.detach().numpy(), block.num_padding, arrays))
 
     def receive(self) -> BlockResult | None:
         """Return the answer, or None if the process has ended.
@@ -230,6 +250,7 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join()
             return None
+        self.is_busy = False
         if isinstance(answer, str):
             raise RuntimeError(f"evaluating a block failed in a worker process:\n{answer}")
         values, exhausted = answer
@@ -240,6 +261,11 @@ class _Worker:
         self.channel.close()
         self._process.kill()
         self._process.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.is_alive()
 
     @property
     def ending(self) -> str:
@@ -257,10 +283,10 @@ def serve(channel: Connection, family: bytes, num_threads: int) -> None:
         channel.send("ready")
         inputs: tuple[Tensor, Tensor] | None = None
         while True:
-            quantity, solutions, arrays = channel.recv()
+            quantity, solutions, num_padding, arrays = channel.recv()
             inputs = inputs if arrays is None else (_tensor(arrays[0]), _tensor(arrays[1]))
             assert inputs is not None
-            channel.send(_answer(parameterization, quantity, Block(_tensor(solutions), *inputs)))
+            channel.send(_answer(parameterization, quantity, Block(_tensor(solutions), *inputs, num_padding)))
 
 
 def _answer(parameterization: LossParameterization, quantity: Quantity, block: Block) -> Any:

@@ -68,7 +68,9 @@ def test_help_lists_every_command_with_a_whole_sentence(lossforge):
     assert [line for line in commands if line.endswith("...")] == []
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "runs", "validate", "show", "presets", "plugins", "report", "export"])
+@pytest.mark.parametrize(
+    "command", ["run", "resume", "runs", "validate", "show", "presets", "plugins", "report", "export"]
+)
 def test_every_command_has_help(lossforge, command):
     outcome = lossforge(command, "--help")
     assert outcome.code == 0

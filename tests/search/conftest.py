@@ -40,7 +40,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Literal
@@ -54,8 +53,7 @@ from lossforge.parameterizations import PairwiseMLP
 CODES = {
     name: float(code)
     for code, name in enumerate(
-        ("sound", "memory_error", "torch_memory", "allocator", "mistake", "exits", "killed", "killed_once", "stalls_once",
-         "nan", "slow", "threads")
+        "sound memory_error torch_memory allocator mistake killed stalls_once slow nan threads".split()
     )
 }
 NETWORK = PairwiseMLP(hidden=(7, 5), activation="silu")
@@ -103,28 +101,18 @@ class Fragile(LossParameterization):
     def _mistake(self) -> None:
         raise ValueError("this candidate is a mistake")
 
-    def _exits(self) -> None:
-        sys.exit(7)
-
     def _killed(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _killed_once(self) -> None:
-        if self._is_first("killed"):
-            self._killed()
-
     def _stalls_once(self) -> None:
-        if self._is_first(f"stalled-{os.getpid()}", "stalled-*"):
+        """Leave the process's number in the folder and wait for whatever happens to it."""
+        folder = Path(self.folder)
+        if not any(folder.iterdir()):
+            (folder / str(os.getpid())).touch()
             time.sleep(60)
 
     def _slow(self) -> None:
         time.sleep(0.2)
-
-    def _is_first(self, name: str, others: str = "*") -> bool:
-        """Leave a mark in the folder, and return whether it is the first of its kind."""
-        is_first = not list(Path(self.folder).glob(others))
-        (Path(self.folder) / name).touch()
-        return is_first
 '''
 
 

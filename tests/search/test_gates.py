@@ -1,8 +1,10 @@
-"""Gates against closed forms, and the order they impose."""
+"""Gates against closed forms, the order they impose, and what is evaluated behind them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,16 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lossforge.interfaces import Objective, Population
+from lossforge.mutations import GaussianMutation
+from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.samplers import MixtureSampler
-from lossforge.search import GateResult, ParameterPopulation, apply_gates, constrained_rank
-from lossforge.spec.model import GateSpec, SignGate, WeightBandGate
-from lossforge.types import PredictionBatch
+from lossforge.samplers.mixture import MixtureWeights
+from lossforge.search import Evaluator, GateResult, ParameterPopulation, apply_gates, constrained_rank
+from lossforge.search.fingerprint import Memory
+from lossforge.spec import DuplicateGate, GateSpec, SamePredictionGate, SearchSpec, SignGate, WeightBandGate
+from lossforge.strategies import MuCommaLambda
+from lossforge.types import Evaluation, PredictionBatch
 
 BAND = WeightBandGate()
-BAND_ONLY = GateSpec(signs=None)
-SIGNS_ONLY = GateSpec(weight_band=None)
-NEITHER = GateSpec(weight_band=None, signs=None)
+BAND_ONLY = GateSpec(signs=None, same_prediction=None)
+SIGNS_ONLY = GateSpec(weight_band=None, same_prediction=None)
+NEITHER = GateSpec(weight_band=None, signs=None, same_prediction=None)
 
 fitness_values = st.sampled_from([0.0, -1.5, 0.25, 0.5, 3.0, math.nan, math.inf, -math.inf])
 violation_values = st.sampled_from([0.0, 0.0, 0.5, 2.0, math.inf, math.nan])
@@ -40,11 +48,11 @@ class TestConstrainedRank:
     @settings(deadline=None)
     @given(populations)
     def test_it_counts_those_who_are_better(self, rows):
-        """Deb's order: feasible first, then by fitness or violation; what is not finite is last of its kind."""
+        """Deb's order: feasible first, then by fitness or violation; what is not finite is last of all."""
 
         def key(fitness: float, violation: float) -> tuple[bool, float]:
             value = fitness if violation == 0 else violation
-            return violation != 0, value if math.isfinite(value) else math.inf
+            return (violation != 0, value) if math.isfinite(value) else (True, math.inf)
 
         keys = [key(*row) for row in rows]
         assert rank(rows) == [sum(other < own for other in keys) for own in keys]
@@ -61,14 +69,15 @@ class TestConstrainedRank:
     @given(populations)
     def test_every_feasible_one_is_before_every_infeasible_one(self, rows):
         ranks = rank(rows)
-        feasible = [r for r, (_, violation) in zip(ranks, rows, strict=True) if violation == 0]
-        infeasible = [r for r, (_, violation) in zip(ranks, rows, strict=True) if violation != 0]
+        passes = [violation == 0 and math.isfinite(fitness) for fitness, violation in rows]
+        feasible = [r for r, passed in zip(ranks, passes, strict=True) if passed]
+        infeasible = [r for r, passed in zip(ranks, passes, strict=True) if not passed]
         assert not feasible or not infeasible or max(feasible) < min(infeasible)
         assert min(ranks) == 0
 
     def test_in_numbers(self):
         rows = [(0.5, 0), (0.1, 2.0), (math.nan, 0), (0.2, 0), (0.0, 1.0), (0.5, 0), (0.0, math.inf)]
-        assert rank(rows) == [1, 5, 3, 0, 4, 1, 6]
+        assert rank(rows) == [1, 4, 5, 0, 3, 1, 5]
 
     def test_the_fitness_of_the_infeasible_does_not_count(self):
         assert rank([(-100.0, 0.5), (math.nan, 0.5), (7.0, 0.5)]) == [0, 0, 0]
@@ -96,7 +105,7 @@ def smoothed(p: np.ndarray, share: float, num_classes: int = 10) -> np.ndarray:
 
 class TestWeightBand:
     def of(self, population, gate: WeightBandGate | None = None) -> list[float]:
-        spec = GateSpec(weight_band=gate or BAND, signs=None)
+        spec = GateSpec(weight_band=gate or BAND, signs=None, same_prediction=None)
         return apply_gates(spec, population, draw_batch()).violations["weight_band"].tolist()
 
     @pytest.mark.parametrize(
@@ -181,7 +190,7 @@ class TestWeightBand:
 
 class TestSigns:
     def of(self, population, batch: PredictionBatch | None = None, gate: SignGate | None = None) -> list[float]:
-        spec = GateSpec(weight_band=None, signs=gate or SignGate())
+        spec = GateSpec(weight_band=None, signs=gate or SignGate(), same_prediction=None)
         return apply_gates(spec, population, batch or draw_batch()).violations["signs"].tolist()
 
     @pytest.mark.parametrize("form", ["cross_entropy", "mae", "gce", "focal", "poly1"])
@@ -231,6 +240,187 @@ class TestSigns:
         assert self.of(population, gate=SignGate(tolerance=0.25)) == pytest.approx([0.75], rel=1e-5)
 
 
+def batch_of(p_BC: list[list[float]], labels_B: list[int]) -> PredictionBatch:
+    """A batch of these predictions."""
+    regime_B = torch.zeros(len(labels_B), dtype=torch.int64)
+    return PredictionBatch(torch.tensor(p_BC).log(), torch.tensor(labels_B), regime_B, ("only",))
+
+
+def same_prediction_violation(batch: PredictionBatch, loss, gate: SamePredictionGate) -> float:
+    """The stated share in plain Python, for a loss of one prediction (probabilities) and a label."""
+    num_classes = batch.log_probs_BC.shape[1]
+    counted = wrong = 0
+    for row, (log_p, label) in enumerate(zip(batch.log_probs_BC.tolist(), batch.labels_B.tolist(), strict=True)):
+        p = [math.exp(value) for value in log_p]
+        likely, unlikely = label, (label + 1 + row % (num_classes - 1)) % num_classes
+        if p[likely] < p[unlikely]:
+            likely, unlikely = unlikely, likely
+        if p[likely] - p[unlikely] > gate.margin:
+            counted += 1
+            wrong += not loss(p, likely) < loss(p, unlikely)
+    return max(0.0, wrong / max(1, counted) - gate.tolerance)
+
+
+SAME_PREDICTION_FORMS: dict[str, tuple[float, Callable[[list[float], int], float]]] = {
+    "cross_entropy": (2.0, lambda p, y: -2 * math.log(p[y])),
+    "mae": (1.0, lambda p, y: 1 - p[y]),
+    "gce": (0.7, lambda p, y: (1 - p[y] ** 0.7) / 0.7),
+    "focal": (2.0, lambda p, y: -((1 - p[y]) ** 2) * math.log(p[y])),
+    "poly1": (-8.0, lambda p, y: -math.log(p[y]) - 8 * (1 - p[y])),  # rises with p_y above 1/8
+    "label_smoothing": (0.1, lambda p, y: -0.9 * math.log(p[y]) - 0.1 * sum(map(math.log, p)) / len(p)),
+    "brier": (1.0, lambda p, y: sum((share - (k == y)) ** 2 for k, share in enumerate(p))),
+    "difficulty": (1.0, lambda p, y: 1 - max(p) + 0.01 * p[y]),
+}
+
+
+class TestSamePrediction:
+    def of(self, population, batch: PredictionBatch, gate: SamePredictionGate | None = None) -> list[float]:
+        spec = GateSpec(weight_band=None, signs=None, same_prediction=gate or SamePredictionGate())
+        return apply_gates(spec, population, batch).violations["same_prediction"].tolist()
+
+    @pytest.mark.parametrize("num_classes", [2, 3, 10, 100])
+    @pytest.mark.parametrize("margin", [1e-3, 0.01, 0.4])
+    @pytest.mark.parametrize("form", SAME_PREDICTION_FORMS)
+    def test_pair_by_pair(self, closed_form_population, form, margin, num_classes):
+        theta, loss = SAME_PREDICTION_FORMS[form]
+        batch, gate = draw_batch(256, num_classes), SamePredictionGate(margin=margin)
+        (found,) = self.of(closed_form_population(form, [theta], num_classes), batch, gate)
+        assert found == pytest.approx(same_prediction_violation(batch, loss, gate), abs=1e-6)
+        if form in ("poly1", "difficulty"):
+            assert found > 0.02
+        elif margin == SamePredictionGate().margin:
+            assert found == 0
+
+    def test_a_reversed_loss_has_all_pairs_wrong(self, closed_form_population):
+        assert self.of(closed_form_population("cross_entropy", [-1.0]), draw_batch()) == [1.0]
+
+    def test_ties_are_wrong(self, closed_form_population):
+        """A constant does not tell two labels apart."""
+        assert self.of(closed_form_population("cross_entropy", [0.0, 1.0]), draw_batch()) == [1.0, 0.0]
+
+    def test_ranking_random_pairs_is_not_enough(self, closed_form_population):
+        """Where predictions are right, 1 - max p + p_y / 100 ranks all of them, and every pair of labels wrongly."""
+        batch = draw_batch(256)
+        batch = PredictionBatch(batch.log_probs_BC, batch.log_probs_BC.argmax(dim=1), batch.regime_B, ("all",) * 6)
+        population = closed_form_population("difficulty", [1.0])
+        ranking = RankingConsistency(same_prediction_share=0.0)
+        fitness_P = ranking.evaluate(population, batch, torch.Generator().manual_seed(0)).fitness_P
+        assert fitness_P.tolist() == [0.0]
+        assert self.of(population, batch) == [1.0]
+
+    def test_margin_and_tolerance_in_numbers(self, closed_form_population):
+        """Leads of .8, .2 and .06, and none; a loss that is wrong on the first two predictions alone."""
+        batch = batch_of([[0.9, 0.1], [0.6, 0.4], [0.53, 0.47], [0.5, 0.5]], [0, 1, 0, 1])
+        reversed_loss = closed_form_population("cross_entropy", [-1.0, 1.0], 2)
+        mixed = closed_form_population("steps", [0.55], 2)
+        for margin, expected in ((0.0, 2 / 3), (0.05, 2 / 3), (0.1, 1.0), (0.7, 1.0), (0.85, 0.0)):
+            gate = SamePredictionGate(margin=margin)
+            assert self.of(mixed, batch, gate) == pytest.approx([expected])
+            assert self.of(reversed_loss, batch, gate) == [0.0 if margin == 0.85 else 1.0, 0.0]
+        for tolerance, expected in ((0.5, 1 / 6), (0.7, 0.0)):
+            gate = SamePredictionGate(margin=0.0, tolerance=tolerance)
+            assert self.of(mixed, batch, gate) == pytest.approx([expected])
+
+    @pytest.mark.parametrize("num_classes", [2, 3, 7])
+    def test_every_rival_has_its_turn(self, closed_form, num_classes):
+        """The second label is each number of places after the first, equally often, and never the first."""
+        asked: list[torch.Tensor] = []
+
+        class Asked(closed_form):
+            def loss(self, solutions_PD, log_probs_PBC, labels_B):
+                if not log_probs_PBC.requires_grad:
+                    asked.append(labels_B)
+                return super().loss(solutions_PD, log_probs_PBC, labels_B)
+
+        num = 12 * (num_classes - 1)  # a multiple of the offsets
+        batch = draw_batch(num, num_classes)
+        self.of(ParameterPopulation(Asked(), torch.ones(1, 1), num_classes), batch)
+        (rivals,) = [labels[:num] for labels in asked if not torch.equal(labels[:num], batch.labels_B)]
+        offsets = (rivals - batch.labels_B) % num_classes
+        assert offsets.bincount(minlength=num_classes).tolist() == [0] + [12] * (num_classes - 1)
+
+    def test_an_order_that_cannot_be_told_is_wrong(self, closed_form_population):
+        """-sqrt(p_y - .3) is finite at every label here, and not a number at every rival."""
+        batch = batch_of([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]], [0, 1, 2])
+        population = closed_form_population("truncated", [0.3], 3)
+        assert population.losses(batch.log_probs_BC[None], batch.labels_B).isfinite().all()
+        assert self.of(population, batch) == [1.0]
+
+    def test_a_batch_without_a_lead_passes(self, closed_form_population):
+        batch = batch_of([[0.25] * 4] * 3, [0, 1, 2])
+        assert self.of(closed_form_population("cross_entropy", [1.0, -1.0], 4), batch) == [0.0, 0.0]
+
+    def test_random_networks(self):
+        """A share for each of them, as pair by pair in double precision."""
+        family, batch, gate = PairwiseMLP(), draw_batch(), SamePredictionGate()
+        solutions_PD = family.init(40, torch.Generator().manual_seed(0))
+        found = self.of(ParameterPopulation(family, solutions_PD, 10), batch)
+        for solution_D, violation in zip(solutions_PD.double(), found, strict=True):
+
+            def loss(p: list[float], label: int, solution_D: torch.Tensor = solution_D) -> float:
+                log_p = torch.tensor(p, dtype=torch.float64).log()
+                return family.loss(solution_D[None], log_p[None, None], torch.tensor([label])).item()
+
+            assert violation == pytest.approx(same_prediction_violation(batch, loss, gate), abs=1e-6)
+        assert 0.1 < np.mean(found) < 0.9
+
+
+class TestDuplicate:
+    GATES = GateSpec(weight_band=None, signs=None, same_prediction=None)
+
+    def of(self, population, keys_GN: torch.Tensor | None = None, last_PD: torch.Tensor | None = None) -> GateResult:
+        memory = Memory(
+            torch.zeros(2, 0, dtype=torch.int64) if keys_GN is None else keys_GN,
+            population.solutions_PD[:0] if last_PD is None else last_PD,
+        )
+        return apply_gates(self.GATES, population, draw_batch(), memory)
+
+    def test_it_is_judged_only_by_a_memory(self, closed_form_population):
+        copies = closed_form_population("cross_entropy", [1.0, 1.0, 3.0])
+        without = apply_gates(self.GATES, copies, draw_batch())
+        assert tuple(without.violations) == ("finite",)
+        assert without.keys_PG is None
+        with_memory = self.of(copies)
+        assert tuple(with_memory.violations) == ("finite", "duplicate")
+        assert with_memory.keys_PG.shape == (3, 2)
+        assert with_memory.violations["duplicate"].tolist() == [0.0, 1.0, 1.0]
+
+    def test_switched_off(self, closed_form_population):
+        copies = closed_form_population("cross_entropy", [1.0, 1.0])
+        off = self.GATES.model_copy(update={"duplicate": None})
+        memory = Memory(torch.zeros(2, 0, dtype=torch.int64), copies.solutions_PD[:0])
+        result = apply_gates(off, copies, draw_batch(), memory)
+        assert tuple(result.violations) == ("finite",)
+        assert result.keys_PG is None
+
+    def test_a_scaled_and_a_shifted_copy_of_a_known_loss(self, closed_form_population):
+        known = self.of(closed_form_population("cross_entropy", [1.0])).keys_PG.T.contiguous()
+        scaled = self.of(closed_form_population("cross_entropy", [0.2, -0.2, 1e5]), known)
+        assert scaled.violations["duplicate"].tolist() == [1.0, 0.0, 1.0]
+        shifted = self.of(closed_form_population("shifted", [0.0, 5.0]), known)
+        assert shifted.violations["duplicate"].tolist() == [1.0, 1.0]
+        other = self.of(closed_form_population("gce", [0.7, 0.5]), known)
+        assert other.violations["duplicate"].tolist() == [0.0, 0.0]
+
+    def test_what_is_not_finite_fails_the_first_gate_alone(self, closed_form_population):
+        result = self.of(closed_form_population("root", [-1.0, -2.0, 1.0, 4.0]))
+        assert result.violations["finite"].tolist() == [math.inf, math.inf, 0.0, 0.0]
+        assert result.violations["duplicate"].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+    def test_a_constant_is_no_copy_of_what_is_not_finite(self, closed_form_population):
+        result = self.of(closed_form_population("root", [-1.0, 0.0, 0.0]))
+        assert result.violations["duplicate"].tolist() == [0.0, 0.0, 1.0]
+
+    def test_resolution(self, closed_form_population):
+        """Normalised gradients of gce(0.7) and gce(0.72) are 0.01 apart."""
+        population = closed_form_population("gce", [0.7, 0.72])
+        memory = Memory(torch.zeros(2, 0, dtype=torch.int64), population.solutions_PD[:0])
+        for resolution, expected in ((1e-4, 0.0), (1e-3, 0.0), (0.5, 1.0)):
+            gates = self.GATES.model_copy(update={"duplicate": DuplicateGate(resolution=resolution)})
+            result = apply_gates(gates, population, draw_batch(), memory)
+            assert result.violations["duplicate"].tolist() == [0.0, expected]
+
+
 class TestFinite:
     def test_a_candidate_that_is_not_finite_is_infinitely_wrong_and_harms_no_other(self, closed_form_population):
         batch = draw_batch()
@@ -241,7 +431,7 @@ class TestFinite:
         for name, violation_P in clean.violations.items():
             assert torch.equal(spoiled.violations[name][[0, 2]], violation_P)
         # It fails this gate alone, so that the pass rates of the others speak of measured candidates.
-        assert spoiled.violations["weight_band"][1] == spoiled.violations["signs"][1] == 0
+        assert [violation_P[1].item() for violation_P in spoiled.violations.values()] == [math.inf, 0, 0, 0]
 
     def test_gradients_must_be_finite_too(self, closed_form_population):
         """sqrt(1 - p_y) is finite at p_y = 1, and infinitely steep."""
@@ -265,11 +455,168 @@ class TestFinite:
         assert result.total_P[0].isfinite()
 
 
+class Probe(Objective):
+    """Theta, or not a number where it is above 5; remembers whom it was asked about."""
+
+    type: Literal["probe"] = "probe"
+
+    def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
+        assert isinstance(population, ParameterPopulation)
+        theta_P = population.solutions_PD[:, -1]
+        ASKED.append(theta_P.tolist())
+        population.losses(batch.log_probs_BC[None], batch.labels_B)
+        return Evaluation(
+            torch.where(theta_P > 5, torch.nan, theta_P), {"double": 2 * theta_P, "index": theta_P.long()}
+        )
+
+
+ASKED: list[list[float]] = []
+
+
+class TestEvaluator:
+    @pytest.fixture(autouse=True)
+    def _forget(self):
+        ASKED.clear()
+
+    def evaluator(self, family, **options) -> Evaluator:
+        defaults = {
+            "parameterization": family,
+            "sampler": MixtureSampler(),
+            "objective": Probe(),
+            "strategy": MuCommaLambda(population_size=4, num_parents=2),
+            "mutation": GaussianMutation(),
+            "num_classes": 4,
+            "batch_size": 60,
+            "selection_batch_size": 80,
+        }
+        return Evaluator(SearchSpec(**{**defaults, **options}), 3, torch.device("cpu"))
+
+    NOTHING_KNOWN = Memory(torch.zeros(2, 0, dtype=torch.int64), torch.zeros(0, 1))
+
+    def test_the_objective_sees_those_who_pass(self, closed_form):
+        """Of multiples of cross-entropy, -1 and 0 fail by their signs and 2 is a copy of 1."""
+        solutions_PD = torch.tensor([[-1.0], [1.0], [0.0], [2.0]])
+        assessment = self.evaluator(closed_form()).in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
+        assert ASKED == [[1.0]]
+        assert assessment.evaluation.fitness_P[1] == 1.0
+        assert assessment.evaluation.fitness_P.isnan().tolist() == [True, False, True, True]
+        assert assessment.evaluation.metrics["double"][1] == 2.0
+        assert assessment.evaluation.metrics["index"][1] == 1.0
+        for metric_P in assessment.evaluation.metrics.values():
+            assert metric_P.isnan().tolist() == [True, False, True, True]
+        assert assessment.rank_P.argmin() == 1
+
+    def test_all_pass(self, closed_form):
+        gates = GateSpec(duplicate=None)
+        solutions_PD = torch.tensor([[3.0], [1.0], [2.0]])
+        assessment = self.evaluator(closed_form(), gates=gates).in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
+        assert ASKED == [[3.0, 1.0, 2.0]]
+        assert assessment.evaluation.fitness_P.tolist() == [3.0, 1.0, 2.0]
+        assert assessment.rank_P.tolist() == [2, 0, 1]
+        assert assessment.feasible_P.all()
+
+    def test_nobody_passes(self, closed_form):
+        solutions_PD = torch.tensor([[-1.0], [-2.0]])
+        assessment = self.evaluator(closed_form()).in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
+        assert ASKED == []
+        assert assessment.evaluation.fitness_P.isnan().all()
+        assert not assessment.feasible_P.any()
+
+    def test_the_streams_of_a_winner_know_no_duplicates(self, closed_form):
+        assessment = self.evaluator(closed_form()).assess(torch.tensor([[1.0], [1.0]]), "selection")
+        assert assessment.feasible_P.tolist() == [True, True]
+
+    def test_every_rejected_candidate_is_counted_once(self, closed_form):
+        """-1 fails three gates, 6 has no fitness, 2 is a copy of 1; not a number fails every test there is."""
+        solutions_PD = torch.tensor([[1.0], [-1.0], [6.0], [2.0], [math.nan], [-1.0]])
+        loose = self.evaluator(closed_form(), gates=GateSpec(signs=None))
+        assessment = loose.in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
+        counts = {reason: int(count) for reason, count in assessment.rejections.items()}
+        assert list(counts) == ["memory", "finite", "weight_band", "same_prediction", "duplicate", "fitness"]
+        assert counts == {
+            "memory": 0,
+            "finite": 1,
+            "weight_band": 2,
+            "same_prediction": 0,
+            "duplicate": 2,  # 2 and 6, of which 1 is the first
+            "fitness": 0,
+        }
+        assert sum(counts.values()) == len(solutions_PD) - int(assessment.feasible_P.sum()) == 5
+
+    def test_a_fitness_that_is_not_a_number(self, closed_form):
+        evaluator = self.evaluator(closed_form(), gates=GateSpec(duplicate=None))
+        assessment = evaluator.in_generation(torch.tensor([[6.0], [1.0], [7.0]]), 0)
+        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {"fitness": 2}
+        assert assessment.feasible_P.tolist() == [False, True, False]
+        assert assessment.rank_P.tolist() == [1, 0, 1]
+
+    def test_a_violation_that_is_not_a_number(self, closed_form):
+        """-sqrt(p_y - .1) has no gradient at the low end of the band's grid; near-uniform predictions hide it."""
+        others = ("dirichlet", "softmax_normal", "confident_right", "confident_wrong", "boundary")
+        sampler = MixtureSampler(weights=MixtureWeights(**dict.fromkeys(others, 0.0)))
+        gates = GateSpec(signs=None, same_prediction=None)
+        evaluator = self.evaluator(closed_form(form="truncated"), gates=gates, sampler=sampler)
+        assessment = evaluator.in_generation(torch.tensor([[0.1]]), 0)
+        assert assessment.gates.violations["finite"].tolist() == [0.0]
+        assert not assessment.feasible_P.any()
+        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {"weight_band": 1}
+
+    @pytest.mark.parametrize("wrong", ["memory_error", "torch_memory", "allocator"])
+    def test_memory_goes_before_every_gate(self, fragile, fragile_solutions, wrong):
+        solutions_PD = fragile_solutions(6, {1: wrong, 4: "nan"})
+        gates = GateSpec(weight_band=None, signs=None, same_prediction=None)
+        assessment = self.evaluator(fragile(), gates=gates).in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
+        assert assessment.exhausted_P.tolist() == [False, True, False, False, False, False]
+        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {
+            "memory": 1,
+            "finite": 1,
+        }
+        assert assessment.rank_P[1] == assessment.rank_P[4] == assessment.rank_P.max()
+        assert [solutions_PD[[0, 2, 3, 5], -1].tolist()] == ASKED
+
+    def test_memory_exhausted_behind_the_gates(self, closed_form):
+        """On the batch of a generation, which is larger than that of the gates, by an objective that does not look."""
+
+        class Hungry(closed_form):
+            def loss(self, solutions_PD, log_probs_PBC, labels_B):
+                if len(labels_B) == 64 and (solutions_PD == 2).any():
+                    raise MemoryError
+                return super().loss(solutions_PD, log_probs_PBC, labels_B)
+
+        evaluator = self.evaluator(Hungry(), gates=GateSpec(duplicate=None))
+        assessment = evaluator.in_generation(torch.tensor([[1.0], [2.0], [3.0]]), 0)
+        assert assessment.exhausted_P.tolist() == [False, True, False]
+        assert ASKED == [[1.0, 2.0, 3.0]]
+        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {"memory": 1}
+        assert assessment.feasible_P.tolist() == [True, False, True]
+        assert assessment.rank_P.tolist() == [0, 2, 1]
+
+    def test_memory_exhausted_by_rivals(self, closed_form):
+        """In the gate of same predictions alone."""
+
+        class Partial(closed_form):
+            def loss(self, solutions_PD, log_probs_PBC, labels_B):
+                if not torch.equal(labels_B, labels) and (solutions_PD == 2).any():
+                    raise MemoryError
+                return super().loss(solutions_PD, log_probs_PBC, labels_B)
+
+        evaluator = self.evaluator(Partial(), gates=GateSpec(weight_band=None, signs=None))
+        labels = evaluator._gate_batch.labels_B
+        population = evaluator.population(torch.tensor([[1.0], [2.0]]))
+        result = apply_gates(evaluator.spec.gates, population, evaluator._gate_batch)
+        assert population.exhausted_P.tolist() == [False, True]
+        assert result.feasible_P.tolist() == [True, False]
+
+
 class TestResult:
     def test_only_the_gates_asked_for_are_applied(self, closed_form_population):
         population, batch = closed_form_population("mae", [1.0]), draw_batch()
         names = [tuple(apply_gates(spec, population, batch).violations) for spec in (GateSpec(), BAND_ONLY, SIGNS_ONLY)]
-        assert names == [("finite", "weight_band", "signs"), ("finite", "weight_band"), ("finite", "signs")]
+        assert names == [
+            ("finite", "weight_band", "signs", "same_prediction"),
+            ("finite", "weight_band"),
+            ("finite", "signs"),
+        ]
         nothing = apply_gates(NEITHER, population, batch)
         assert tuple(nothing.violations) == ("finite",)
         assert nothing.feasible_P.tolist() == [True]
