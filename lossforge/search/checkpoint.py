@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -45,7 +46,13 @@ def save_checkpoint(folder: Path, number: int, state: State) -> None:
     temporary = folder / f".{target.name}.tmp"
     temporary.mkdir()
     # Copies: safetensors refuses tensors that share memory, as parents and last population do before generation 0.
-    tensors = save({key: value.detach().cpu().clone() for key, value in state.items() if isinstance(value, Tensor)})
+    tensors = save(
+        {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in state.items()
+            if isinstance(value, Tensor)
+        }
+    )
     scalars = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
     content: dict[str, Any] = {"format_version": FORMAT_VERSION, "scalars": scalars}
     content["digest"] = _digest(tensors, content)

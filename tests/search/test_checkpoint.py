@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from pathlib import Path
@@ -142,10 +143,13 @@ def emptied(content: bytes) -> bytes:
     return b""
 
 
+def flipped_at(content: bytes, place: int, bit: int = 1) -> bytes:
+    return content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :]
+
+
 def flipped(content: bytes) -> bytes:
     """One bit of a number, which still parses."""
-    place = content.rindex(b"1") if b"1" in content else len(content) - 1
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    return flipped_at(content, content.rindex(b"1") if b"1" in content else len(content) - 1)
 
 
 @pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
@@ -173,6 +177,58 @@ class TestDamage:
         state = load_checkpoint(tmp_path)
         assert state is not None
         assert torch.equal(state["strategy.parents"], torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
+def test_no_flipped_bit_goes_unnoticed(tmp_path, name, caplog):
+    """In any byte of either file, a bit of each: the checkpoint is set aside, and never read as something else."""
+    save_checkpoint(tmp_path, 1, {"search.generation": 12, "strategy.sigma": 0.25, "strategy.parents": torch.ones(2)})
+    whole, aside = tmp_path / "00000001", tmp_path / "damaged-00000001"
+    content = (whole / name).read_bytes()
+    for place in range(len(content)):
+        (whole / name).write_bytes(flipped_at(content, place, bit=1 << place % 8))
+        assert load_checkpoint(tmp_path) is None, f"byte {place} of {len(content)}"
+        aside.rename(whole)
+    assert len(caplog.records) == len(content)
+    (whole / name).write_bytes(content)
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["search.generation"] == 12
+
+
+def test_both_damaged_is_none_and_both_are_kept(tmp_path, caplog):
+    for number in (1, 2):
+        save_checkpoint(tmp_path, number, {"search.generation": number})
+        (tmp_path / f"{number:08d}" / "state.json").write_bytes(b"{}")
+    assert load_checkpoint(tmp_path) is None
+    assert names(tmp_path) == ["damaged-00000001", "damaged-00000002"]
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.endswith("going on from 00000001, the one before")
+    assert second.endswith("it is now damaged-00000001; there is none before it")
+
+
+def test_damaged_twice_the_later_one_is_kept(tmp_path):
+    for sigma in (0.1, 0.2):
+        save_checkpoint(tmp_path, 1, {"strategy.sigma": sigma})
+        path = tmp_path / "00000001" / "state.json"
+        path.write_bytes(path.read_bytes().replace(b"digest", b"DIGEST"))
+        assert load_checkpoint(tmp_path) is None
+    assert names(tmp_path) == ["damaged-00000001"]
+    assert b"0.2" in (tmp_path / "damaged-00000001" / "state.json").read_bytes()
+
+
+def test_a_file_that_may_not_be_read_is_not_damaged(tmp_path, monkeypatch):
+    """Nothing is set aside for what another try, or another user, could read."""
+    save_checkpoint(tmp_path, 1, {"search.generation": 1})
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(PermissionError):
+            load_checkpoint(tmp_path)
+    assert load_checkpoint(tmp_path) == {"search.generation": 1}
 
 
 def test_a_missing_file_counts_as_damage(tmp_path):

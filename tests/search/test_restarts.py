@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar, Literal
 
 import pytest
 import torch
 
-from lossforge.errors import NoFeasibleSolutionError
-from lossforge.mutations import ChaoticMutation
+from lossforge.errors import NoFeasibleSolutionError, SearchError
+from lossforge.interfaces import Objective, Population
+from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.samplers import MixtureSampler
 from lossforge.search import Search
-from lossforge.spec import GateSpec, SearchSpec, StopSpec, WeightBandGate
+from lossforge.spec import GateSpec, SearchSpec, SignGate, StopSpec, WeightBandGate
 from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
 from lossforge.streams import derive_generator
+from lossforge.types import Evaluation, PredictionBatch
 
 OPEN = GateSpec(weight_band=None, signs=None)
 GENERATIONS = 4
@@ -65,6 +68,84 @@ def test_each_is_the_search_it_would_be_alone(growth):
         assert json.dumps(list(map(apart_from_the_count, mine))) == json.dumps(list(map(apart_from_the_count, alone)))
 
 
+STRATEGIES = {
+    "comma-chaotic": {},
+    "comma-one-parent-each": {"strategy": MuCommaLambda(population_size=8, num_parents=2, recombination="none")},
+    "plus-gaussian": {
+        "strategy": MuPlusLambda(population_size=8, num_parents=2),
+        "mutation": GaussianMutation(),
+        "gates": GateSpec(weight_band=WeightBandGate(minimum=1e-3, maximum=1e3), signs=SignGate(tolerance=0.3)),
+    },
+    "random": {"strategy": RandomSearch(population_size=8), "mutation": None},
+}
+
+
+def transcript(search: Search) -> list[tuple[torch.Tensor, torch.Tensor, dict]]:
+    """Return the solutions, their fitness and the line of the history, generation by generation."""
+    written = []
+    while not search.finished:
+        solutions_PD = search.ask()
+        assessment = search.evaluate(solutions_PD)
+        fitness_P = assessment.evaluation.fitness_P
+        written.append((solutions_PD, fitness_P, apart_from_the_count(dict(search.tell(solutions_PD, assessment)))))
+    return written
+
+
+@pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("growth", [1.0, 2.0])
+def test_solution_by_solution_for_every_strategy(options, growth):
+    """Bit for bit, and with the reason it stopped."""
+    together = transcript(Search(make_spec(**options, restarts=3, population_growth=growth), seed=3))
+    strategy = make_spec(**options).strategy
+    alone = []
+    for restart in range(3):
+        spec = make_spec(**{**options, "strategy": strategy.grown(growth**restart)})
+        alone += transcript(Search(spec, seed=seed_of(restart)))
+    assert len(together) == len(alone) == 3 * GENERATIONS
+    for (solutions, fitness, record), (others, its_fitness, its_record) in zip(together, alone, strict=True):
+        assert torch.equal(solutions, others)
+        torch.testing.assert_close(fitness, its_fitness, rtol=0, atol=0, equal_nan=True)
+        assert json.dumps(record) == json.dumps(its_record)
+
+
+@pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
+def test_the_first_is_the_search_without_the_others_in_every_key(options):
+    many = Search(make_spec(**options, restarts=2), seed=3)
+    one = Search(make_spec(**options), seed=3)
+    assert json.dumps(history(many)[:GENERATIONS]) == json.dumps(history(one))
+    assert many.ended[0] == one.ended[0]
+
+
+def test_seeds_differ_between_searches_and_runs():
+    seeds = [seed_of(restart, seed) for seed in (0, 1, 2) for restart in range(4)]
+    assert len(set(seeds)) == 12
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    searches = Search(make_spec(restarts=3, generations=1), seed=2)
+    history(searches)
+    assert [each["seed"] for each in searches.winner().evidence["searches"]] == seeds[8:11]
+
+
+def test_where_a_run_is():
+    """Counts of the search begin anew, counts of the run go on; at the border it is in the next search already."""
+    search = Search(make_spec(restarts=2, generations=2))
+    seen = []
+    while not search.finished:
+        search.step()
+        seen.append((search.restart, search.generation, search.num_records, search.evaluations, len(search.ended)))
+    assert seen == [(0, 1, 1, 8, 0), (1, 0, 2, 16, 1), (1, 1, 3, 24, 1), (1, 2, 4, 32, 2)]
+
+
+def test_a_search_forgets_what_others_have_evaluated():
+    """Each has a memory of its own, as it would have alone."""
+    search = Search(make_spec(restarts=2, generations=2))
+    first = search.ask()
+    record = search.tell(first, search.evaluate(first))
+    search.step()
+    again = search.tell(first, search.evaluate(first))
+    assert (search.restart, search.generation) == (1, 1)
+    assert record["rejected"]["duplicate"] == again["rejected"]["duplicate"] == 0
+
+
 def test_the_best_finalist_on_a_stream_of_its_own_is_the_winner():
     search = Search(make_spec(restarts=3), seed=3)
     artifact = search.run()
@@ -76,6 +157,13 @@ def test_the_best_finalist_on_a_stream_of_its_own_is_the_winner():
     assert artifact.evidence["final"]["fitness"] == assessment.evaluation.fitness_P[best].item()
     assert [each["seed"] for each in artifact.evidence["searches"]] == [seed_of(restart) for restart in range(3)]
     assert [each["evaluations"] for each in artifact.evidence["searches"]] == [32, 64, 96]
+
+
+def test_what_the_selection_of_each_says_is_what_it_would_say_alone():
+    artifact = Search(make_spec(restarts=3), seed=3).run()
+    alone = Search(make_spec(), seed=seed_of(artifact.evidence["restart"])).run()
+    assert artifact.evidence["selection"] == alone.evidence["selection"]
+    assert torch.equal(artifact.solution_D, alone.solution_D)
 
 
 def test_one_search_has_no_final():
@@ -177,3 +265,35 @@ def test_what_was_found_before_the_end_of_patience_is_not_lost(closed_form):
         search.tell(solutions_PD, search.evaluate(solutions_PD))
     assert search.ended[0].stopped == "no_feasible"
     assert search.winner().solution_D.item() > 0
+
+
+class Blind(Objective):
+    """Ranking consistency, but on the streams of some seeds no candidate has a fitness."""
+
+    type: Literal["blind"] = "blind"
+    seeds: ClassVar[set[int]] = set()
+
+    def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
+        evaluation = RankingConsistency().evaluate(population, batch, generator)
+        if generator.initial_seed() not in self.seeds:
+            return evaluation
+        return Evaluation(torch.full_like(evaluation.fitness_P, torch.nan), {})
+
+
+def blind(monkeypatch, *restarts: int) -> Blind:
+    """Return an objective that is blind on the selection streams of these searches."""
+    seeds = {derive_generator(seed_of(restart), "selection.objective").initial_seed() for restart in restarts}
+    monkeypatch.setattr(Blind, "seeds", seeds)
+    return Blind()
+
+
+@pytest.mark.xfail(strict=True, raises=SearchError, reason="one search without a fitness takes the others with it")
+def test_a_search_whose_selection_has_no_fitness_leaves_the_others_theirs(monkeypatch):
+    search = Search(make_spec(objective=blind(monkeypatch, 1), restarts=3), seed=3)
+    assert search.run().evidence["restart"] in (0, 2)
+
+
+def test_if_no_selection_has_a_fitness_it_is_told(monkeypatch):
+    search = Search(make_spec(objective=blind(monkeypatch, 0, 1), restarts=2), seed=3)
+    with pytest.raises(SearchError, match="fitness on the selection stream is not a finite number"):
+        search.run()

@@ -47,7 +47,68 @@ def decide(best_fitness, num_fruitless=0, evaluations=0, seconds=0.0, generation
     return reason_to_stop(spec, progress)
 
 
+def in_plain_python(stop: StopSpec, best, num_fruitless, evaluations, seconds, generations, patience=50):
+    """One question after the other, without a tensor."""
+    if stop.target_fitness is not None and best[-1] <= stop.target_fitness:
+        return "target_fitness"
+    if stop.evaluations is not None and stop.evaluations - evaluations < 12:
+        return "evaluations"
+    if stop.wall_time is not None and not seconds < stop.wall_time:
+        return "wall_time"
+    if num_fruitless >= patience:
+        return "no_feasible"
+    if len(best) >= generations:
+        return "generations"
+    window = stop.stagnation
+    if window is None or len(best) < 2 * window:
+        return None
+    before, last = best[-2 * window : -window], best[-window:]
+    low = statistics.median_low(last)  # the lower of two middle ones, as torch has it
+    return "stagnation" if math.isfinite(low) and low >= statistics.median_low(before) else None
+
+
+def or_none(values):
+    return st.one_of(st.none(), values)
+
+
 class TestDecision:
+    @settings(deadline=None, max_examples=200)
+    @given(
+        stop=st.builds(
+            StopSpec,
+            evaluations=or_none(st.integers(12, 80)),
+            wall_time=or_none(st.sampled_from([0.5, 1.0, 2.0])),
+            target_fitness=or_none(st.sampled_from([-1.0, 0.0, 0.1])),
+            stagnation=or_none(st.integers(2, 4)),
+        ),
+        best=st.lists(st.sampled_from([-1.0, 0.0, 0.1, 0.2, math.inf]), min_size=1, max_size=10),
+        num_fruitless=st.sampled_from([0, 1, 49, 50, 51]),
+        evaluations=st.integers(0, 90),
+        seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0]),
+        generations=st.integers(1, 12),
+    )
+    def test_any_progress_against_plain_python(self, stop, best, num_fruitless, evaluations, seconds, generations):
+        expected = in_plain_python(stop, best, num_fruitless, evaluations, seconds, generations)
+        spec = make_spec(stop=stop, generations=generations)
+        progress = Progress(torch.tensor(best, dtype=torch.float64), num_fruitless, evaluations, 12, seconds)
+        assert reason_to_stop(spec, progress) == expected
+
+    @pytest.mark.parametrize(
+        ("best", "expected"),
+        [
+            ([3.0, 3.0, 3.0], None),  # less than two windows
+            ([3.0, 3.0, 3.0, 3.0], "stagnation"),  # equal is no lower
+            ([3.0, 3.0, 2.9, 2.9], None),
+            ([9.0, 9.0, 3.0, 3.0, 2.9, 2.9], None),  # the last two windows count
+            ([0.0, 0.0, 3.0, 3.0, 2.9, 2.9], None),
+            ([math.inf, math.inf, 3.0, 3.0], None),  # the first feasible ones
+            ([3.0, 3.0, math.inf, math.inf], None),  # patience looks after them
+            ([math.inf] * 4, None),
+        ],
+    )
+    def test_windows_of_two(self, best, expected):
+        assert decide(best, stagnation=2) == expected
+
     def test_nothing_is_asked_for(self):
         assert decide([0.0] * 999, evaluations=10**9, seconds=1e9) is None
 
@@ -164,6 +225,83 @@ class TestSearches:
         search = Search(make_spec())
         search.step()
         assert not any("second" in key for key in search.state)
+
+    def test_wall_time_is_of_all_searches_together(self, monkeypatch):
+        """A generation takes a second here; three searches of four would take twelve."""
+        now = [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        search = Search(make_spec(generations=4, restarts=3, stop=StopSpec(wall_time=6.0)))
+        while not search.finished:
+            now[0] += 1.0
+            search.tell(search.ask(), [1.0] * 12)
+        assert [(end.generations, end.stopped) for end in search.ended] == [(4, "generations"), (2, "wall_time")]
+        assert search.state["search.seconds"] == 6.0
+
+    @pytest.mark.parametrize(
+        ("stop", "fitness", "ended"),
+        [
+            ({"target_fitness": 0.5}, 0.5, [(1, "target_fitness")]),
+            ({"evaluations": 30}, 1.0, [(2, "evaluations")]),
+            ({"evaluations": 80}, 1.0, [(6, "evaluations")]),  # 8 are left
+            ({"evaluations": 90}, 1.0, [(6, "generations"), (1, "evaluations")]),
+            ({"stagnation": 2}, 1.0, [(4, "stagnation")] * 3),
+            ({}, math.nan, [(3, "no_feasible")] * 3),
+            ({}, 1.0, [(6, "generations")] * 3),
+        ],
+    )
+    def test_what_ends_a_search_and_what_the_run(self, stop, fitness, ended):
+        gates = OPEN.model_copy(update={"patience": 3})
+        search = Search(make_spec(restarts=3, stop=StopSpec(**stop), gates=gates))
+        while not search.finished:
+            search.tell(search.ask(), [fitness] * 12)
+        assert [(end.generations, end.stopped) for end in search.ended] == ended
+        assert [end.restart for end in search.ended] == list(range(len(ended)))
+
+    def test_a_larger_search_that_cannot_be_afforded_does_not_begin(self):
+        """A generation of 12 would fit in the 18 that are left, the next search's of 24 does not."""
+        spec = make_spec(restarts=3, population_growth=2.0, stop=StopSpec(evaluations=90))
+        search = Search(spec)
+        while not search.finished:
+            search.tell(search.ask(), [1.0] * 12)
+        assert [(end.generations, end.stopped) for end in search.ended] == [(6, "generations")]
+        assert (search.restart, search.generation, search.evaluations) == (0, 6, 72)
+        assert search.winner().evidence["restart"] == 0
+
+    @settings(deadline=None, max_examples=25)
+    @given(
+        population_size=st.integers(2, 6),
+        generations=st.integers(1, 4),
+        restarts=st.integers(1, 4),
+        growth=st.sampled_from([1.0, 1.3, 1.5, 2.0]),
+        budget=st.integers(6, 120),
+    )
+    def test_no_budget_is_exceeded_and_none_left_that_a_generation_fits_in(
+        self, population_size, generations, restarts, growth, budget
+    ):
+        strategy = MuCommaLambda(population_size=population_size, num_parents=1)
+        stop = StopSpec(evaluations=budget)
+        spec = make_spec(
+            strategy=strategy, generations=generations, restarts=restarts, population_growth=growth, stop=stop
+        )
+        search, told = Search(spec), []
+        while not search.finished:
+            solutions_PD = search.ask()
+            told.append(search.tell(solutions_PD, [1.0] * len(solutions_PD))["evaluations"])
+
+        affordable: list[int] = []
+        for restart in range(restarts):
+            size, spent = round(population_size * growth**restart), affordable[-1] if affordable else 0
+            affordable += [each for each in range(spent + size, spent + size * generations + 1, size) if each <= budget]
+            if len(affordable) < generations * (restart + 1):
+                break
+        assert told == affordable
+        assert search.evaluations == told[-1] <= budget
+
+    def test_candidates_of_ones_own_count_as_well(self):
+        search = Search(make_spec(stop=StopSpec(evaluations=40)))
+        for num, stopped in ((20, None), (9, "evaluations")):  # 11 are left, and a generation asks for 12
+            mine = torch.zeros(num, 16)
+            assert search.tell(mine, [1.0] * num)["stopped"] == stopped
 
     def test_after_the_end_nothing_is_asked_or_told(self):
         search, _ = self.stopped()

@@ -151,6 +151,33 @@ class TestConformance:
         prefixes = {key.split(".")[0] for key in state}
         assert prefixes <= {"strategy", "mutation", "search"}
 
+    @pytest.mark.parametrize("num", [1, 3, 5, 20, 33])
+    def test_it_can_be_told_of_others_and_of_any_number(self, strategy, mutation, num):
+        """One told of anything goes on, and never asks for more than it said."""
+        _, state = run(strategy, mutation, sphere, range(2))
+        others = prior(num, derive_generator(7, "others"))
+        state = strategy.tell(state, others, sphere(others))
+        asked, _ = run(strategy, mutation, sphere, range(3, 6), state=state)
+        for solutions_PD in asked:
+            assert 0 < len(solutions_PD) <= strategy.num_solutions
+            assert solutions_PD.isfinite().all()
+        assert len(asked[-1]) == strategy.num_solutions
+
+    @pytest.mark.parametrize("factor", [1.0, 1.5, 2.0, 3.7, 30.0])
+    def test_grown_it_is_the_same_with_a_larger_population(self, strategy, mutation, factor):
+        grown = strategy.grown(factor)
+        assert type(grown).model_validate_json(grown.model_dump_json()) == grown, "its options hold together"
+        assert type(grown) is type(strategy)
+        assert grown.num_solutions == round(20 * factor)
+        sizes = {"population_size", "num_parents"}
+        assert grown.model_dump(exclude=sizes) == strategy.model_dump(exclude=sizes)
+        assert strategy.num_solutions == 20
+        asked, _ = run(grown, mutation, sphere, range(3))
+        assert [len(solutions_PD) for solutions_PD in asked] == [round(20 * factor)] * 3
+
+    def test_grown_by_one_it_is_itself(self, strategy, mutation):
+        assert strategy.grown(1.0) == strategy
+
     def test_it_is_installed_under_its_type_and_round_trips_through_json(self, strategy, mutation):
         assert registry.get("strategies", strategy.type) is type(strategy)
         assert type(strategy).model_validate_json(strategy.model_dump_json()) == strategy

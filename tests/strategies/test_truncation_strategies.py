@@ -159,6 +159,48 @@ class TestSigma:
             assert solutions_PD.std().item() == pytest.approx(0.4, rel=0.03)
 
 
+@both_strategies
+class TestToldOfOthers:
+    def test_all_become_parents_where_they_are_fewer(self, strategy_class, calls):
+        """Three of them for five places: best first, and the children are theirs."""
+        strategy = strategy_class(population_size=8, num_parents=5, recombination="mean")
+        source = torch.Generator()
+        state = strategy.init(numbered(8), source)
+        told = numbered(3) + 100
+        state = strategy.tell(state, told, torch.tensor([2.0, 0.0, 1.0]))
+        assert torch.equal(state["strategy.parents"], told[[1, 2, 0]])
+        strategy.ask(state, NoStep(), refuse_prior, source)
+        assert calls[-1].parents_PD.shape == (strategy.num_children, 2)
+        torch.testing.assert_close(calls[-1].parents_PD[0], told.mean(dim=0))
+
+    def test_the_best_become_parents_where_they_are_more(self, strategy_class, calls):
+        strategy = strategy_class(population_size=8, num_parents=2)
+        state = strategy.init(numbered(8), torch.Generator())
+        told = numbered(50)
+        state = strategy.tell(state, told, -torch.arange(50.0))
+        assert torch.equal(state["strategy.parents"], told[[49, 48]])
+
+
+@both_strategies
+class TestGrown:
+    @settings(deadline=None)
+    @given(st.data())
+    def test_any_growth_of_any_size_is_a_strategy_still(self, strategy_class, data):
+        """Both sizes to the nearest whole number, and parents stay fewer than solutions."""
+        population_size = data.draw(st.integers(2, 300))
+        num_parents = data.draw(st.integers(1, population_size - 1))
+        factor = data.draw(st.floats(1.0, 40.0))
+        grown = strategy_class(population_size=population_size, num_parents=num_parents).grown(factor)
+        assert abs(grown.population_size - population_size * factor) <= 0.5
+        assert abs(grown.num_parents - num_parents * factor) <= 0.5
+        assert strategy_class(**grown.model_dump()) == grown
+        assert grown.num_children > 0
+
+    def test_selection_stays_as_strict(self, strategy_class):
+        grown = strategy_class(population_size=48, num_parents=8).grown(2.0**3)
+        assert (grown.population_size, grown.num_parents) == (384, 64)
+
+
 @dataclass
 class Trace:
     """Generations of a run on a fixed function."""
