@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from lossforge import registry
 from lossforge.errors import RunDirectoryError
-from lossforge.files import append, naming, sync, to_json, write_atomically
+from lossforge.files import append, naming, to_json, write_atomically
 from lossforge.spec import RunSpec, differences
 from lossforge.version import __version__
 
@@ -43,7 +43,7 @@ BEGUN_WITH = "spec.yaml"
 _log = logging.getLogger(__name__)
 
 BEGINNING = ".beginning"
-"""Folder that is in an empty directory given by the user while a run is being begun in it."""
+"""Folder that is in a directory while a run is being begun there."""
 
 LOCK_SECONDS = 0.5
 """How long to wait for the lock: those who only look whether it is held let go of it at once."""
@@ -126,20 +126,29 @@ class RunDirectory:
         Raises:
             RunDirectoryError: another process is at work in it, or a file of it cannot be written.
         """
-        with self._remedied():
-            lock = FileLock(self.path / LOCK, timeout=LOCK_SECONDS)
-            try:
-                with naming(self.path / LOCK):
-                    lock.acquire()
-            except Timeout as cause:
-                raise RunDirectoryError(
-                    f"{self.path}: another process is at work in this run; wait for it, or stop it first"
-                ) from cause
-            try:
-                self._tidy()
-                yield
-            finally:
-                lock.release()
+        with self._remedied(), self.locked():
+            self._tidy()
+            yield
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the directory.
+
+        Raises:
+            RunDirectoryError: another process holds it.
+        """
+        lock = FileLock(self.path / LOCK, timeout=LOCK_SECONDS)
+        try:
+            with naming(self.path / LOCK):
+                lock.acquire()
+        except Timeout as cause:
+            raise RunDirectoryError(
+                f"{self.path}: another process is at work in this run; wait for it, or stop it first"
+            ) from cause
+        try:
+            yield
+        finally:
+            lock.release()
 
     def compare_environment(self, spec: RunSpec) -> None:
         """Log the command, and a warning for each version or device that is not what the run began with.
@@ -164,12 +173,12 @@ class RunDirectory:
         try:
             yield
         except OSError as cause:
-            file = cause.filename
-            if file is None or not Path(os.path.abspath(os.fsdecode(file))).is_relative_to(self.path.absolute()):
+            file = None if cause.filename is None else Path(os.path.abspath(os.fsdecode(cause.filename)))
+            if file is None or not file.is_relative_to(self.path.absolute()):
                 raise
             raise RunDirectoryError(
-                f"{file}: {cause.strerror}; what was saved before is whole: once this is mended, go on with: "
-                f"{self.resume_command}"
+                f"{self.path / file.relative_to(self.path.absolute())}: {cause.strerror}; what was saved before is "
+                f"whole: once this is mended, go on with: {self.resume_command}"
             ) from cause
 
     def _tidy(self) -> None:
@@ -183,44 +192,45 @@ class RunDirectory:
 
 
 def begin(path: Path, spec: RunSpec) -> RunDirectory:
-    """Create the directory of a new run, with its spec and manifest in it from the first moment.
+    """Create the directory of a new run, with its spec and manifest.
+
+    Killed on the way it leaves a directory in which nothing has begun, and in which a run can begin.
 
     Raises:
-        RunDirectoryError: something is there already, or it cannot be written.
+        RunDirectoryError: something is there already, or it cannot be written; then nothing is left behind.
     """
     refuse_occupied(path)
+    directory, is_new = RunDirectory(path), not path.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():  # empty, and perhaps a link or a mounted disk, which no other folder can be renamed to
-            _begin_inside(path, spec)
-        else:
-            prepared = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            try:
-                prepared.mkdir()
-                _write_beginning(RunDirectory(prepared), spec)
-                prepared.rename(path)
-            finally:
-                shutil.rmtree(prepared, ignore_errors=True)
-            sync(path.parent)
+        path.mkdir(parents=True, exist_ok=True)
+        with directory.locked():
+            refuse_occupied(path)  # by another process, since
+            _write_beginning(directory, spec)
     except OSError as cause:
+        _clear(path)
+        if is_new:
+            shutil.rmtree(path, ignore_errors=True)
         raise _unusable(path, cause) from cause
-    return RunDirectory(path)
-
-
-def _begin_inside(path: Path, spec: RunSpec) -> None:
-    """Begin in a folder that is there; as long as ``BEGINNING`` is in it and no spec, nothing has begun."""
-    for left_behind in path.iterdir():
-        shutil.rmtree(left_behind) if left_behind.is_dir() else left_behind.unlink()
-    (path / BEGINNING).mkdir()
-    _write_beginning(RunDirectory(path), spec)
-    (path / BEGINNING).rmdir()
+    return directory
 
 
 def _write_beginning(directory: RunDirectory, spec: RunSpec) -> None:
+    _clear(directory.path)
+    (directory.path / BEGINNING).mkdir()
     directory.checkpoint.mkdir()
     write_atomically(directory.manifest, to_json(_manifest(spec)))
     write_atomically(directory.checkpoint / BEGUN_WITH, spec.to_yaml())
     write_atomically(directory.spec, spec.to_yaml())  # last: by this file a run directory is known
+    (directory.path / BEGINNING).rmdir()
+
+
+def _clear(path: Path) -> None:
+    """Remove what an unfinished beginning has left in a directory that was empty before it."""
+    if not (path / BEGINNING).is_dir():
+        return
+    for left_behind in [child for child in path.iterdir() if child.name not in (LOCK, BEGINNING)]:
+        shutil.rmtree(left_behind) if left_behind.is_dir() else left_behind.unlink()
+    (path / BEGINNING).rmdir()  # last: what it marks is gone
 
 
 def refuse_occupied(path: Path) -> None:
@@ -276,7 +286,7 @@ def unused(folder: Path, name: str) -> Path:
 def _is_occupied(path: Path) -> bool:
     if not path.is_dir():
         return path.exists()
-    names = {child.name for child in path.iterdir()}
+    names = {child.name for child in path.iterdir()} - {LOCK}
     return bool(names) and (BEGINNING not in names or "spec.yaml" in names)
 
 

@@ -54,7 +54,12 @@ class TestBegin:
     def test_it_makes_the_folder_with_spec_and_manifest(self, tmp_path, spec):
         directory = run_directory.begin(tmp_path / "some" / "where", spec)
         assert directory == RunDirectory(tmp_path / "some" / "where")
-        assert sorted(path.name for path in directory.path.iterdir()) == ["checkpoint", "manifest.json", "spec.yaml"]
+        assert sorted(path.name for path in directory.path.iterdir()) == [
+            ".lock",
+            "checkpoint",
+            "manifest.json",
+            "spec.yaml",
+        ]
         assert (directory.checkpoint / "spec.yaml").read_bytes() == directory.spec.read_bytes()
         assert list(directory.path.parent.iterdir()) == [directory.path]
         assert RunSpec.from_yaml(directory.spec) == spec
@@ -153,6 +158,10 @@ class TestBeginning:
         with pytest.raises(RunDirectoryError, match="No space left on device"):
             run_directory.begin(tmp_path / "run", spec)
         assert list(tmp_path.iterdir()) == []
+        (tmp_path / "given").mkdir()
+        with pytest.raises(RunDirectoryError, match="No space left on device"):
+            run_directory.begin(tmp_path / "given", spec)
+        assert [child.name for child in (tmp_path / "given").iterdir()] == [".lock"]
 
 
 class TestOccupied:
@@ -197,32 +206,51 @@ def test_a_run_of_an_earlier_format_cannot_be_compared(tmp_path, spec):
         run_directory.refuse_changed(directory, spec)
 
 
-def test_a_start_killed_in_a_given_folder_can_be_repeated(tmp_path, spec, monkeypatch):
+class KilledError(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["a new folder", "a folder that is there"])
+@pytest.mark.parametrize("name", ["manifest.json", "spec.yaml"])
+def test_a_start_that_was_killed_can_be_repeated(tmp_path, spec, monkeypatch, given, name):
     """Before the spec is there nothing has begun, whatever else lies there already."""
-    (tmp_path / "run").mkdir()
-    write = run_directory.write_atomically
+    path, write = tmp_path / "run", run_directory.write_atomically
+    if given:
+        path.mkdir()
 
-    class KilledError(BaseException):
-        pass
-
-    def kill(path: Path, content: str) -> None:
-        if path == tmp_path / "run" / "spec.yaml":
+    def kill(file: Path, content: str) -> None:
+        if file == path / name:
             raise KilledError
-        write(path, content)
+        write(file, content)
 
     with monkeypatch.context() as patch:
         patch.setattr(run_directory, "write_atomically", kill)
         with pytest.raises(KilledError):
-            run_directory.begin(tmp_path / "run", spec)
-    assert (tmp_path / "run" / "manifest.json").is_file()
-    directory = run_directory.begin(tmp_path / "run", spec)
+            run_directory.begin(path, spec)
+    with pytest.raises(RunDirectoryError, match="not a run directory"):
+        run_directory.reopen(path)
+    assert run_directory.unused(tmp_path, "run") == path
+    directory = run_directory.begin(path, spec)
     with directory.occupied():
         pass
-    assert sorted(path.name for path in directory.path.iterdir() if path.name != ".lock") == [
-        "checkpoint",
-        "manifest.json",
-        "spec.yaml",
-    ]
+    assert sorted(child.name for child in path.iterdir()) == [".lock", "checkpoint", "manifest.json", "spec.yaml"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_two_that_begin_at_once_one_is_refused(tmp_path, spec, monkeypatch):
+    """The other has begun between the look and the lock."""
+    real, looks = run_directory.refuse_occupied, []
+
+    def look(path: Path) -> None:
+        real(path)
+        if not looks:
+            looks.append(path)
+            run_directory.begin(path, spec)
+
+    monkeypatch.setattr(run_directory, "refuse_occupied", look)
+    with pytest.raises(RunDirectoryError, match="holds a run already"):
+        run_directory.begin(tmp_path / "run", spec)
+    assert RunSpec.from_yaml(tmp_path / "run" / "spec.yaml") == spec
 
 
 def test_the_lock_is_free_at_once_after_an_error(tmp_path, spec):

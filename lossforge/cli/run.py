@@ -71,14 +71,15 @@ def _carry_out(start: Callable[[Observer], RunResult]) -> None:
 
     display = Display()
     try:
-        with terminated_as_interrupted(), display, warnings_to(display):
-            result = start(display)
+        with terminated_as_interrupted():
+            with display, warnings_to(display):
+                result = start(display)
+            print_summary(result)
     except BaseException as cause:
         if display.path is None or not is_interrupt(cause):
             raise
         command = shlex.join(["lossforge", "resume", str(display.path)])
         raise RunInterrupted(f"interrupted; go on with: {command}") from cause
-    print_summary(result)
 
 
 def _print_plan(spec: RunSpec, path: Path) -> None:

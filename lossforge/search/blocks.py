@@ -6,6 +6,7 @@ What a block evaluates to depends on nothing but the block, so it does not matte
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -76,6 +77,22 @@ class InProcess:
 
 def evaluate_block(parameterization: LossParameterization, quantity: Quantity, block: Block) -> BlockResult:
     """Evaluate a block; if it runs out of memory, its candidates one by one, in blocks of the same shape."""
+    with _one_thread():
+        return _evaluated(parameterization, quantity, block)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have BLAS use one thread, since its rounding depends on their number; more cores are for more workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _evaluated(parameterization: LossParameterization, quantity: Quantity, block: Block) -> BlockResult:
     try:
         values = _evaluate(parameterization, quantity, block)
     except (MemoryError, RuntimeError) as error:

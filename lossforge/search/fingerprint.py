@@ -26,7 +26,7 @@ class Memory:
 
     Attributes:
         keys_GN: fingerprints, those of each grid in rising order.
-        last_PD: solutions of the last generation; one that is asked for again is itself, not a copy.
+        last_PD: solutions of the last generation, but for copies; one that is asked for again is itself, not a copy.
     """
 
     keys_GN: Tensor
@@ -56,14 +56,14 @@ def fingerprints(gradient_PBC: Tensor, resolution: float) -> Tensor:
 
 
 def repeats(keys_PG: Tensor, solutions_PD: Tensor, memory: Memory) -> Tensor:
-    """Return True for solutions whose loss was evaluated before, or stands earlier among ``solutions_PD``."""
+    """Return True for solutions whose loss was evaluated before, or stands earlier among those that were not."""
     survives_P = torch.isin(_row_keys(solutions_PD), _row_keys(memory.last_PD))
     repeated_P = _among(keys_PG.T.contiguous(), memory.keys_GN).any(dim=0) & ~survives_P
-    for keys_P in keys_PG.T:
+    rest = (~repeated_P).nonzero().squeeze(1)
+    for keys_P in keys_PG[rest].T:
         order = keys_P.argsort(stable=True)
-        follows = torch.zeros_like(repeated_P)
-        follows[1:] = keys_P[order][1:] == keys_P[order][:-1]
-        repeated_P = repeated_P | torch.empty_like(repeated_P).scatter(0, order, follows)
+        follows = keys_P[order][1:] == keys_P[order][:-1]
+        repeated_P[rest[order[1:][follows]]] = True
     return repeated_P
 
 

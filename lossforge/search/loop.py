@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
+from lossforge.interfaces import Strategy
 from lossforge.search import progress
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import Record, record_of
@@ -48,8 +49,7 @@ class Search:
         self.device = torch.device(device)
         self._blocks = block_evaluator(spec, self.device)
         self._evaluators: dict[int, Evaluator] = {}
-        self._enter(0)
-        self.state: State = self._first_state({})
+        self.state: State = self._first_state(0, {})
         self._start_clock()
 
     @property
@@ -71,6 +71,16 @@ class Search:
     def evaluations(self) -> int:
         """Solutions told so far, in all searches."""
         return progress.integer(self.state, progress.EVALUATIONS)
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy of this search, with its population grown."""
+        return self._strategy(self.restart)
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The evaluator of this search."""
+        return self._evaluator(self.restart)
 
     @property
     def finished(self) -> bool:
@@ -95,7 +105,7 @@ class Search:
             self.spec.parameterization.init,
             self.evaluator.generator("strategy", self.generation),
         )
-        return solutions_PD
+        return solutions_PD.clone()  # theirs to change
 
     def evaluate(self, solutions_PD: Tensor) -> Assessment:
         """Evaluate any solutions on this generation's batch, which all of them share."""
@@ -123,14 +133,14 @@ class Search:
             **record_of(assessment),
         }
         told = self.strategy.tell(self.state, solutions_PD, assessment.rank_P)
-        self.state = {
+        state = {
             **told,
             **progress.after_generation(self.state, solutions_PD, assessment, record),
             **self._seconds(),
         }
-        reason = reason_to_stop(self.spec, self._progress())
-        if reason is not None:
-            self._end(reason)
+        reason = reason_to_stop(self.spec, self._progress(state))
+        # In one step: an interrupted tell has not happened.
+        self.state = state if reason is None else self._after_end(state, reason)
         return {**record, "stopped": reason}
 
     def step(self) -> Record:
@@ -187,7 +197,6 @@ class Search:
             key: value.to(self.device, copy=True) if isinstance(value, Tensor) else value
             for key, value in state.items()
         }
-        self._enter(self.restart)
         self._start_clock()
 
     def close(self) -> None:
@@ -210,23 +219,22 @@ class Search:
             self._evaluators[restart] = Evaluator(self.spec, seed, self.device, self._blocks)
         return self._evaluators[restart]
 
-    def _enter(self, restart: int) -> None:
-        """Make a search the current one."""
-        self.evaluator = self._evaluator(restart)
+    def _strategy(self, restart: int) -> Strategy:
+        """Return the strategy of a search, with its population grown."""
         growth = self.spec.population_growth**restart
-        self.strategy = self.spec.strategy if growth == 1 else self.spec.strategy.grown(growth)
+        return self.spec.strategy if growth == 1 else self.spec.strategy.grown(growth)
 
-    def _first_state(self, earlier: State) -> State:
-        """Return the state before the first generation of the current search, after ``earlier`` ones."""
+    def _first_state(self, restart: int, earlier: State) -> State:
+        """Return the state before the first generation of a search, after ``earlier`` ones."""
         mutation, parameterization = self.spec.mutation, self.spec.parameterization
-        solutions_PD = parameterization.init(self.strategy.num_solutions, self.evaluator.generator("prior"))
+        strategy, evaluator = self._strategy(restart), self._evaluator(restart)
+        solutions_PD = parameterization.init(strategy.num_solutions, evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:
-            generator = self.evaluator.generator("mutation")
-            memory = mutation.init(self.strategy.num_children, parameterization.num_parameters, generator)
-        restart = progress.integer(earlier, progress.RESTART) + 1 if earlier else 0
+            generator = evaluator.generator("mutation")
+            memory = mutation.init(strategy.num_children, parameterization.num_parameters, generator)
         return {
-            **self.strategy.init(solutions_PD, self.evaluator.generator("strategy.init")),
+            **strategy.init(solutions_PD, evaluator.generator("strategy.init")),
             **memory,
             **(progress.handed_on(earlier) if earlier else progress.of_a_new_run(self.seed, solutions_PD)),
             **progress.of_a_new_search(restart, solutions_PD),
@@ -240,26 +248,24 @@ class Search:
         # A clock of the machine that is set forwards or back does not move this one.
         return {} if self.spec.stop.wall_time is None else {progress.SECONDS: time.monotonic() - self._began}
 
-    def _end(self, reason: StopReason) -> None:
-        """End the current search, and begin the next one, if there is one and it can afford a generation."""
-        self.state = {**self.state, **progress.after_search(self.state, reason)}
-        following = self.restart + 1
-        if reason not in ENDS_THE_RUN and following < self.spec.restarts:
-            self._enter(following)
-            budget = self.spec.stop.evaluations
-            if budget is None or self.evaluations + self.strategy.num_solutions <= budget:
-                self.state = self._first_state(self.state)
-                return
-            self._enter(following - 1)
-        self.state = {**self.state, progress.FINISHED: 1}
+    def _after_end(self, state: State, reason: StopReason) -> State:
+        """Return the state after the end of a search: the next one's first, if it can afford a generation."""
+        state = {**state, **progress.after_search(state, reason)}
+        following, budget = progress.integer(state, progress.RESTART) + 1, self.spec.stop.evaluations
+        if reason in ENDS_THE_RUN or following >= self.spec.restarts:
+            return {**state, progress.FINISHED: 1}
+        cost = progress.integer(state, progress.EVALUATIONS) + self._strategy(following).num_solutions
+        if budget is not None and cost > budget:
+            return {**state, progress.FINISHED: 1}
+        return self._first_state(following, state)
 
-    def _progress(self) -> Progress:
+    def _progress(self, state: State) -> Progress:
         return Progress(
-            best_fitness_T=progress.tensor(self.state, progress.BEST_FITNESS),
-            num_fruitless=progress.integer(self.state, progress.FRUITLESS),
-            evaluations=self.evaluations,
+            best_fitness_T=progress.tensor(state, progress.BEST_FITNESS),
+            num_fruitless=progress.integer(state, progress.FRUITLESS),
+            evaluations=progress.integer(state, progress.EVALUATIONS),
             num_solutions=self.strategy.num_solutions,
-            seconds=float(self.state.get(progress.SECONDS, 0.0)),
+            seconds=float(state.get(progress.SECONDS, 0.0)),
         )
 
     def _refuse_if_finished(self) -> None:
@@ -273,7 +279,7 @@ class Search:
         num_parameters, last_PD = self.spec.parameterization.num_parameters, progress.tensor(self.state, progress.LAST)
         if solutions_PD.ndim != 2 or solutions_PD.shape[1] != num_parameters or not len(solutions_PD):
             raise ValueError(f"solutions of shape {tuple(solutions_PD.shape)}: must be (candidates, {num_parameters})")
-        solutions_PD = solutions_PD.detach().to(last_PD)
+        solutions_PD = solutions_PD.detach().to(last_PD, copy=True)
         if not isinstance(result, Assessment):
             result = Assessment.of_fitness(torch.as_tensor(result, dtype=torch.float64, device=self.device))
             if not solutions_PD.isfinite().all():

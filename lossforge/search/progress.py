@@ -23,6 +23,8 @@ GENERATION = "search.generation"
 FRUITLESS = "search.fruitless_generations"
 BEST_FITNESS = "search.best_fitness"
 LAST = "search.last_solutions"
+LAST_IS_NEW = "search.last_is_new"
+"""Which of them were no copies; one that was is a copy still when it is asked for again."""
 FINGERPRINTS = "search.fingerprints"
 
 SEED = "search.seed"
@@ -74,6 +76,7 @@ def of_a_new_search(restart: int, solutions_PD: Tensor) -> State:
         FRUITLESS: 0,
         BEST_FITNESS: torch.zeros(0, dtype=torch.float64, device=device),
         LAST: solutions_PD,
+        LAST_IS_NEW: torch.ones(len(solutions_PD), dtype=torch.bool, device=device),
         FINGERPRINTS: torch.zeros(NUM_GRIDS, 0, dtype=torch.int64, device=device),
     }
 
@@ -103,6 +106,7 @@ def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment,
         FRUITLESS: 0 if passed else integer(state, FRUITLESS) + 1,
         BEST_FITNESS: _appended(tensor(state, BEST_FITNESS), best_fitness),
         LAST: solutions_PD,
+        LAST_IS_NEW: _is_new(solutions_PD, assessment),
         FINGERPRINTS: known_GN if keys_PG is None else merged(known_GN, keys_PG[assessment.gates.feasible_P]),
         **_pooled(state, best_D[None]),
     }
@@ -139,7 +143,7 @@ def rejections(state: State) -> Mapping[str, int]:
 
 def memory_of(state: State) -> Memory:
     """Return what the search has evaluated."""
-    return Memory(tensor(state, FINGERPRINTS), tensor(state, LAST))
+    return Memory(tensor(state, FINGERPRINTS), tensor(state, LAST)[tensor(state, LAST_IS_NEW)])
 
 
 def tensor(state: State, key: str) -> Tensor:
@@ -152,6 +156,11 @@ def tensor(state: State, key: str) -> Tensor:
 def integer(state: State, key: str) -> int:
     """Return an integer of the state; 0 where it is not there yet."""
     return int(state.get(key, 0))
+
+
+def _is_new(solutions_PD: Tensor, assessment: Assessment) -> Tensor:
+    copied = assessment.gates.violations.get("duplicate")
+    return solutions_PD.new_ones(len(solutions_PD), dtype=torch.bool) if copied is None else copied == 0
 
 
 def _pooled(state: State, solutions_PD: Tensor) -> State:

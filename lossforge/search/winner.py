@@ -53,7 +53,17 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         NoFeasibleSolutionError: no solution of the pools passes the gates.
         SearchError: the best one's fitness or scale is not a finite number.
     """
-    finalists = [finalist for pool in pools if (finalist := _finalist(pool)) is not None]
+    assessments = [pool.evaluator.assess(pool.solutions_PD, "selection") for pool in pools]
+    finalists = [
+        finalist
+        for pool, assessment in zip(pools, assessments, strict=True)
+        if (finalist := _finalist(pool, assessment)) is not None
+    ]
+    if not finalists and any(bool(assessment.gates.feasible_P.any()) for assessment in assessments):
+        raise SearchError(
+            "the winner's fitness on the selection stream is not a finite number, so nothing was found; enlarge "
+            "search.selection_batch_size, or choose a severity that tells predictions apart"
+        )
     if not finalists:
         num = sum(len(pool.solutions_PD) for pool in pools)
         raise NoFeasibleSolutionError(
@@ -91,22 +101,12 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
     return Artifact(name, evaluator.spec.parameterization, chosen.solution_D.float().cpu(), scale, evidence)
 
 
-def _finalist(pool: Pool) -> _Finalist | None:
-    """Return the best of a pool, or None if none passes the gates.
-
-    Raises:
-        SearchError: some pass the gates, but not one has a finite fitness.
-    """
-    assessment = pool.evaluator.assess(pool.solutions_PD, "selection")
+def _finalist(pool: Pool, assessment: Assessment) -> _Finalist | None:
+    """Return the best of a pool, or None if none passes the gates with a finite fitness."""
     index = int(assessment.rank_P.argmin())
-    if assessment.feasible_P[index]:
-        return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index))
-    if assessment.gates.feasible_P.any():
-        raise SearchError(
-            "the winner's fitness on the selection stream is not a finite number, so nothing was found; enlarge "
-            "search.selection_batch_size, or choose a severity that tells predictions apart"
-        )
-    return None
+    if not assessment.feasible_P[index]:
+        return None
+    return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index))
 
 
 def _violations(evaluator: Evaluator, population: ParameterPopulation) -> dict[str, float | None]:

@@ -5,34 +5,25 @@ A block evaluates to the same bits in any process, so a search does not depend o
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
-import signal
-import traceback
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection, resource_tracker
-from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing import connection
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from lossforge import registry
-from lossforge.errors import SearchError, SpecError
+from lossforge.errors import SpecError
 from lossforge.interfaces import LossParameterization
-from lossforge.search.blocks import Block, BlockEvaluator, BlockResult, InProcess, Quantity, assembled, evaluate_block
+from lossforge.search.blocks import Block, BlockEvaluator, BlockResult, InProcess, Quantity, assembled
+from lossforge.search.worker_process import WorkerProcess
 from lossforge.spec import SearchSpec
-from lossforge.spec.model import AnyParameterization
 
 ATTEMPTS = 2
 """Workers that a block may cost before its candidates are evaluated one by one, and then each of them."""
 
-_ADAPTER: TypeAdapter[LossParameterization] = TypeAdapter(AnyParameterization)
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +54,7 @@ class WorkerPool:
 
     def __init__(self, num_workers: int) -> None:
         self._num_workers = num_workers
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._family: LossParameterization | None = None
 
     def evaluate(
@@ -82,12 +73,15 @@ class WorkerPool:
         while self._workers:
             self._workers.pop().end()
 
-    def complete(self, parameterization: LossParameterization, running: Collection[_Worker]) -> list[_Worker]:
+    def complete(
+        self, parameterization: LossParameterization, running: Collection[WorkerProcess], num_waiting: int
+    ) -> list[WorkerProcess]:
         """Return the workers, after replacing those that cannot be given anything.
 
         Args:
             parameterization: the family that is evaluated; workers started for another one end.
             running: workers that have something to do, and are left alone.
+            num_waiting: how much there is to do for others; no more are started than that.
         """
         if self._family != parameterization:
             self.close()
@@ -95,15 +89,15 @@ class WorkerPool:
         for worker in [worker for worker in self._workers if worker not in running]:
             if not worker.is_alive:
                 _log.warning("a worker process %s while it had nothing to do; another takes its place", worker.ending)
-            if worker.is_busy or not worker.is_alive:  # busy with a call that was interrupted
+            if worker.is_busy or not worker.is_alive:  # busy with a start or a call that was interrupted
                 self.bury(worker)
-        self._start(self._num_workers - len(self._workers), parameterization)
+        wanted = min(self._num_workers, len(running) + num_waiting)
+        self._start(wanted - len(self._workers), parameterization)
         return list(self._workers)
 
     def _start(self, num: int, parameterization: LossParameterization) -> None:
-        num_threads = max(1, torch.get_num_threads() // self._num_workers)
         # All are started before the first is waited for.
-        started = [_Worker(parameterization, num_threads) for _ in range(num)]
+        started = [WorkerProcess(parameterization) for _ in range(num)]
         self._workers += started
         try:
             for worker in started:
@@ -112,7 +106,7 @@ class WorkerPool:
             self.close()
             raise
 
-    def bury(self, worker: _Worker) -> None:
+    def bury(self, worker: WorkerProcess) -> None:
         """Take a worker out of service."""
         if worker in self._workers:  # not after close()
             self._workers.remove(worker)
@@ -139,9 +133,10 @@ class _Call:
     ) -> None:
         self._pool, self._parameterization, self._quantity, self._blocks = pool, parameterization, quantity, blocks
         self._waiting = deque(_Task(index, block) for index, block in enumerate(blocks))
-        self._running: dict[_Worker, _Task] = {}
+        self._running: dict[WorkerProcess, _Task] = {}
         self._deaths: Counter[tuple[int, int | None]] = Counter()
         self._rows: dict[int, dict[int, Tensor | None]] = {}
+        self._sent: dict[WorkerProcess, tuple[Tensor, Tensor]] = {}
         self._done: dict[int, BlockResult] = {}
 
     def results(self) -> Iterator[BlockResult]:
@@ -157,19 +152,26 @@ class _Call:
 
     def _advance(self) -> None:
         """Hand out what is waiting, and take in at least one answer."""
-        for worker in self._pool.complete(self._parameterization, self._running):
+        for worker in self._pool.complete(self._parameterization, self._running, len(self._waiting)):
             if self._waiting and worker not in self._running:
                 task = self._waiting.popleft()
                 self._running[worker] = task
-                worker.send(self._quantity, task.block)
+                self._send(worker, task.block)
         answers = connection.wait([worker.channel for worker in self._running])
         for worker in [worker for worker in self._running if worker.channel in answers]:
-            result, task = worker.receive(), self._running.pop(worker)
+            task = self._running.pop(worker)
+            result = worker.receive()
             if result is None:
                 self._pool.bury(worker)
                 self._after_death(worker, task)
             else:
                 self._take_in(task, result)
+
+    def _send(self, worker: WorkerProcess, block: Block) -> None:
+        """Send a block; inputs and labels only if they are not those that this call has sent last."""
+        inputs, known = (block.inputs_PBC, block.labels_B), self._sent.get(worker)
+        self._sent[worker] = inputs
+        worker.send(self._quantity, block, known is None or any(a is not b for a, b in zip(inputs, known, strict=True)))
 
     def _take_in(self, task: _Task, result: BlockResult) -> None:
         if task.row is None:
@@ -185,7 +187,7 @@ class _Call:
         if len(rows) == len(block.rows):
             self._done[task.index] = assembled(self._quantity, block, [rows[row] for row in sorted(rows)])
 
-    def _after_death(self, worker: _Worker, task: _Task) -> None:
+    def _after_death(self, worker: WorkerProcess, task: _Task) -> None:
         """Have the task done again; if it has cost too many workers, its rows; if it is a row, do without it."""
         self._deaths[task.index, task.row] += 1
         _log.warning("a worker process %s while it evaluated a block; another takes its place", worker.ending)
@@ -197,117 +199,3 @@ class _Call:
         else:
             _log.warning("a candidate has cost %d workers: it counts as out of memory", ATTEMPTS)
             self._take_in_row(task, None)
-
-
-class _Worker:
-    """A process, and this end of the channel to it."""
-
-    def __init__(self, parameterization: LossParameterization, num_threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.channel, theirs = context.Pipe()
-        family = _ADAPTER.dump_json(parameterization)
-        self._process = context.Process(target=serve, args=(theirs, family, num_threads), daemon=True)
-        self._inputs: tuple[Tensor, ...] = ()
-        self._versions: tuple[int, ...] = ()
-        self.is_busy = False
-        with _interrupts_blocked():
-            self._process.start()
-        theirs.close()  # so that this end meets the end of the file when the process ends
-
-    def wait_until_ready(self) -> None:
-        """Wait for the process to have loaded its family of losses.
-
-        Raises:
-            SearchError: it ended before.
-        """
-        try:
-            self.channel.recv()
-        except (EOFError, OSError) as cause:
-            self._process.join()
-            raise SearchError(
-                f"a worker process {self.ending} before it was ready, see above; a script that starts a search with "
-                "workers does so under: if __name__ == '__main__':"
-            ) from cause
-
-    def send(self, quantity: Quantity, block: Block) -> None:
-        """Send a block; inputs and labels only if they are not those of the last one."""
-        inputs = block.inputs_PBC, block.labels_B
-        versions = tuple(tensor._version for tensor in inputs)  # counts changes in place
-        known = versions == self._versions and all(a is b for a, b in zip(inputs, self._inputs, strict=True))
-        self._inputs, self._versions, self.is_busy = inputs, versions, True
-        arrays = None if known else tuple(tensor.detach().numpy() for tensor in inputs)
-        with contextlib.suppress(OSError):  # it has died: receive() tells
-            self.channel.send((quantity, block.solutions_PD.detach().numpy(), block.num_padding, arrays))
-
-    def receive(self) -> BlockResult | None:
-        """Return the answer, or None if the process has ended.
-
-        Raises:
-            RuntimeError: the evaluation failed there.
-        """
-        try:
-            answer = self.channel.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            return None
-        self.is_busy = False
-        if isinstance(answer, str):
-            raise RuntimeError(f"evaluating a block failed in a worker process:\n{answer}")
-        values, exhausted = answer
-        return BlockResult(torch.from_numpy(values), torch.from_numpy(exhausted))
-
-    def end(self) -> None:
-        """End the process, if it has not ended."""
-        self.channel.close()
-        self._process.kill()
-        self._process.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process has not ended."""
-        return self._process.is_alive()
-
-    @property
-    def ending(self) -> str:
-        """How the process ended, in words."""
-        code = self._process.exitcode
-        return f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with {code}"
-
-
-def serve(channel: Connection, family: bytes, num_threads: int) -> None:
-    """Evaluate blocks until the other end of the channel is closed: the life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(num_threads)
-    parameterization = _ADAPTER.validate_json(family)
-    with contextlib.suppress(OSError, EOFError):  # the search has ended
-        channel.send("ready")
-        inputs: tuple[Tensor, Tensor] | None = None
-        while True:
-            quantity, solutions, num_padding, arrays = channel.recv()
-            inputs = inputs if arrays is None else (_tensor(arrays[0]), _tensor(arrays[1]))
-            assert inputs is not None
-            channel.send(_answer(parameterization, quantity, Block(_tensor(solutions), *inputs, num_padding)))
-
-
-def _answer(parameterization: LossParameterization, quantity: Quantity, block: Block) -> Any:
-    try:
-        result = evaluate_block(parameterization, quantity, block)
-    except Exception:  # noqa: BLE001  whatever a plugin raises is told to the search, which raises it
-        return traceback.format_exc()
-    return result.values.numpy(), result.exhausted_P.numpy()
-
-
-def _tensor(array: Any) -> Tensor:
-    """Return a tensor in memory of torch's own, aligned as in the search's process: BLAS rounding depends on it."""
-    return torch.from_numpy(array).clone()
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Have processes that are started here never see Ctrl-C, which a terminal sends to all of them."""
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -63,7 +63,10 @@ class DuplicateGate(Options):
     """
 
     resolution: float = Field(
-        default=1e-4, gt=0, lt=1, description="normalised gradients nearer than this, relative to their norm, are equal"
+        default=1e-4,
+        ge=1e-9,
+        lt=1,
+        description="distance of normalised gradients: a hundredth of it is no difference, and twice it is one",
     )
 
 

@@ -379,7 +379,6 @@ def test_any_interruptions_at_any_places_change_nothing(uninterrupted, tmp_path_
 class TestNothingIsShared:
     """What a search hands out, or is given, belongs to others: what they do to it later leaves the search alone."""
 
-    @pytest.mark.xfail(strict=True, reason="ask hands out the tensor that the state holds")
     def test_what_was_asked(self):
         search = Search(make_spec())
         solutions_PD = search.ask()
@@ -388,7 +387,6 @@ class TestNothingIsShared:
         assert torch.equal(search.state["strategy.parents"], before["strategy.parents"])
         assert torch.equal(search.state["search.last_solutions"], before["search.last_solutions"])
 
-    @pytest.mark.xfail(strict=True, reason="tell keeps the tensor that it was given")
     def test_what_was_told(self):
         """Such as an array that another library fills anew each generation."""
         search = Search(make_spec())
@@ -399,7 +397,6 @@ class TestNothingIsShared:
         assert torch.equal(search.state["search.last_solutions"], before["search.last_solutions"])
 
 
-@pytest.mark.xfail(strict=True, reason="the state changes in two steps where a search ends")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interrupted_tell_has_not_happened(error, monkeypatch):
     """The next search cannot begin: the state is that before, and the generation can be told again."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -71,6 +73,34 @@ class TestValues:
             for row in range(5):
                 alone = evaluate_block(family, quantity, block.of_row(row)).values
                 assert torch.equal(alone, whole[row].expand_as(whole))
+
+
+def test_blocks_are_evaluated_on_one_thread(fragile, fragile_solutions):
+    """However many there are; and the others are there afterwards."""
+    torch.set_num_threads(5)
+    try:
+        population = ParameterPopulation(fragile(), fragile_solutions(2, {0: "threads", 1: "threads"}), 5)
+        assert population.losses(*draw_batch()).unique().tolist() == [1.0]
+        assert torch.get_num_threads() == 5
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    """On shapes on which BLAS does round differently with 6 to 16 threads."""
+    family = PairwiseMLP(hidden=(16, 16), activation="silu")
+    for num_pairs, seed in itertools.product((64, 96), range(6)):
+        generator = torch.Generator().manual_seed(seed)
+        solutions_PD = family.init(16, generator)
+        log_probs = torch.log_softmax(3 * torch.randn(1, num_pairs, 10, generator=generator), dim=2)
+        block = Block(solutions_PD, log_probs, torch.randint(10, (num_pairs,), generator=generator))
+        alone = evaluate_block(family, "gradients", block).values
+        for num_threads in (2, 8, 16):
+            torch.set_num_threads(num_threads)
+            try:
+                assert torch.equal(evaluate_block(family, "gradients", block).values, alone)
+            finally:
+                torch.set_num_threads(1)
 
 
 class TestOutOfMemory:

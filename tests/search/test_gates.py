@@ -19,7 +19,7 @@ from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.samplers import MixtureSampler
 from lossforge.samplers.mixture import MixtureWeights
-from lossforge.search import Evaluator, GateResult, ParameterPopulation, apply_gates, constrained_rank
+from lossforge.search import Evaluator, GateResult, ParameterPopulation, Search, apply_gates, constrained_rank
 from lossforge.search.fingerprint import Memory
 from lossforge.spec import DuplicateGate, GateSpec, SamePredictionGate, SearchSpec, SignGate, WeightBandGate
 from lossforge.strategies import MuCommaLambda
@@ -411,6 +411,23 @@ class TestDuplicate:
         result = self.of(closed_form_population("root", [-1.0, 0.0, 0.0]))
         assert result.violations["duplicate"].tolist() == [0.0, 0.0, 1.0]
 
+    def test_a_copy_that_was_rejected_is_a_copy_when_it_is_asked_for_again(self, closed_form):
+        spec = SearchSpec(
+            parameterization=closed_form(),
+            sampler=MixtureSampler(),
+            objective=RankingConsistency(),
+            strategy=MuCommaLambda(population_size=2, num_parents=1),
+            mutation=GaussianMutation(),
+            batch_size=32,
+            selection_batch_size=32,
+        )
+        search = Search(spec)
+        for solutions, expected in (([1.0], [True]), ([3.0], [False]), ([3.0], [False]), ([1.0, 3.0], [False, False])):
+            solutions_PD = torch.tensor(solutions)[:, None]
+            assessment = search.evaluate(solutions_PD)
+            assert assessment.feasible_P.tolist() == expected
+            search.tell(solutions_PD, assessment)
+
     def test_resolution(self, closed_form_population):
         """Normalised gradients of gce(0.7) and gce(0.72) are 0.01 apart."""
         population = closed_form_population("gce", [0.7, 0.72])
@@ -643,3 +660,13 @@ class TestResult:
 def test_bands_that_make_no_sense_are_refused(options):
     with pytest.raises(ValidationError):
         WeightBandGate(**options)
+
+
+@pytest.mark.parametrize(
+    "resolution",
+    [0.0, -1e-3, 1.0, 1e-20],
+)
+def test_resolutions_that_make_no_sense_are_refused(resolution):
+    """Below some the cells cannot be counted, and every loss would be a copy of every other."""
+    with pytest.raises(ValidationError):
+        DuplicateGate(resolution=resolution)

@@ -325,6 +325,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stride", type=int, default=1, help="try every so many-th point only")
     parser.add_argument("--offset", type=int, help="the first of them  [default: another one every day]")
+    parts = {"choices": ("all", "beginning", "begun"), "default": "all"}
+    parser.add_argument("--part", **parts, help="points until the run can be resumed, those after, or all")
     parser.add_argument("--twice", action="store_true", help="strike the process that resumes, too, at a random point")
     parser.add_argument("--seed", type=int, default=0, help="of these")
     options = parser.parse_args()
@@ -336,11 +338,13 @@ def main() -> None:
     print(
         f"{len(points.operations)} points: {', '.join(f'{what} {count}' for what, count in counts.items())}", flush=True
     )
-    every = range(1, len(points.operations) + 1)[offset % options.stride :: options.stride]
-    attempt("killed", every, points.kill_before)
-    attempt("disk full", every, points.fill_disk_at)
+    every = range(1, len(points.operations) + 1)
+    chosen = {"all": every, "beginning": points.beginning, "begun": every[len(points.beginning) :]}[options.part]
+    chosen = chosen[offset % options.stride :: options.stride]
+    attempt("killed", chosen, points.kill_before)
+    attempt("disk full", chosen, points.fill_disk_at)
     inside = Points(folder, options.twice, options.seed, into_folder=True)
-    first = inside.beginning[offset % options.stride :: options.stride]
+    first = inside.beginning[offset % options.stride :: options.stride] if options.part != "begun" else ()
     attempt("killed, begun in an empty folder", first, inside.kill_before)
     attempt("disk full, begun in an empty folder", first, inside.fill_disk_at)
     points.messages += inside.messages

@@ -130,6 +130,8 @@ class Case:
         subprocess.run(command, cwd=self.folder, check=True)
 
     def start(self, *args: str, **more: str) -> processes.Process:
+        if self.user is not None:
+            more["MPLCONFIGDIR"] = str(self.folder)  # matplotlib complains where home cannot be written
         # Only a fresh process looks at its environment for Python's sake.
         if self._forked and not more:
             return processes.Forked(self.folder, *args, user=self.user)
