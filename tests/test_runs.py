@@ -20,8 +20,9 @@ from lossforge import runs
 from lossforge.errors import NoFeasibleSolutionError, RunDirectoryError
 from lossforge.observer import Silent
 from lossforge.pipeline import RunResult
+from lossforge.run_content import Figures
 from lossforge.run_directory import LOCK
-from lossforge.runs import find, grouped, summarise
+from lossforge.runs import find, grouped, reading, summarise
 from lossforge.spec import spec_from_text
 
 SEARCH = """\
@@ -131,7 +132,8 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 
 def set_stops(history: Path, *stops: tuple[int, str | None]) -> None:
     """Rewrite a history to lines that say which search ended and why."""
-    lines = [{"restart": restart, "best_fitness": None, "stopped": stopped} for restart, stopped in stops]
+    counts = {"generation": 0, "evaluations": 8, "num_solutions": 8, "num_feasible": 0}
+    lines = [{**counts, "restart": restart, "best_fitness": None, "stopped": stopped} for restart, stopped in stops]
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -251,9 +253,9 @@ class TestRunning:
         assert not (finished_run / LOCK).exists()
 
     def test_a_lock_held_for_a_moment_is_that_of_another_listing(self, finished_run, monkeypatch):
-        monkeypatch.setattr(runs, "LOCK_SECONDS", 60.0)
+        monkeypatch.setattr(reading, "LOCK_SECONDS", 60.0)
         monkeypatch.setattr(
-            runs, "FileLock", lambda path, timeout, poll_interval: FileLock(path, timeout, poll_interval=0.01)
+            reading, "FileLock", lambda path, timeout, poll_interval: FileLock(path, timeout, poll_interval=0.01)
         )
         lock = FileLock(finished_run / LOCK, thread_local=False)
         lock.acquire()
@@ -266,7 +268,7 @@ class TestRunning:
         def refuse(*args, **options):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(runs, "FileLock", refuse)
+        monkeypatch.setattr(reading, "FileLock", refuse)
         assert summarise(finished_run).state == "finished"
         (finished_run / "report.html").unlink()
         summary = summarise(finished_run)
@@ -309,7 +311,7 @@ class TestUnreadable:
         ("file", "content", "problem"),
         [
             ("artifact/loss.json", '{"held_out": {"fit', "artifact/loss.json: cannot be read: Invalid JSON"),
-            ("artifact/loss.json", "{}", "artifact/loss.json: cannot be read: held_out: Field required"),
+            ("artifact/loss.json", "{}", "artifact/loss.json: cannot be read: name: Field required"),
             ("training/comparison.json", "[]", "training/comparison.json: cannot be read: Input should be an object"),
             ("history.jsonl", '{"restart": 0}\nnot JSON\n', "history.jsonl:2: cannot be read: Invalid JSON"),
             ("spec.yaml", "", "spec.yaml:1:1: the spec is empty"),
@@ -407,7 +409,7 @@ class TestGrouped:
                 "sampler": {"type": "mixture", "alpha": 1.0, "weights": {"boundary": 1.0}},
                 "num_classes": 10,
                 "training": {"dataset": {"type": "digits"}, "epochs": 8},
-                "held_out": runs.HeldOut(fitness=fitness, metrics={"ranking_accuracy": 0.9, "accuracy": 0.1}),
+                "held_out": Figures(fitness=fitness, metrics={"ranking_accuracy": 0.9, "accuracy": 0.1}),
                 "trained": None
                 if accuracy is None
                 else runs.Trained({"accuracy": accuracy}, 0, "cross_entropy", 0.5, None, 0.95),

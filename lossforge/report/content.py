@@ -16,7 +16,6 @@ from lossforge.report.figures import (
     training_charts,
     weight_chart,
 )
-from lossforge.report.model import ComparedLoss, Comparison, FoundLoss, Manifest, Number
 from lossforge.report.numbers import (
     MISSING,
     accuracy_decimals,
@@ -32,6 +31,7 @@ from lossforge.report.numbers import (
 from lossforge.report.reading import Run, section, type_of
 from lossforge.report.strips import Strips, accuracy_strips
 from lossforge.report.verdict import RANKING_ACCURACY, Outcome, judge, verdict, verdict_without_training
+from lossforge.run_content import ComparedLoss, Comparison, FoundLoss, Manifest, Number
 
 
 @dataclass(frozen=True)

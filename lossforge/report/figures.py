@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lossforge.report.drawing import Axis, Line, line_chart
-from lossforge.report.model import ComparedLoss, Comparison, Generation, WeightProfile
 from lossforge.report.numbers import label, percent, significant
+from lossforge.run_content import ComparedLoss, Comparison, Generation, WeightProfile
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 2), (6, 2, 1.5, 2), (3, 1.5), (8, 2.5))
 MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossforge.report.model import Comparison, Difference
+from lossforge.run_content import Comparison, Difference
 
 MISSING = "n/a"
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lossforge.errors import RunDirectoryError
-from lossforge.report.model import Comparison, Content, FoundLoss, Generation, Manifest
+from lossforge.run_content import Comparison, Content, FoundLoss, Generation, Manifest
 
 Model = TypeVar("Model", bound=Content)
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lossforge.report.figures import Style
-from lossforge.report.model import Comparison
 from lossforge.report.numbers import percent
+from lossforge.run_content import Comparison
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lossforge.report.content import comparison_notes, ranking_rows
-from lossforge.report.model import ComparedLoss, Comparison, Number, WeightProfile
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points
 from lossforge.report.verdict import Outcome, judge, verdict
+from lossforge.run_content import ComparedLoss, Comparison, Number, WeightProfile
 
 __all__ = ["comparison_table", "ranking_table", "verdict", "weight_profile_table"]
 

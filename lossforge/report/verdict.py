@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from lossforge.report.model import ComparedLoss, Comparison, FoundLoss
 from lossforge.report.numbers import accuracy_decimals, count, interval, percent, points
+from lossforge.run_content import ComparedLoss, Comparison, FoundLoss
 
 RANKING_ACCURACY = "ranking_accuracy"
 """Metric of the held-out stream that stands for a run without training."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossforge.spec.difference import differences
+from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
 from lossforge.spec.model import SCHEMA_VERSION, EvidenceSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
@@ -21,6 +21,7 @@ __all__ = [
     "TrainingSpec",
     "WeightBandGate",
     "differences",
+    "leaves",
     "read_spec",
     "spec_from_text",
     "to_yaml",

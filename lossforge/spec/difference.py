@@ -18,7 +18,7 @@ def differences(before: str, now: str) -> list[str]:
         before: YAML as :meth:`RunSpec.to_yaml` writes it.
         now: likewise.
     """
-    old, new = (dict(_leaves(YAML(typ="safe", pure=True).load(text), "")) for text in (before, now))
+    old, new = (dict(leaves(YAML(typ="safe", pure=True).load(text))) for text in (before, now))
     return [
         f"{key}: {_shown(old.get(key, _ABSENT))} -> {_shown(new.get(key, _ABSENT))}"
         for key in [*old, *(key for key in new if key not in old)]
@@ -26,13 +26,14 @@ def differences(before: str, now: str) -> list[str]:
     ]
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values inside nested mappings and lists, each with its dotted path."""
     items = dict(enumerate(value)) if isinstance(value, list) else value
     if not (isinstance(items, dict) and items):
         yield path, value
         return
     for key, item in items.items():
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+        yield from leaves(item, f"{path}.{key}" if path else str(key))
 
 
 def _shown(value: Any) -> str:

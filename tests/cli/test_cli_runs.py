@@ -414,7 +414,8 @@ class TestResume:
 
     def test_one_that_found_nothing_is_tried_only_if_named(self, lossforge, add, stopped):
         copy = add(stopped, "runs/a")
-        line = {"restart": 0, "best_fitness": None, "stopped": "no_feasible"}
+        counts = {"generation": 0, "evaluations": 8, "num_solutions": 8, "num_feasible": 0}
+        line = {**counts, "restart": 0, "best_fitness": None, "stopped": "no_feasible"}
         (copy / "history.jsonl").write_text(json.dumps(line) + "\n")
         outcome = lossforge("runs", "resume")
         assert outcome.code == 0

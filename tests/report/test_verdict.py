@@ -1,8 +1,8 @@
 import pytest
 
-from lossforge.report.model import Comparison, FoundLoss
 from lossforge.report.numbers import percent
 from lossforge.report.verdict import Outcome, judge, verdict, verdict_without_training
+from lossforge.run_content import Comparison, FoundLoss
 
 REFERENCE = [0.970, 0.972, 0.971]
 

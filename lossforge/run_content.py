@@ -1,4 +1,4 @@
-"""What the report takes from the files of a run: checked where it is used, and passed over where it is not."""
+"""What is read from the files of a run: checked where it is used, and passed over where it is not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Number = Annotated[float | None, BeforeValidator(_none_if_not_finite)]
 
 
 class Content(BaseModel):
-    """Part of a file; keys that the report does not use are passed over, so that files may gain some."""
+    """Part of a file; keys that nobody here uses are passed over, so that files may gain some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -34,6 +34,7 @@ class Generation(Content):
     best_fitness: Number = None
     median_fitness: Number = None
     pass_rates: dict[str, float] = {}
+    stopped: str | None = None
 
 
 class WeightProfile(Content):
