@@ -49,7 +49,7 @@ class Assessment:
         """True for candidates that pass every gate, have a fitness, and never ran out of memory."""
         return self.gates.feasible_P & self.evaluation.fitness_P.isfinite() & ~self.exhausted_P
 
-    @property
+    @cached_property
     def rank_P(self) -> Tensor:
         """Ranks, 0 is best: feasible by fitness, then the others by violation."""
         fitness_P = self.evaluation.fitness_P.masked_fill(self.exhausted_P, torch.inf)

@@ -165,6 +165,7 @@ class Search:
         pools = [
             Pool(restart, self._evaluator(restart), progress.pool_of(self.state, restart))
             for restart in range(self.restart + 1)
+            if restart == 0 or restart < self.restart or self.generation  # one that has only begun has found nothing
         ]
         effort = {
             "generations": self.num_records,

@@ -55,9 +55,9 @@ def reason_to_stop(spec: SearchSpec, progress: Progress) -> StopReason | None:
 def _stagnates(best_fitness_T: Tensor, window: int) -> bool:
     """Return whether the median best fitness of the last ``window`` generations is no lower than of those before.
 
-    Medians, since each generation has a batch of its own and a lucky one proves nothing; Hansen, "The CMA evolution
-    strategy: a tutorial", arXiv:1604.00772, appendix B.3, compares medians of the best fitness as well. Generations
-    without a feasible candidate do not count as stagnation: patience looks after them.
+    Medians (the lower one of two), since each generation has a batch of its own and a lucky one proves nothing; Hansen,
+    "The CMA evolution strategy: a tutorial", arXiv:1604.00772, appendix B.3, compares medians of the best fitness as
+    well. Generations without a feasible candidate do not count as stagnation: patience looks after them.
     """
     if len(best_fitness_T) < 2 * window:
         return False

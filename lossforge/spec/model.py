@@ -60,7 +60,8 @@ class StopSpec(Options):
     stagnation: int | None = Field(
         default=None,
         ge=2,
-        description="stop once the median best fitness of so many generations is no lower than that of as many before",
+        description="stop once the (lower) median best fitness of so many generations is no lower than that of as many "
+        "before",
     )
 
 
@@ -84,7 +85,9 @@ class SearchSpec(Options):
     population_growth: float = Field(
         default=1.0, ge=1, description="factor on the population from one search to the next"
     )
-    workers: int = Field(default=1, ge=1, description="processes that evaluate candidates; 1: this one alone")
+    workers: int = Field(
+        default=1, ge=1, description="processes that evaluate, 16 candidates at a time; 1: this one alone"
+    )
     checkpoint_every: int = Field(default=10, ge=1, description="generations between checkpoints")
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds after which one is saved anyway")
 

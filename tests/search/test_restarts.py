@@ -296,3 +296,14 @@ def test_if_no_selection_has_a_fitness_it_is_told(monkeypatch):
     search = Search(make_spec(objective=blind(monkeypatch, 0, 1), restarts=2), seed=3)
     with pytest.raises(SearchError, match="fitness on the selection stream is not a finite number"):
         search.run()
+
+
+def test_a_search_that_has_only_begun_takes_no_part():
+    """At the border between two, the next one's draws from the prior have never been evaluated."""
+    search = Search(make_spec(restarts=2), seed=3)
+    for _ in range(GENERATIONS):
+        search.step()
+    assert (search.restart, search.generation) == (1, 0)
+    evidence = search.winner().evidence
+    assert evidence["restart"] == 0
+    assert "final" not in evidence
