@@ -24,7 +24,6 @@ from pathlib import Path
 
 import processes
 
-NOBODY = 65534
 REFUSED = 2
 PROGRESS = re.compile(r"(search|trained) .*\d+/\d+ .*")
 DAMAGED = r"run/checkpoint/\d+: the checkpoint is damaged \(.+\); it is now damaged-\d+"
@@ -112,7 +111,7 @@ class Case:
         self.folder = stock.folder / account.name
         self.folder.mkdir()
         (self.folder / "spec.yaml").write_text(processes.SEARCH)
-        self.user: int | None = None
+        self.prefix: tuple[str, ...] = ()
 
     @property
     def run(self) -> Path:
@@ -130,12 +129,10 @@ class Case:
         subprocess.run(command, cwd=self.folder, check=True)
 
     def start(self, *args: str, **more: str) -> processes.Process:
-        if self.user is not None:
-            more["MPLCONFIGDIR"] = str(self.folder)  # matplotlib complains where home cannot be written
         # Only a fresh process looks at its environment for Python's sake.
-        if self._forked and not more:
-            return processes.Forked(self.folder, *args, user=self.user)
-        return processes.start(self.folder, *args, user=self.user, **more)
+        if self._forked and not more and not self.prefix:
+            return processes.Forked(self.folder, *args)
+        return processes.start(self.folder, *args, prefix=self.prefix, **more)
 
     def wait_for_generations(self, number: int, process: processes.Process) -> None:
         processes.wait_until(lambda: processes.num_lines(self.run / "history.jsonl") >= number, process)
@@ -217,28 +214,21 @@ def read_only_disk(case: Case) -> None:
 def write_protected_folder(case: Case) -> None:
     case.take_killed_run()
     if os.geteuid() == 0:
-        _become_nobody(case)
+        case.prefix = _stopped_by_permissions()
     case.does("chmod", "-R", "a-w", "run")
     case.lossforge(processes.RESUME, REFUSED, refused(r"run/\S+", "Permission denied"))
     case.does("chmod", "-R", "u+w", "run")
     case.goes_on_to_the_same()
 
 
-def _become_nobody(case: Case) -> None:
-    """Have commands run as somebody whom permissions stop."""
-    for path in (case.folder, *case.folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
+def _stopped_by_permissions() -> tuple[str, ...]:
+    """Return the command prefix under which root obeys the permissions of files."""
+    prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
     try:
-        subprocess.run(
-            [processes.LOSSFORGE, "validate", "spec.yaml"],
-            user=NOBODY,
-            check=True,
-            cwd=case.folder,
-            capture_output=True,
-        )
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as cause:
-        raise Skipped("permissions do not stop root, and no other user can run lossforge from here") from cause
-    case.user = NOBODY
+        raise Skipped("permissions do not stop root, and setpriv cannot have them do so here") from cause
+    return prefix
 
 
 def truncated_tensors(case: Case) -> None:
@@ -360,7 +350,9 @@ def killed_workers(case: Case) -> None:
     process = processes.start(case.folder, *processes.RESUME)
     case.wait_for_generations(60, process)
     victim = _workers_of(process.pid)[0]
-    case.says(f"[kill -9 of worker {victim} of the process that goes on]")
+    os.kill(victim, signal.SIGSTOP)
+    _wait_until_still(case.run / "history.jsonl")
+    case.says(f"[worker {victim} of the process that goes on has a block, and is stopped; kill -9]")
     os.kill(victim, signal.SIGKILL)
     warning = "a worker process was ended by SIGKILL while it evaluated a block; another takes its place"
     case.see(process, processes.RESUME, 0, warning)
@@ -377,6 +369,14 @@ def _workers_of(parent: int) -> list[int]:
         if int(status.rpartition(")")[2].split()[1]) == parent and b"spawn_main" in command:
             found.append(int(entry.name))
     return found
+
+
+def _wait_until_still(history: Path) -> None:
+    """Wait until a search waits for its only worker: many times as long as a generation takes."""
+    before = -1
+    while (now := processes.num_lines(history)) > before:
+        before = now
+        time.sleep(2)
 
 
 def _seconds_until_empty(folder: Path) -> float:
@@ -506,7 +506,6 @@ def main() -> None:
         json.dump([dataclasses.asdict(account) for account in accounts], sys.stdout)
         return
     stock = Stock(Path(tempfile.mkdtemp(prefix="lossforge-damage-")).resolve())
-    stock.folder.chmod(0o755)
     stock.make()
     accounts = accounts_of(chosen, stock, options.forked)
     for account in accounts:

@@ -65,16 +65,15 @@ def environment(**more: str) -> dict[str, str]:
     return ours
 
 
-def start(folder: Path, *args: str, user: int | None = None, **more: str) -> subprocess.Popen[str]:
-    """Start ``lossforge ARGS`` in ``folder``, as another user if one is given, with ``more`` in its environment."""
+def start(folder: Path, *args: str, prefix: Sequence[str] = (), **more: str) -> subprocess.Popen[str]:
+    """Start ``PREFIX lossforge ARGS`` in ``folder``, with ``more`` in its environment."""
     return subprocess.Popen(
-        [str(LOSSFORGE), *args],
+        [*prefix, str(LOSSFORGE), *args],
         cwd=folder,
         env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        user=user,
     )
 
 
@@ -88,7 +87,6 @@ class Forked:
         self,
         folder: Path,
         *args: str,
-        user: int | None = None,
         before: Callable[[], None] = lambda: None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
@@ -102,8 +100,6 @@ class Forked:
             try:
                 for descriptor, stream in enumerate(self._streams, start=1):
                     os.dup2(stream.fileno(), descriptor)
-                if user is not None:
-                    os.setuid(user)
                 os.chdir(folder)
                 code = _call(args, before)
                 after()
