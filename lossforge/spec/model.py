@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -36,6 +37,9 @@ else:
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What a run may be called: its name becomes that of folders, and stands in generated code."""
+
+LARGEST_GROWTH = 9
+"""Decimal logarithm of how many times the population of a run's last search may be as large as that of its first."""
 
 SCHEMA_VERSION = 1
 """Version of the spec format this lossforge reads and writes."""
@@ -112,6 +116,18 @@ class SearchSpec(Options):
                 f"parameterization {parameterization.type!r} works for {parameterization.class_count} classes only"
             )
         return num_classes
+
+    @field_validator("population_growth")
+    @classmethod
+    def _last_population_is_possible(cls, population_growth: float, info: ValidationInfo) -> float:
+        restarts = info.data.get("restarts", 1)
+        magnitude = (restarts - 1) * math.log10(population_growth)
+        if magnitude > LARGEST_GROWTH:
+            raise ValueError(
+                f"the last of {restarts} searches would have a population 10^{magnitude:.0f} times as large as the "
+                "first; lower it, or restarts"
+            )
+        return population_growth
 
     @field_validator("stop")
     @classmethod

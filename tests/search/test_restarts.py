@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import Objective, Population
@@ -171,6 +172,18 @@ def test_one_search_has_no_final():
     assert "final" not in evidence
     assert evidence["restart"] == 0
     assert len(evidence["searches"]) == 1
+
+
+@pytest.mark.parametrize(("restarts", "growth", "magnitude"), [(400, 10, 399), (1000, 10, 999), (32, 2, 9)])
+def test_a_population_that_nothing_can_hold_is_refused(restarts, growth, magnitude):
+    message = rf"the last of {restarts} searches would have a population 10\^{magnitude} times as large as the first"
+    with pytest.raises(ValidationError, match=message):
+        make_spec(restarts=restarts, population_growth=growth)
+
+
+@pytest.mark.parametrize(("restarts", "growth"), [(1, 1e300), (10, 10), (30, 2), (10**6, 1)])
+def test_a_population_that_a_machine_may_hold_is_accepted(restarts, growth):
+    assert make_spec(restarts=restarts, population_growth=growth).restarts == restarts
 
 
 @pytest.mark.parametrize("generation", [1, GENERATIONS - 1, GENERATIONS, GENERATIONS + 1, 2 * GENERATIONS])
