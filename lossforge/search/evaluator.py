@@ -95,8 +95,18 @@ class Evaluator:
 
     def assess(self, solutions_PD: Tensor, stream: str) -> Assessment:
         """Assess solutions on the one large batch of a stream, such as ``selection``."""
-        batch = self._sample(f"{stream}.sampler", 0, self.spec.selection_batch_size)
+        batch = self.fixed_batch(f"{stream}.sampler")
         return self._assess(solutions_PD, batch, self.generator(f"{stream}.objective"), None)
+
+    def assess_afresh(self, solutions_PD: Tensor, stream: str) -> Assessment:
+        """Assess solutions on batches that no search has seen: that of ``stream`` and, for gates, ``stream.gates``.
+
+        The fitness of those that fail a gate there is evaluated as well.
+        """
+        population = self.population(solutions_PD)
+        gates = apply_gates(self.spec.gates, population, self.fixed_batch(f"{stream}.gates"))
+        batch, generator = self.fixed_batch(f"{stream}.sampler"), self.generator(f"{stream}.objective")
+        return Assessment(self.spec.objective.evaluate(population, batch, generator), gates, population.exhausted_P)
 
     def fixed_batch(self, stream: str) -> PredictionBatch:
         """Return a large batch of a stream of its own."""
@@ -112,14 +122,15 @@ class Evaluator:
         return derive_generator(self.seed, stream, index, self.device)
 
     @cached_property
-    def _gate_batch(self) -> PredictionBatch:
+    def gate_batch(self) -> PredictionBatch:
+        """What the gates look at throughout a search."""
         return self._sample("gates", 0, GATE_BATCH_SIZE)
 
     def _assess(
         self, solutions_PD: Tensor, batch: PredictionBatch, generator: torch.Generator, memory: Memory | None
     ) -> Assessment:
         population = self.population(solutions_PD)
-        gates = apply_gates(self.spec.gates, population, self._gate_batch, memory)
+        gates = apply_gates(self.spec.gates, population, self.gate_batch, memory)
         evaluation = self._evaluate_passing(population, gates.feasible_P, batch, generator)
         return Assessment(evaluation, gates, population.exhausted_P)
 

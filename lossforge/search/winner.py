@@ -13,9 +13,7 @@ from torch import Tensor
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.search.evaluator import Assessment, Evaluator
-from lossforge.search.gates import apply_gates
 from lossforge.search.history import finite_or_none
-from lossforge.search.population import ParameterPopulation
 from lossforge.search.scale import gradient_scale
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
@@ -47,11 +45,12 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
     """Return the best of all searches, with its metrics on the held-out stream.
 
     Each pool is ranked on its own search's selection stream, the finalists on the stream ``final``, which no search has
-    seen; the held-out stream is drawn for the one chosen solution only, so its figures carry no selection bias.
+    seen, nor its gates. The held-out stream is drawn for the one chosen solution only, so its figures carry no
+    selection bias.
 
     Raises:
         NoFeasibleSolutionError: no solution of the pools passes the gates.
-        SearchError: the best one's fitness or scale is not a finite number.
+        SearchError: the best one passes the gates, and its fitness or scale is not a finite number.
     """
     assessments = [pool.evaluator.assess(pool.solutions_PD, "selection") for pool in pools]
     finalists = [
@@ -60,10 +59,7 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         if (finalist := _finalist(pool, assessment)) is not None
     ]
     if not finalists and any(bool(assessment.gates.feasible_P.any()) for assessment in assessments):
-        raise SearchError(
-            "the winner's fitness on the selection stream is not a finite number, so nothing was found; enlarge "
-            "search.selection_batch_size, or choose a severity that tells predictions apart"
-        )
+        raise _no_fitness("selection")
     if not finalists:
         num = sum(len(pool.solutions_PD) for pool in pools)
         raise NoFeasibleSolutionError(
@@ -72,9 +68,12 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         )
     chosen, final = finalists[0], None
     if len(finalists) > 1:
-        assessment = evaluator.assess(torch.stack([finalist.solution_D for finalist in finalists]), "final")
+        solutions_PD = torch.stack([finalist.solution_D for finalist in finalists])
+        assessment = evaluator.assess_afresh(solutions_PD, "final")
         index = int(assessment.rank_P.argmin())
-        chosen, final = finalists[index], _figures(assessment, index)
+        if assessment.gates.feasible_P[index] and not assessment.feasible_P[index]:
+            raise _no_fitness("final")
+        chosen, final = finalists[index], _fresh_figures(assessment, index)
     population = evaluator.population(chosen.solution_D[None])
     scale = float(gradient_scale(population, evaluator.fixed_batch("scale")))
     if not 0 < scale < math.inf:
@@ -90,15 +89,19 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         "restart": chosen.restart,
         "selection": chosen.selection,
         **({} if final is None else {"final": final}),
-        "held_out": {
-            **_figures(evaluator.assess(chosen.solution_D[None], "held_out"), 0),
-            "gate_violations": _violations(evaluator, population),
-        },
+        "held_out": _fresh_figures(evaluator.assess_afresh(chosen.solution_D[None], "held_out"), 0),
         "weight_profile": _weight_profile(
             population.weight_profile(torch.tensor(PROFILE_P, device=evaluator.device)) * scale
         ),
     }
     return Artifact(name, evaluator.spec.parameterization, chosen.solution_D.float().cpu(), scale, evidence)
+
+
+def _no_fitness(stream: str) -> SearchError:
+    return SearchError(
+        f"the winner's fitness on the {stream} stream is not a finite number, so nothing was found; enlarge "
+        "search.selection_batch_size, or choose a severity that tells predictions apart"
+    )
 
 
 def _finalist(pool: Pool, assessment: Assessment) -> _Finalist | None:
@@ -109,16 +112,15 @@ def _finalist(pool: Pool, assessment: Assessment) -> _Finalist | None:
     return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index))
 
 
-def _violations(evaluator: Evaluator, population: ParameterPopulation) -> dict[str, float | None]:
-    """Return each gate's violation on pairs that no gate has looked at; a search knows only its own fixed batch."""
-    result = apply_gates(evaluator.spec.gates, population, evaluator.fixed_batch("held_out.gates"))
-    return {name: finite_or_none(float(violation[0])) for name, violation in result.violations.items()}
-
-
 def _figures(assessment: Assessment, index: int) -> dict[str, Any]:
     evaluation = assessment.evaluation
     metrics = {name: finite_or_none(float(metric[index])) for name, metric in evaluation.metrics.items()}
     return {"fitness": finite_or_none(float(evaluation.fitness_P[index])), "metrics": metrics}
+
+
+def _fresh_figures(assessment: Assessment, index: int) -> dict[str, Any]:
+    violations = {name: finite_or_none(float(each_P[index])) for name, each_P in assessment.gates.violations.items()}
+    return {**_figures(assessment, index), "gate_violations": violations}
 
 
 def _weight_profile(w_P2G: Tensor) -> dict[str, Any]:

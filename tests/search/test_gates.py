@@ -618,9 +618,9 @@ class TestEvaluator:
                 return super().loss(solutions_PD, log_probs_PBC, labels_B)
 
         evaluator = self.evaluator(Partial(), gates=GateSpec(weight_band=None, signs=None))
-        labels = evaluator._gate_batch.labels_B
+        labels = evaluator.gate_batch.labels_B
         population = evaluator.population(torch.tensor([[1.0], [2.0]]))
-        result = apply_gates(evaluator.spec.gates, population, evaluator._gate_batch)
+        result = apply_gates(evaluator.spec.gates, population, evaluator.gate_batch)
         assert population.exhausted_P.tolist() == [False, True]
         assert result.feasible_P.tolist() == [True, False]
 

@@ -16,6 +16,8 @@ from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.samplers import MixtureSampler
 from lossforge.search import Search
+from lossforge.search.gates import apply_gates
+from lossforge.search.winner import Pool, choose_winner
 from lossforge.spec import GateSpec, SearchSpec, SignGate, StopSpec, WeightBandGate
 from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
 from lossforge.streams import derive_generator
@@ -151,13 +153,36 @@ def test_the_best_finalist_on_a_stream_of_its_own_is_the_winner():
     search = Search(make_spec(restarts=3), seed=3)
     artifact = search.run()
     finalists = torch.stack([Search(make_spec(), seed=seed_of(restart)).run().solution_D for restart in range(3)])
-    assessment = Search(make_spec(), seed=3).evaluator.assess(finalists, "final")
+    assessment = Search(make_spec(), seed=3).evaluator.assess_afresh(finalists, "final")
     best = int(assessment.rank_P.argmin())
     assert artifact.evidence["restart"] == best
     assert torch.equal(artifact.solution_D, finalists[best])
     assert artifact.evidence["final"]["fitness"] == assessment.evaluation.fitness_P[best].item()
     assert [each["seed"] for each in artifact.evidence["searches"]] == [seed_of(restart) for restart in range(3)]
     assert [each["evaluations"] for each in artifact.evidence["searches"]] == [32, 64, 96]
+
+
+def test_no_search_has_the_advantage_of_its_own_gates():
+    """What passes the gates of its search alone, but is better than what passes those of the first, is the winner."""
+    spec = make_spec(gates=GateSpec(weight_band=None, same_prediction=None), restarts=2)
+    first, second = (Search(spec, seed=seed_of(restart)).evaluator for restart in range(2))
+    found = Search(make_spec(gates=spec.gates, generations=12), seed=0).run().solution_D
+    generator = torch.Generator().manual_seed(0)
+    nearby_PD = found + 0.3 * torch.randn(2000, len(found), generator=generator)
+    passes_first, passes_second, passes_fresh = (
+        apply_gates(spec.gates, first.population(nearby_PD), batch).feasible_P
+        for batch in (first.gate_batch, second.gate_batch, first.fixed_batch("final.gates"))
+    )
+    fitness_P = first.assess_afresh(nearby_PD, "final").evaluation.fitness_P
+    worse = fitness_P.masked_fill(~(passes_first & passes_fresh), -torch.inf).argmax()
+    better = fitness_P.masked_fill(~(~passes_first & passes_second & passes_fresh), torch.inf).argmin()
+    assert fitness_P[better] < fitness_P[worse] < torch.inf
+    pools = [Pool(0, first, nearby_PD[worse][None]), Pool(1, second, nearby_PD[better][None])]
+    artifact = choose_winner(pools, first, "found", {})
+    assert torch.equal(artifact.solution_D, nearby_PD[better])
+    assert artifact.evidence["final"]["fitness"] == fitness_P[better].item()
+    assert artifact.evidence["final"]["gate_violations"] == {"finite": 0.0, "signs": 0.0}
+    assert artifact.evidence["held_out"]["fitness"] is not None
 
 
 def test_what_the_selection_of_each_says_is_what_it_would_say_alone():
@@ -308,6 +333,14 @@ def test_a_search_whose_selection_has_no_fitness_leaves_the_others_theirs(monkey
 def test_if_no_selection_has_a_fitness_it_is_told(monkeypatch):
     search = Search(make_spec(objective=blind(monkeypatch, 0, 1), restarts=2), seed=3)
     with pytest.raises(SearchError, match="fitness on the selection stream is not a finite number"):
+        search.run()
+
+
+def test_if_no_finalist_has_a_fitness_it_is_told(monkeypatch):
+    seed = derive_generator(3, "final.objective").initial_seed()
+    monkeypatch.setattr(Blind, "seeds", {seed})
+    search = Search(make_spec(objective=Blind(), restarts=2), seed=3)
+    with pytest.raises(SearchError, match="fitness on the final stream is not a finite number"):
         search.run()
 
 

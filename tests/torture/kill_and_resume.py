@@ -232,6 +232,9 @@ class Trial:
             self.flaws.append(f"{self.kind.name} at {seconds:.3f} s, {phase}: lost, the process went on")
             return True
         code = life.process.returncode
+        if self.kind == signal.SIGKILL and code == 0:
+            tally.give_back(self.kind)
+            return True
         if self.kind == signal.SIGKILL:
             phase = life.phase()  # what the next process meets
         half_done = tuple(str(path.relative_to(self.folder)) for path in sorted(self.folder.rglob(".*.tmp")))
