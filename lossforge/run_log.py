@@ -38,7 +38,7 @@ def _tell(error: BaseException) -> None:
 
 @contextlib.contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Append what lossforge logs, from INFO on, to the file at ``path``, and the error that leaves the block."""
+    """Append what lossforge logs, from INFO on, to the file at ``path``, and how the block ends."""
     file = _File(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter(_FORMAT))
     # With a handler of ours logging no longer shows warnings on stderr by itself.
@@ -49,6 +49,7 @@ def logged_to(path: Path) -> Iterator[None]:
         _log.addHandler(handler)
     try:
         yield
+        _log.info("done")
     except BaseException as error:
         with contextlib.suppress(OSError):  # if the log cannot be written either: the error itself says more
             _tell(error)

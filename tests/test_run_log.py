@@ -28,7 +28,7 @@ def test_it_takes_what_lossforge_logs_from_info_on_and_appends(tmp_path):
             logger.debug("not this")
             logging.getLogger("another").error("nor this")
         logger.info("nor what comes after")
-    assert entries(path) == [("INFO", "first"), ("INFO", "second")]
+    assert entries(path) == [("INFO", text) for text in ("first", "done", "second", "done")]
 
 
 def test_the_level_and_the_handlers_are_as_before(tmp_path):
@@ -65,7 +65,7 @@ def test_a_crash_comes_with_its_traceback(tmp_path):
 def test_a_path_that_is_not_text_can_be_logged(tmp_path):
     with logged_to(tmp_path / "run.log"):
         logging.getLogger("lossforge").info("in %s", b"\xff".decode("utf-8", "surrogateescape"))
-    assert entries(tmp_path / "run.log") == [("INFO", "in \\udcff")]
+    assert entries(tmp_path / "run.log") == [("INFO", "in \\udcff"), ("INFO", "done")]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from lossforge.training import (
     resolve_precision,
     train_classifier,
 )
+
+_log = logging.getLogger(__name__)
 
 # A loss's name becomes that of a folder; what file systems refuse, or hide, is left out.
 _NAME = re.compile(r'[^.<>:"|?*/\\\x00-\x1f][^<>:"|?*/\\\x00-\x1f]*')
@@ -153,6 +156,8 @@ class _Arms:
             return Arm(name, index, seed, found, restored=True)
         result = self._train(name, loss, index)
         self.store.write(name, index, identity, result)
+        ended = "trained" if result.diverged_at_epoch is None else f"diverged in epoch {result.diverged_at_epoch}"
+        _log.info("%s, seed %d: %s", name, index, ended)
         return Arm(name, index, seed, result, restored=False)
 
     def _train(self, name: str, loss: nn.Module, index: int) -> TrainingResult:

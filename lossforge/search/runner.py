@@ -113,8 +113,10 @@ class _Memory:
 
 
 def _tell_of_an_end(record: Record) -> None:
-    if record["stopped"] is not None:
-        _log.info("search %d ended in generation %d: %s", record["restart"], record["generation"], record["stopped"])
+    reason = record["stopped"]
+    if reason is not None:
+        why = "" if reason == "generations" else f": {reason}"
+        _log.info("search %d ended after %d generations%s", record["restart"] + 1, record["generation"] + 1, why)
 
 
 def _truncate(history: Path, size: int) -> None:

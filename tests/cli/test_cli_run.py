@@ -76,6 +76,15 @@ class TestDirectory:
             assert sum(record["rejected"].values()) == 8 - record["num_feasible"]
             assert not any("second" in key or "time" in key for key in record)
 
+    def test_the_log_tells_each_step(self, finished):
+        told = [line.partition(" INFO ")[2] for line in (finished.path / "run.log").read_text().splitlines()]
+        assert told[0].startswith(f"lossforge {__version__}, process ")
+        assert told[1:] == [
+            "search 1 ended after 4 generations",
+            *(f"{loss}, seed {index}: trained" for index in range(2) for loss in ("tiny", "cross_entropy", "gce")),
+            "done",
+        ]
+
     def test_times_are_kept_apart(self, finished):
         timing = lines_of(finished.path / "timing.jsonl")
         assert [entry["generation"] for entry in timing if "generation" in entry] == [0, 1, 2, 3]

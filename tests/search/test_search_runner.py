@@ -407,8 +407,13 @@ class TestSeveralSearches:
         caplog.set_level(logging.INFO, "lossforge")
         new_run("run").go(several())
         assert [record.getMessage() for record in caplog.records] == [
-            f"search {restart} ended in generation 2: generations" for restart in range(3)
+            f"search {number} ended after 3 generations" for number in (1, 2, 3)
         ]
+
+    def test_the_reason_of_an_early_end_is_in_the_log(self, new_run, caplog):
+        caplog.set_level(logging.INFO, "lossforge")
+        new_run("run").go(make_spec(stop=StopSpec(evaluations=30)))
+        assert caplog.messages == ["search 1 ended after 3 generations: evaluations"]
 
     def test_times_name_the_search_and_the_generation(self, new_run):
         run = new_run("run")
