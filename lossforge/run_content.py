@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,6 +14,15 @@ def _none_if_not_finite(value: Any) -> Any:
 
 Number = Annotated[float | None, BeforeValidator(_none_if_not_finite)]
 """A number that may be missing; NaN and infinity count as missing."""
+
+
+StopReason = Literal["target_fitness", "evaluations", "wall_time", "no_feasible", "generations", "stagnation"]
+"""Why a search stopped, in the order in which it is looked at; ``no_feasible`` is the patience of the gates."""
+
+STOP_REASONS: tuple[StopReason, ...] = get_args(StopReason)
+
+ENDS_THE_RUN: tuple[StopReason, ...] = ("target_fitness", "evaluations", "wall_time")
+"""Reasons that leave no room for another search."""
 
 
 class Content(BaseModel):

@@ -20,7 +20,7 @@ from lossforge import runs
 from lossforge.errors import NoFeasibleSolutionError, RunDirectoryError
 from lossforge.observer import Silent
 from lossforge.pipeline import RunResult
-from lossforge.run_content import Figures
+from lossforge.run_content import ENDS_THE_RUN, Figures
 from lossforge.run_directory import LOCK
 from lossforge.runs import find, grouped, reading, summarise
 from lossforge.spec import spec_from_text
@@ -130,9 +130,9 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(content))
 
 
-def set_stops(history: Path, *stops: tuple[int, str | None]) -> None:
+def set_stops(history: Path, *stops: tuple[int, str | None], num_feasible: int = 0) -> None:
     """Rewrite a history to lines that say which search ended and why."""
-    counts = {"generation": 0, "evaluations": 8, "num_solutions": 8, "num_feasible": 0}
+    counts = {"generation": 0, "evaluations": 8, "num_solutions": 8, "num_feasible": num_feasible}
     lines = [{**counts, "restart": restart, "best_fitness": None, "stopped": stopped} for restart, stopped in stops]
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -290,8 +290,10 @@ class TestFailed:
             ([(0, None), (0, "no_feasible")], "interrupted"),
             ([(0, "no_feasible"), (1, "no_feasible")], "failed"),
             ([(0, "no_feasible"), (1, None)], "interrupted"),
-            ([(0, "generations"), (1, "no_feasible")], "interrupted"),
-            ([(0, "no_feasible"), (1, "generations")], "interrupted"),
+            ([(0, "generations"), (1, "no_feasible")], "failed"),
+            ([(0, "no_feasible"), (1, "generations")], "failed"),
+            ([(0, "stagnation")], "interrupted"),
+            *(([(0, reason)], "failed") for reason in ENDS_THE_RUN),
         ],
     )
     def test_the_last_of_two_searches_decides_and_none_may_have_found_anything(self, interrupted_run, stops, state):
@@ -299,6 +301,8 @@ class TestFailed:
         spec.write_text(spec.read_text().replace("restarts: 1", "restarts: 2"))
         set_stops(interrupted_run / "history.jsonl", *stops)
         assert summarise(interrupted_run).state == state
+        set_stops(interrupted_run / "history.jsonl", *stops, num_feasible=1)
+        assert summarise(interrupted_run).state == "interrupted"
 
     def test_not_where_there_is_an_artifact(self, finished_run):
         (finished_run / "report.html").unlink()
@@ -317,7 +321,7 @@ class TestUnreadable:
             ("spec.yaml", "", "spec.yaml:1:1: the spec is empty"),
             ("spec.yaml", "name: [", "spec.yaml:1:8"),
             ("spec.yaml", "name: tiny\nname: tiny\n", "duplicate key"),
-            ("spec.yaml", "name: tiny\n", "spec.yaml: cannot be read: search: Field required"),
+            ("spec.yaml", "name: tiny\n", "spec.yaml: cannot be read: seed: Field required"),
             ("spec.yaml", b"name: \xff\n", "spec.yaml: cannot be read: not UTF-8 text"),
         ],
     )
@@ -408,6 +412,8 @@ class TestGrouped:
                 "objective": {"type": "ranking_consistency", "form": "zero_one"},
                 "sampler": {"type": "mixture", "alpha": 1.0, "weights": {"boundary": 1.0}},
                 "num_classes": 10,
+                "num_held_out": 4096,
+                "seed": 0,
                 "training": {"dataset": {"type": "digits"}, "epochs": 8},
                 "held_out": Figures(fitness=fitness, metrics={"ranking_accuracy": 0.9, "accuracy": 0.1}),
                 "trained": None
@@ -467,6 +473,25 @@ class TestGrouped:
         groups = grouped(summaries, "accuracy", maximise=True)
         assert [[run.path.name for run in group.runs] for group in groups] == [["b", "a"], ["c"]]
         assert [group.setting for group in groups] == [{"training.epochs": 8}, {"training.epochs": 20}]
+
+    def test_held_out_figures_compare_where_they_are_equally_exact(self):
+        groups = grouped([self.run("a", num_held_out=32), self.run("b")], "fitness", maximise=False)
+        assert [group.setting for group in groups] == [
+            {"search.selection_batch_size": 32},
+            {"search.selection_batch_size": 4096},
+        ]
+
+    @pytest.mark.parametrize("part", ["num_train", "num_test"])
+    def test_seeds_that_draw_other_images_set_trainings_apart(self, part):
+        drawn = {"dataset": {"type": "digits"}, part: 100}
+        for training, num_settings in ((drawn, 2), ({**drawn, part: None}, 1)):
+            summaries = [self.run("a", accuracy=0.7, training=training, seed=seed) for seed in (0, 0, 1)]
+            assert len(grouped(summaries, "accuracy", maximise=True)) == num_settings
+            assert len(grouped(summaries, "fitness", maximise=False)) == 1
+        groups = grouped(
+            [self.run("a", accuracy=0.7, training=drawn, seed=seed) for seed in (0, 1)], "accuracy", maximise=True
+        )
+        assert [group.setting for group in groups] == [{"seed": 0}, {"seed": 1}]
 
     def test_a_held_out_metric_is_not_taken_for_one_of_trainings(self):
         assert "accuracy" not in self.run("a").figures

@@ -69,8 +69,9 @@ def list_runs(root: Path, as_json: bool) -> None:
 def best_run(root: Path, by: str, as_json: bool) -> None:
     """Name the best finished run.
 
-    Values compare only within one setting: held-out ones with the same objective, sampler and number of classes, those
-    of trainings with the same training section. Where there are several settings, the best of each is named.
+    Values compare only within one setting: held-out ones with the same objective, sampler, number of classes and of
+    pairs, those of trainings with the same training section and, where that has images drawn, the same seed. Where
+    there are several settings, the best of each is named.
     """
     from lossforge.runs import grouped
 

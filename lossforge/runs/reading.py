@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from pydantic import BeforeValidator, ValidationError
 
 from lossforge.errors import LossforgeError, RunDirectoryError
-from lossforge.run_content import Comparison, Content, FoundLoss, Generation
+from lossforge.run_content import ENDS_THE_RUN, Comparison, Content, FoundLoss, Generation
 from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.runs.summary import TRAINED, RunSummary, State, Trained
 from lossforge.spec.load import parse_mapping
@@ -64,12 +64,14 @@ class _Search(Content):
     objective: Component
     sampler: Component
     num_classes: int
+    selection_batch_size: int
     generations: int
     restarts: int = 1
 
 
 class _Spec(Content):
     name: str
+    seed: int
     search: _Search
     training: dict[str, Any] | None = None
 
@@ -102,12 +104,14 @@ def _read(directory: RunDirectory, spec: _Spec, is_running: bool) -> RunSummary:
         path=directory.path,
         state=state,
         name=spec.name,
+        seed=spec.seed,
         generations_done=len(lines),
         generations_planned=spec.search.generations * spec.search.restarts,
         best_fitness=None if last is None else last.best_fitness,
         objective=spec.search.objective,
         sampler=spec.search.sampler,
         num_classes=spec.search.num_classes,
+        num_held_out=spec.search.selection_batch_size,
         training=spec.training,
         held_out=None if artifact is None else artifact.held_out,
         trained=None if comparison is None else _trained(directory.comparison, comparison, spec.name),
@@ -131,10 +135,10 @@ def _is_occupied(directory: RunDirectory) -> bool:
 
 
 def _found_nothing(directory: RunDirectory, lines: Sequence[bytes], last: Generation | None, restarts: int) -> bool:
-    """Return whether all searches of a run have ended, each for want of a candidate that passes the gates."""
-    if last is None or (last.stopped, last.restart) != ("no_feasible", restarts - 1):
+    """Return whether all searches of a run have ended, without a candidate that passes the gates."""
+    if last is None or last.stopped is None or (last.restart < restarts - 1 and last.stopped not in ENDS_THE_RUN):
         return False
-    return {_line(directory, lines, index).stopped for index in range(len(lines))} <= {None, "no_feasible"}
+    return not any(_line(directory, lines, index).num_feasible for index in range(len(lines)))
 
 
 def _line(directory: RunDirectory, lines: Sequence[bytes], index: int) -> Generation:

@@ -46,12 +46,14 @@ class RunSummary:
         state: what it was when its files were read.
         problem: why it is unreadable.
         name: by the spec; several directories may share it.
+        seed: of the run.
         generations_done: lines of the history.
         generations_planned: of all its searches, each of which may end earlier.
         best_fitness: of the last generation done; None where it had no feasible candidate.
         objective: options, like sampler and training.
         sampler: of the search.
         num_classes: of the synthetic predictions.
+        num_held_out: synthetic pairs of the held-out stream.
         training: section of the spec.
         held_out: of the found loss.
         trained: of the found loss.
@@ -61,12 +63,14 @@ class RunSummary:
     state: State
     problem: str | None = None
     name: str | None = None
+    seed: int | None = None
     generations_done: int = 0
     generations_planned: int = 0
     best_fitness: float | None = None
     objective: Mapping[str, Any] = field(default_factory=dict)
     sampler: Mapping[str, Any] = field(default_factory=dict)
     num_classes: int | None = None
+    num_held_out: int | None = None
     training: Mapping[str, Any] | None = None
     held_out: Figures | None = None
     trained: Trained | None = None
@@ -80,7 +84,17 @@ class RunSummary:
         return known if self.trained is None else {**known, **self.trained.metrics}
 
     def setting(self, metric: str) -> Mapping[str, Any]:
-        """Return what two runs must share for their values of a metric to compare."""
-        if metric in TRAINED:
-            return {"training": self.training}
-        return {"search": {"objective": self.objective, "sampler": self.sampler, "num_classes": self.num_classes}}
+        """Return what two runs must share for their values of a metric to compare, by its keys in a spec."""
+        if metric not in TRAINED:
+            return {
+                "search": {
+                    "objective": self.objective,
+                    "sampler": self.sampler,
+                    "num_classes": self.num_classes,
+                    # The best of many is sooner one that was looked at coarsely than one that is good.
+                    "selection_batch_size": self.num_held_out,
+                }
+            }
+        training = self.training or {}
+        draws_images = any(training.get(part) is not None for part in ("num_train", "num_test"))
+        return {"training": training, **({"seed": self.seed} if draws_images else {})}

@@ -17,8 +17,8 @@ Record = Mapping[str, Any]
 def record_of(assessment: Assessment) -> dict[str, Any]:
     """Return what an assessment adds to the history, with one transfer from the device.
 
-    ``best`` is the candidate ranked first. ``pass_rates`` looks at each gate by itself; ``rejected`` counts each
-    rejected candidate once, under the first reason that applies.
+    ``best`` is the candidate ranked first. ``pass_rates`` looks at each gate by itself, but what is not finite fails
+    the first alone; ``rejected`` counts each rejected candidate once, under the first reason that applies.
     """
     fitness_P, gates, metrics = assessment.evaluation.fitness_P, assessment.gates, assessment.evaluation.metrics
     best = assessment.rank_P.argmin()

@@ -13,11 +13,12 @@ from torch import Tensor
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import Strategy
+from lossforge.run_content import ENDS_THE_RUN, StopReason
 from lossforge.search import progress
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import Record, record_of
 from lossforge.search.progress import SearchEnd
-from lossforge.search.stopping import ENDS_THE_RUN, Progress, StopReason, reason_to_stop
+from lossforge.search.stopping import Progress, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.search.workers import WorkerPool, block_evaluator
 from lossforge.spec import SearchSpec

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossforge.run_content import STOP_REASONS, StopReason
 from lossforge.search.evaluator import Assessment
 from lossforge.search.fingerprint import NUM_GRIDS, Memory, merged
 from lossforge.search.history import Record
-from lossforge.search.stopping import STOP_REASONS, StopReason
 from lossforge.types import State
 
 RESTART = "search.restart"
@@ -89,11 +89,10 @@ def handed_on(state: State) -> State:
 
 def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment, record: Record) -> State:
     """Return the keys that a generation changes."""
-    best_fitness = record["best_fitness"] if record["num_feasible"] else math.inf
     best_D = solutions_PD[assessment.rank_P.argmin()]
     known_GN, keys_PG = tensor(state, FINGERPRINTS), assessment.gates.keys_PG
     # Copies of losses found before are no sign that the gates cannot be passed: a search that converges makes them.
-    passed = record["num_feasible"] or record["rejected"].get("duplicate", 0)
+    has_copies = record["rejected"].get("duplicate", 0) > 0
     rejected = {
         f"{REJECTED}{reason}": integer(state, f"{REJECTED}{reason}") + count
         for reason, count in record["rejected"].items()
@@ -103,8 +102,8 @@ def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment,
         GENERATION: integer(state, GENERATION) + 1,
         NUM_RECORDS: integer(state, NUM_RECORDS) + 1,
         EVALUATIONS: record["evaluations"],
-        FRUITLESS: 0 if passed else integer(state, FRUITLESS) + 1,
-        BEST_FITNESS: _appended(tensor(state, BEST_FITNESS), best_fitness),
+        FRUITLESS: 0 if record["num_feasible"] or has_copies else integer(state, FRUITLESS) + 1,
+        BEST_FITNESS: _appended(tensor(state, BEST_FITNESS), _best_fitness(state, record, has_copies)),
         LAST: solutions_PD,
         LAST_IS_NEW: _is_new(solutions_PD, assessment),
         FINGERPRINTS: known_GN if keys_PG is None else merged(known_GN, keys_PG[assessment.gates.feasible_P]),
@@ -156,6 +155,14 @@ def tensor(state: State, key: str) -> Tensor:
 def integer(state: State, key: str) -> int:
     """Return an integer of the state; 0 where it is not there yet."""
     return int(state.get(key, 0))
+
+
+def _best_fitness(state: State, record: Record, has_copies: bool) -> float:
+    """Return the best feasible fitness of a generation; copies alone are worth what was found before them."""
+    if record["num_feasible"]:
+        return float(record["best_fitness"])
+    before = tensor(state, BEST_FITNESS)
+    return float(before[-1]) if has_copies and len(before) else math.inf
 
 
 def _is_new(solutions_PD: Tensor, assessment: Assessment) -> Tensor:

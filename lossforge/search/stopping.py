@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from torch import Tensor
 
+from lossforge.run_content import STOP_REASONS, StopReason
 from lossforge.spec import SearchSpec
-
-StopReason = Literal["target_fitness", "evaluations", "wall_time", "no_feasible", "generations", "stagnation"]
-"""In the order in which they are looked at; ``no_feasible`` is the patience of the gates."""
-
-STOP_REASONS: tuple[StopReason, ...] = get_args(StopReason)
-
-ENDS_THE_RUN: tuple[StopReason, ...] = ("target_fitness", "evaluations", "wall_time")
-"""Reasons that leave no room for another search."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +15,8 @@ class Progress:
     """What the decision rests on.
 
     Attributes:
-        best_fitness_T: best feasible fitness of each generation of this search; infinite where there was none.
+        best_fitness_T: best feasible fitness of each generation of this search; infinite where there was none, but
+            where there was none but copies, that of the generation before, on which they are no improvement.
         num_fruitless: generations in a row without a feasible candidate.
         evaluations: of the whole run.
         num_solutions: evaluations that one more generation costs.
@@ -57,7 +50,7 @@ def _stagnates(best_fitness_T: Tensor, window: int) -> bool:
 
     Medians (the lower one of two), since each generation has a batch of its own and a lucky one proves nothing; Hansen,
     "The CMA evolution strategy: a tutorial", arXiv:1604.00772, appendix B.3, compares medians of the best fitness as
-    well. Generations without a feasible candidate do not count as stagnation: patience looks after them.
+    well. Generations without a feasible candidate count as infinitely bad, and for ever such ones there is patience.
     """
     if len(best_fitness_T) < 2 * window:
         return False

@@ -45,12 +45,11 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
     """Return the best of all searches, with its metrics on the held-out stream.
 
     Each pool is ranked on its own search's selection stream, the finalists on the stream ``final``, which no search has
-    seen, nor its gates. The held-out stream is drawn for the one chosen solution only, so its figures carry no
-    selection bias.
+    seen. The held-out stream is drawn for the one chosen solution only, so its figures carry no selection bias.
 
     Raises:
         NoFeasibleSolutionError: no solution of the pools passes the gates.
-        SearchError: the best one passes the gates, and its fitness or scale is not a finite number.
+        SearchError: the best one's fitness or scale is not a finite number.
     """
     assessments = [pool.evaluator.assess(pool.solutions_PD, "selection") for pool in pools]
     finalists = [
@@ -70,8 +69,8 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
     if len(finalists) > 1:
         solutions_PD = torch.stack([finalist.solution_D for finalist in finalists])
         assessment = evaluator.assess_afresh(solutions_PD, "final")
-        index = int(assessment.rank_P.argmin())
-        if assessment.gates.feasible_P[index] and not assessment.feasible_P[index]:
+        index = _best(assessment, evaluator.generator("final.ties"))
+        if not assessment.evaluation.fitness_P[index].isfinite():
             raise _no_fitness("final")
         chosen, final = finalists[index], _fresh_figures(assessment, index)
     population = evaluator.population(chosen.solution_D[None])
@@ -110,6 +109,19 @@ def _finalist(pool: Pool, assessment: Assessment) -> _Finalist | None:
     if not assessment.feasible_P[index]:
         return None
     return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index))
+
+
+def _best(assessment: Assessment, generator: torch.Generator) -> int:
+    """Return the finalist of the lowest fitness, of equals that of the least violation, of equals still one at random.
+
+    Each has passed the gates of its search, all equally strict; their violation on fresh pairs is small, and mostly
+    noise. Zero-one fitness ties often, and the order of searches says nothing.
+    """
+    fitness_P = assessment.evaluation.fitness_P
+    order = torch.randperm(len(fitness_P), generator=generator, device=generator.device)
+    for key_P in (assessment.gates.total_P, torch.where(fitness_P.isfinite(), fitness_P, torch.inf)):
+        order = order[key_P[order].argsort(stable=True)]
+    return int(order[0])
 
 
 def _figures(assessment: Assessment, index: int) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class DuplicateGate(Options):
     """No copy, and no rescaled copy, of a loss that this search has evaluated already.
 
     Losses are told apart by their gradients on a fixed batch, divided by their norm: a positive factor and an offset
-    change nothing. A solution that a strategy keeps and asks for again is itself, not a copy.
+    change nothing. A solution that a strategy keeps and asks for again in the next generation is itself, not a copy;
+    one that it comes back to later is a copy.
     """
 
     resolution: float = Field(

@@ -13,7 +13,7 @@ from rich.console import Console
 from lossforge import pipeline
 from lossforge.cli.display import STOPPED, Display, warnings_to
 from lossforge.evidence import Arm
-from lossforge.search.stopping import STOP_REASONS
+from lossforge.run_content import STOP_REASONS
 from lossforge.spec import RunSpec
 from lossforge.training import EpochRecord
 from lossforge.training.metrics import ClassificationMetrics

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import ClassVar, Literal
 
 import pytest
 import torch
 from pydantic import ValidationError
 
+from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import Objective, Population
 from lossforge.mutations import ChaoticMutation, GaussianMutation
@@ -16,7 +18,7 @@ from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.samplers import MixtureSampler
 from lossforge.search import Search
-from lossforge.search.gates import apply_gates
+from lossforge.search.evaluator import Evaluator
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.spec import GateSpec, SearchSpec, SignGate, StopSpec, WeightBandGate
 from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
@@ -150,11 +152,15 @@ def test_a_search_forgets_what_others_have_evaluated():
 
 
 def test_the_best_finalist_on_a_stream_of_its_own_is_the_winner():
-    search = Search(make_spec(restarts=3), seed=3)
+    hinge = {"objective": RankingConsistency(form="hinge")}
+    search = Search(make_spec(restarts=3, **hinge), seed=3)
     artifact = search.run()
-    finalists = torch.stack([Search(make_spec(), seed=seed_of(restart)).run().solution_D for restart in range(3)])
-    assessment = Search(make_spec(), seed=3).evaluator.assess_afresh(finalists, "final")
-    best = int(assessment.rank_P.argmin())
+    alone = [Search(make_spec(**hinge), seed=seed_of(restart)).run() for restart in range(3)]
+    finalists = torch.stack([artifact.solution_D for artifact in alone])
+    assessment = Search(make_spec(**hinge), seed=3).evaluator.assess_afresh(finalists, "final")
+    fitness_P = assessment.evaluation.fitness_P
+    best = int(fitness_P.argmin())
+    assert fitness_P.unique().numel() == 3
     assert artifact.evidence["restart"] == best
     assert torch.equal(artifact.solution_D, finalists[best])
     assert artifact.evidence["final"]["fitness"] == assessment.evaluation.fitness_P[best].item()
@@ -162,27 +168,60 @@ def test_the_best_finalist_on_a_stream_of_its_own_is_the_winner():
     assert [each["evaluations"] for each in artifact.evidence["searches"]] == [32, 64, 96]
 
 
-def test_no_search_has_the_advantage_of_its_own_gates():
-    """What passes the gates of its search alone, but is better than what passes those of the first, is the winner."""
+@pytest.fixture(scope="module")
+def finals() -> SimpleNamespace:
+    """Losses near a winner that pass the gates of their search, the second of two, and what ``final`` says of them."""
     spec = make_spec(gates=GateSpec(weight_band=None, same_prediction=None), restarts=2)
     first, second = (Search(spec, seed=seed_of(restart)).evaluator for restart in range(2))
     found = Search(make_spec(gates=spec.gates, generations=12), seed=0).run().solution_D
-    generator = torch.Generator().manual_seed(0)
-    nearby_PD = found + 0.3 * torch.randn(2000, len(found), generator=generator)
-    passes_first, passes_second, passes_fresh = (
-        apply_gates(spec.gates, first.population(nearby_PD), batch).feasible_P
-        for batch in (first.gate_batch, second.gate_batch, first.fixed_batch("final.gates"))
+    nearby_PD = found + 0.3 * torch.randn(2000, len(found), generator=torch.Generator().manual_seed(0))
+    nearby_PD = nearby_PD[second.assess(nearby_PD, "any").gates.feasible_P]
+    passes_first_P = first.assess(nearby_PD, "any").gates.feasible_P
+    final = first.assess_afresh(nearby_PD, "final")
+    return SimpleNamespace(
+        evaluators=(first, second),
+        solutions_PD=nearby_PD,
+        passes_first_P=passes_first_P,
+        violation_P=final.gates.total_P,
+        fitness_P=final.evaluation.fitness_P,
     )
-    fitness_P = first.assess_afresh(nearby_PD, "final").evaluation.fitness_P
-    worse = fitness_P.masked_fill(~(passes_first & passes_fresh), -torch.inf).argmax()
-    better = fitness_P.masked_fill(~(~passes_first & passes_second & passes_fresh), torch.inf).argmin()
-    assert fitness_P[better] < fitness_P[worse] < torch.inf
-    pools = [Pool(0, first, nearby_PD[worse][None]), Pool(1, second, nearby_PD[better][None])]
-    artifact = choose_winner(pools, first, "found", {})
-    assert torch.equal(artifact.solution_D, nearby_PD[better])
-    assert artifact.evidence["final"]["fitness"] == fitness_P[better].item()
-    assert artifact.evidence["final"]["gate_violations"] == {"finite": 0.0, "signs": 0.0}
-    assert artifact.evidence["held_out"]["fitness"] is not None
+
+
+def chosen_of(finals: SimpleNamespace, *indices: int, evaluator: Evaluator | None = None) -> Artifact:
+    """Return the winner of searches that have found these losses and nothing else."""
+    second = finals.evaluators[1]
+    pools = [Pool(restart, second, finals.solutions_PD[index][None]) for restart, index in enumerate(indices)]
+    return choose_winner(pools, evaluator or finals.evaluators[0], "found", {})
+
+
+def test_no_search_has_the_advantage_of_its_own_gates(finals):
+    """What is better wins, though it passes the gates of its own search alone, and has figures all the same."""
+    worse = int(finals.fitness_P.masked_fill(~finals.passes_first_P, -torch.inf).argmax())
+    better = int(finals.fitness_P.masked_fill(finals.passes_first_P | (finals.violation_P == 0), torch.inf).argmin())
+    assert finals.fitness_P[better] < finals.fitness_P[worse] < torch.inf
+    for indices in ((worse, better), (better, worse)):
+        artifact = chosen_of(finals, *indices)
+        assert torch.equal(artifact.solution_D, finals.solutions_PD[better])
+        assert artifact.evidence["final"]["fitness"] == finals.fitness_P[better].item()
+        assert artifact.evidence["final"]["gate_violations"]["signs"] == finals.violation_P[better].item() > 0
+        assert artifact.evidence["held_out"]["fitness"] is not None
+
+
+def test_of_equal_fitness_the_least_violation_wins(finals):
+    sound = int((finals.violation_P == 0).nonzero()[0])
+    alike_P = (finals.fitness_P == finals.fitness_P[sound]) & (finals.violation_P > 0)
+    violating = int(alike_P.nonzero()[0])
+    for indices in ((sound, violating), (violating, sound)):
+        assert torch.equal(chosen_of(finals, *indices).solution_D, finals.solutions_PD[sound])
+
+
+def test_of_equals_one_is_drawn_and_the_first_has_no_advantage(finals):
+    spec = finals.evaluators[0].spec
+    chosen = [
+        chosen_of(finals, 0, 0, 0, evaluator=Search(spec, seed=seed).evaluator).evidence["restart"]
+        for seed in range(60)
+    ]
+    assert all(10 <= chosen.count(restart) <= 30 for restart in range(3))  # 20 expected, standard deviation 3.7
 
 
 def test_what_the_selection_of_each_says_is_what_it_would_say_alone():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from typing import Literal
 
 import pytest
 import torch
@@ -13,16 +14,28 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lossforge.errors import SearchError
+from lossforge.interfaces import Objective, Population
 from lossforge.mutations import GaussianMutation
 from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
+from lossforge.run_content import STOP_REASONS
 from lossforge.samplers import MixtureSampler
 from lossforge.search import Search
-from lossforge.search.stopping import STOP_REASONS, Progress, reason_to_stop
-from lossforge.spec import GateSpec, SearchSpec, StopSpec
+from lossforge.search.stopping import Progress, reason_to_stop
+from lossforge.spec import DuplicateGate, GateSpec, SearchSpec, StopSpec
 from lossforge.strategies import MuCommaLambda
+from lossforge.types import Evaluation, PredictionBatch
 
 OPEN = GateSpec(weight_band=None, signs=None, same_prediction=None, duplicate=None)
+
+
+class Undefined(Objective):
+    """No candidate has a fitness."""
+
+    type: Literal["undefined"] = "undefined"
+
+    def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
+        return Evaluation(torch.full((population.num_solutions,), math.nan), {})
 
 
 def make_spec(**options) -> SearchSpec:
@@ -202,6 +215,27 @@ class TestSearches:
             told += 1
         assert told == 6
         assert search.ended[0].stopped == "stagnation"
+
+    def test_a_search_that_makes_nothing_but_copies_stagnates(self):
+        strategy = MuCommaLambda(population_size=12, num_parents=3, sigma=1e-6)
+        gates = OPEN.model_copy(update={"duplicate": DuplicateGate()})
+        search, records = self.stopped(
+            strategy=strategy, gates=gates, generations=100, stop=StopSpec(stagnation=4), restarts=1
+        )
+        assert [record["num_feasible"] for record in records[-6:]] == [0] * 6
+        assert {record["rejected"]["duplicate"] for record in records[-6:]} == {12}
+        assert search.ended[0].stopped == "stagnation"
+        assert 8 <= len(records) <= 12
+        best = [record["best_fitness"] for record in records if record["num_feasible"]]
+        assert search.state["search.best_fitness"].tolist() == best + [best[-1]] * (len(records) - len(best))
+
+    def test_copies_of_what_has_no_fitness_are_worth_nothing(self):
+        gates = OPEN.model_copy(update={"duplicate": DuplicateGate()})
+        search = Search(make_spec(gates=gates, objective=Undefined()))
+        solutions_PD = search.ask()[:1].expand(12, -1).contiguous()
+        record = search.tell(solutions_PD, search.evaluate(solutions_PD))
+        assert record["rejected"] | {"duplicate": 11, "fitness": 1} == record["rejected"]
+        assert search.state["search.best_fitness"].tolist() == [math.inf]
 
     def test_wall_time_counts_over_resumptions_and_only_the_monotonic_clock(self, monkeypatch):
         now = [1000.0]
