@@ -15,8 +15,8 @@ class Progress:
     """What the decision rests on.
 
     Attributes:
-        best_fitness_T: best feasible fitness of each generation of this search; infinite where there was none, but
-            where there was none but copies, that of the generation before, on which they are no improvement.
+        best_fitness_T: best feasible fitness of each generation of this search; where nothing but copies came
+            through, that of the generation before, on which they are no improvement; infinite where nothing did.
         num_fruitless: generations in a row without a feasible candidate.
         evaluations: of the whole run.
         num_solutions: evaluations that one more generation costs.
@@ -50,7 +50,7 @@ def _stagnates(best_fitness_T: Tensor, window: int) -> bool:
 
     Medians (the lower one of two), since each generation has a batch of its own and a lucky one proves nothing; Hansen,
     "The CMA evolution strategy: a tutorial", arXiv:1604.00772, appendix B.3, compares medians of the best fitness as
-    well. Generations without a feasible candidate count as infinitely bad, and for ever such ones there is patience.
+    well. A median that is infinite never counts as stagnation: patience looks after searches that find nothing.
     """
     if len(best_fitness_T) < 2 * window:
         return False
