@@ -525,6 +525,7 @@ class TestSearch:
 
 
 SCRIPT = """
+import signal
 import sys
 from lossforge.mutations import GaussianMutation
 from lossforge.objectives import RankingConsistency
@@ -552,6 +553,7 @@ spec = SearchSpec(
 def main():
     import multiprocessing
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts with & ignore it
     search = Search(spec)
     search.step()
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
