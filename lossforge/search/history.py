@@ -17,12 +17,13 @@ Record = Mapping[str, Any]
 def record_of(assessment: Assessment) -> dict[str, Any]:
     """Return what an assessment adds to the history, with one transfer from the device.
 
-    ``best`` is the candidate ranked first. ``pass_rates`` looks at each gate by itself, but what is not finite fails
-    the first alone; ``rejected`` counts each rejected candidate once, under the first reason that applies.
+    ``best`` is the candidate ranked first. ``pass_rates`` looks at each gate by itself, and what is not finite passes
+    none; ``rejected`` counts each rejected candidate once, under the first reason that applies.
     """
     fitness_P, gates, metrics = assessment.evaluation.fitness_P, assessment.gates, assessment.evaluation.metrics
     best = assessment.rank_P.argmin()
     rejected, violations = assessment.rejections, gates.violations
+    finite_P = violations["finite"] == 0
     values = iter(
         torch.stack(
             [
@@ -30,7 +31,7 @@ def record_of(assessment: Assessment) -> dict[str, Any]:
                 gates.total_P[best].double(),
                 fitness_P[best].double(),
                 fitness_P.nanmedian().double(),
-                *((violation_P == 0).double().mean() for violation_P in violations.values()),
+                *(((violation_P == 0) & finite_P).double().mean() for violation_P in violations.values()),
                 *(count.double() for count in rejected.values()),
                 *(metric_P[best].double() for metric_P in metrics.values()),
             ]
