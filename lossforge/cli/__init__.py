@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
 import click
 
-from lossforge.cli.interrupt import is_interrupt
+from lossforge.cli.interrupt import interrupted_by, is_interrupt
 from lossforge.errors import LossforgeError
 from lossforge.version import __version__
 
@@ -46,7 +47,8 @@ class LossforgeGroup(click.Group):
         """Run the command line; exit with 0 done, 1 crash, 2 bad spec or usage, 3 plugin failure, 130 interrupted."""
         kwargs["standalone_mode"] = False
         try:
-            sys.exit(super().main(*args, **kwargs))
+            with interrupted_by(signal.SIGINT):
+                sys.exit(super().main(*args, **kwargs))
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

@@ -3,22 +3,78 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from types import FrameType
+
+AGAIN_SECONDS = 0.05
+"""After which an interrupt that came at a bad moment comes again."""
+
+PATIENCE_SECONDS = 10.0
+"""How long an import may keep an interrupt waiting."""
 
 
 @contextlib.contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Have SIGTERM do what Ctrl-C does, where signals can be handled: in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
+def interrupted_by(kind: signal.Signals) -> Iterator[None]:
+    """Have a signal raise KeyboardInterrupt, and at a moment at which that ends what is done and breaks nothing.
+
+    Other packages do not survive one in the middle of their import: they recurse, or abort the process. And Python
+    prints and drops one that is raised where nobody can catch it, as in the callback of a weak reference. Then it is
+    raised a moment later. Where the signal is ignored, as with commands that a shell starts with ``&``, and outside the
+    main thread, which alone handles signals, nothing changes.
+    """
+    before, hook = signal.getsignal(kind), sys.unraisablehook
+    if before in (signal.SIG_IGN, None) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def send_again(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            _send_later(kind)
+        else:
+            hook(dropped)
+
+    sys.unraisablehook = send_again
+    signal.signal(kind, _Interrupt())
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(kind, before)
+        sys.unraisablehook = hook
+
+
+class _Interrupt:
+    """Handles a signal by raising KeyboardInterrupt, but not while something is imported."""
+
+    def __init__(self) -> None:
+        self._waits_since: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        if _is_importing(frame) and now - self._waits_since < PATIENCE_SECONDS:
+            _send_later(signal.Signals(number))
+            return
+        self._waits_since = None
+        raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_later(kind: signal.Signals) -> None:
+    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), kind))
+    timer.daemon = True
+    timer.start()
 
 
 def is_interrupt(error: BaseException | None) -> bool:

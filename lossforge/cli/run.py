@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import is_interrupt, terminated_as_interrupted
+from lossforge.cli.interrupt import interrupted_by, is_interrupt
 from lossforge.cli.options import load_spec, spec_argument
 from lossforge.errors import RunInterrupted
 
@@ -71,7 +72,7 @@ def _carry_out(start: Callable[[Observer], RunResult]) -> None:
 
     display = Display()
     try:
-        with terminated_as_interrupted():
+        with interrupted_by(signal.SIGTERM):  # as by Ctrl-C
             with display, warnings_to(display):
                 result = start(display)
             print_summary(result)
