@@ -5,7 +5,7 @@
 ``manifest.json``      versions, plugins, device, the command
 ``history.jsonl``      a line a generation, no times; its SHA-256 is the *history hash*
 ``timing.jsonl``       seconds of each generation and of each training
-``run.log``            what happened when: starts, resumptions, warnings, errors
+``run.log``            what happened when: starts, resumptions, ends, trainings, warnings, errors
 ``checkpoint/``        the resumable state of the search, and the spec that it belongs to
 ``artifact/``          ``loss.safetensors``, ``loss.json``, ``loss.py``
 ``training/``          a file for each loss and seed, and ``comparison.json``

@@ -50,7 +50,7 @@ def logged_to(path: Path) -> Iterator[None]:
     try:
         yield
         _log.info("done")
-    except BaseException as error:
+    except BaseException as error:  # also an exit that a plugin calls for: whatever ends a run is told, and goes on
         with contextlib.suppress(OSError):  # if the log cannot be written either: the error itself says more
             _tell(error)
         raise

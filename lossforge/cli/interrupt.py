@@ -1,4 +1,4 @@
-"""Telling Ctrl-C and SIGTERM from an error."""
+"""Ctrl-C and SIGTERM: when they are raised, and how they are told from an error."""
 
 from __future__ import annotations
 

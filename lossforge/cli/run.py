@@ -76,7 +76,7 @@ def _carry_out(start: Callable[[Observer], RunResult]) -> None:
             with display, warnings_to(display):
                 result = start(display)
             print_summary(result)
-    except BaseException as cause:
+    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if display.path is None or not is_interrupt(cause):
             raise
         command = shlex.join(["lossforge", "resume", str(display.path)])
@@ -87,8 +87,7 @@ def _print_plan(spec: RunSpec, path: Path) -> None:
     search = spec.search
     click.echo(f"{spec.name}: would run in {path}")
     for restart in range(search.restarts):
-        growth = search.population_growth**restart
-        num_solutions = (search.strategy if growth == 1 else search.strategy.grown(growth)).num_solutions
+        num_solutions = search.strategy_of(restart).num_solutions
         name = "search" if search.restarts == 1 else f"search {restart + 1} of {search.restarts}"
         click.echo(
             f"  {name}: {search.generations} generations of {num_solutions} candidates on {search.batch_size} pairs: "

@@ -76,7 +76,7 @@ class Search:
     @property
     def strategy(self) -> Strategy:
         """The strategy of this search, with its population grown."""
-        return self._strategy(self.restart)
+        return self.spec.strategy_of(self.restart)
 
     @property
     def evaluator(self) -> Evaluator:
@@ -221,15 +221,10 @@ class Search:
             self._evaluators[restart] = Evaluator(self.spec, seed, self.device, self._blocks)
         return self._evaluators[restart]
 
-    def _strategy(self, restart: int) -> Strategy:
-        """Return the strategy of a search, with its population grown."""
-        growth = self.spec.population_growth**restart
-        return self.spec.strategy if growth == 1 else self.spec.strategy.grown(growth)
-
     def _first_state(self, restart: int, earlier: State) -> State:
         """Return the state before the first generation of a search, after ``earlier`` ones."""
         mutation, parameterization = self.spec.mutation, self.spec.parameterization
-        strategy, evaluator = self._strategy(restart), self._evaluator(restart)
+        strategy, evaluator = self.spec.strategy_of(restart), self._evaluator(restart)
         solutions_PD = parameterization.init(strategy.num_solutions, evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:
@@ -256,7 +251,7 @@ class Search:
         following, budget = progress.integer(state, progress.RESTART) + 1, self.spec.stop.evaluations
         if reason in ENDS_THE_RUN or following >= self.spec.restarts:
             return {**state, progress.FINISHED: 1}
-        cost = progress.integer(state, progress.EVALUATIONS) + self._strategy(following).num_solutions
+        cost = progress.integer(state, progress.EVALUATIONS) + self.spec.strategy_of(following).num_solutions
         if budget is not None and cost > budget:
             return {**state, progress.FINISHED: 1}
         return self._first_state(following, state)

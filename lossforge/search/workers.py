@@ -102,7 +102,7 @@ class WorkerPool:
         try:
             for worker in started:
                 worker.wait_until_ready()
-        except BaseException:
+        except BaseException:  # an interrupt as well leaves workers that are not ready and nobody would wait for
             self.close()
             raise
 

@@ -95,6 +95,11 @@ class SearchSpec(Options):
     checkpoint_every: int = Field(default=10, ge=1, description="generations between checkpoints")
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds after which one is saved anyway")
 
+    def strategy_of(self, restart: int) -> AnyStrategy:
+        """Return the strategy of one of the searches, counted from 0, with its population grown."""
+        growth = self.population_growth**restart
+        return self.strategy if growth == 1 else self.strategy.grown(growth)
+
     @field_validator("mutation")
     @classmethod
     def _mutation_is_used(cls, mutation: AnyMutation | None, info: ValidationInfo) -> AnyMutation | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -21,6 +20,7 @@ from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
 from lossforge.samplers import DirichletSampler, MixtureSampler
 from lossforge.search import Search, apply_gates, constrained_rank
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
+from lossforge.search.history import Record
 from lossforge.search.scale import gradient_scale
 from lossforge.spec import GateSpec, SearchSpec, SignGate, WeightBandGate
 from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
@@ -483,7 +483,10 @@ class TestUserComponents:
 def test_on_generation_is_called_once_a_generation_with_the_state_in_step():
     search = Search(make_spec())
     seen: list[tuple[int, int]] = []
-    notice: Callable[[Any], None] = lambda record: seen.append((record["generation"], search.generation))  # noqa: E731
+
+    def notice(record: Record) -> None:
+        seen.append((record["generation"], search.generation))
+
     search.run(notice)
     assert seen == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
 
