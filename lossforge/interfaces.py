@@ -18,7 +18,11 @@ from lossforge.types import Evaluation, ImageData, PredictionBatch, State
 
 
 class LossParameterization(Component, ABC):
-    """A family of losses with a vector of parameters: what a search moves in."""
+    """A family of losses with a vector of parameters: what a search moves in.
+
+    A loss depends on log-probabilities alone and is finite, with its derivatives, for any of them, as far as numbers
+    reach; under autocast it is computed in float32.
+    """
 
     kind: ClassVar[str] = "parameterizations"
 
@@ -30,7 +34,11 @@ class LossParameterization(Component, ABC):
     @property
     @abstractmethod
     def class_count(self) -> int | None:
-        """The one number of classes the family works for, or None for any number."""
+        """None: the family works for any number of classes and treats them alike (permutation-equivariant).
+
+        A number: for that one alone, and it may treat classes differently. Gates that take equivariance for granted
+        are then skipped: ``same_prediction`` and ``weight_band``.
+        """
 
     @abstractmethod
     def init(self, num: int, generator: torch.Generator) -> Tensor:
@@ -61,8 +69,16 @@ class SyntheticSampler(Component, ABC):
     kind: ClassVar[str] = "samplers"
 
     @abstractmethod
-    def sample(self, num: int, num_classes: int, generator: torch.Generator) -> PredictionBatch:
-        """Draw ``num`` float32 pairs on the generator's device."""
+    def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
+        """Draw ``num`` float32 pairs on the generator's device.
+
+        Args:
+            num: how many.
+            num_classes: C, at least 2.
+            generator: source of all randomness.
+            progress: how far the search is, from 0 in its first generation to 1 in its last. Gates, selection and
+                held-out figures are at 1. A sampler that contains another hands it on.
+        """
 
 
 class Population(Protocol):
@@ -92,6 +108,9 @@ class Objective(Component, ABC):
     """
 
     kind: ClassVar[str] = "objectives"
+    fitness_is_relative: ClassVar[bool] = False
+    """Whether a fitness means something only beside those of the same population, as a rank does. Such an objective
+    cannot be part of another, and a search by it cannot stop at a fitness."""
 
     @abstractmethod
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
@@ -109,11 +128,12 @@ class MutationOperator(Component, ABC):
 
     @abstractmethod
     def mutate(
-        self, parents_PD: Tensor, sigma: float, state: State, generator: torch.Generator
+        self, parents_PD: Tensor, sigma: float | Tensor, state: State, generator: torch.Generator
     ) -> tuple[Tensor, State]:
         """Return a child of each parent, moved by steps of standard deviation ``sigma``, and the whole next state.
 
-        ``state`` may hold keys of others, which are passed on as they are.
+        ``sigma`` is one number, or a (P, 1) tensor with one for each parent. ``state`` may hold keys of others, which
+        are passed on as they are.
         """
 
 

@@ -22,9 +22,10 @@ from torch import Tensor
 from lossforge.artifact.export import standalone_source
 from lossforge.artifact.learned import LearnedLoss
 from lossforge.errors import ArtifactError
+from lossforge.fields import AnyParameterization
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
-from lossforge.spec.model import NAME_PATTERN, AnyParameterization
+from lossforge.spec.model import NAME_PATTERN
 from lossforge.version import __version__
 
 FORMAT_VERSION = 1

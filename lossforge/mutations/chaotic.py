@@ -50,7 +50,7 @@ class ChaoticMutation(MutationOperator):
         return {ORBIT: orbit, RESEEDED: reseeded}
 
     def mutate(
-        self, parents_PD: Tensor, sigma: float, state: State, generator: torch.Generator
+        self, parents_PD: Tensor, sigma: float | Tensor, state: State, generator: torch.Generator
     ) -> tuple[Tensor, State]:
         """Return one child a parent.
 

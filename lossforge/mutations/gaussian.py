@@ -24,7 +24,7 @@ class GaussianMutation(MutationOperator):
         return {}
 
     def mutate(
-        self, parents_PD: Tensor, sigma: float, state: State, generator: torch.Generator
+        self, parents_PD: Tensor, sigma: float | Tensor, state: State, generator: torch.Generator
     ) -> tuple[Tensor, State]:
         """Return one child a parent."""
         noise = torch.randn(parents_PD.shape, dtype=parents_PD.dtype, generator=generator, device=parents_PD.device)

@@ -18,7 +18,7 @@ class DirichletSampler(SyntheticSampler):
     type: Literal["dirichlet"] = "dirichlet"
     alpha: float = Field(default=1.0, gt=0, description="concentration; small values give confident predictions")
 
-    def sample(self, num: int, num_classes: int, generator: torch.Generator) -> PredictionBatch:
+    def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
         """Draw ``num`` pairs; one regime, ``dirichlet``."""
         device = generator.device
         return PredictionBatch(

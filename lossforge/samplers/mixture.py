@@ -68,7 +68,7 @@ class MixtureSampler(SyntheticSampler):
                 raise ValueError(f"{name} must be [low, high] with 0 < low <= high < {upper:g}")
         return self
 
-    def sample(self, num: int, num_classes: int, generator: torch.Generator) -> PredictionBatch:
+    def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
         """Draw ``num`` pairs, ordered by regime; ``num_classes`` must be at least 2."""
         device = generator.device
         counts = self._counts(num)

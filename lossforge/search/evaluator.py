@@ -90,7 +90,8 @@ class Evaluator:
             generation: from 0.
             memory: what the search has evaluated; without it there are no duplicates.
         """
-        batch = self._sample("sampler", generation, self.spec.batch_size)
+        progress = min(1.0, generation / max(1, self.spec.generations - 1))
+        batch = self._sample("sampler", self.spec.batch_size, generation, progress)
         return self._assess(solutions_PD, batch, self.generator("objective", generation), memory)
 
     def assess(self, solutions_PD: Tensor, stream: str) -> Assessment:
@@ -110,7 +111,7 @@ class Evaluator:
 
     def fixed_batch(self, stream: str) -> PredictionBatch:
         """Return a large batch of a stream of its own."""
-        return self._sample(stream, 0, self.spec.selection_batch_size)
+        return self._sample(stream, self.spec.selection_batch_size)
 
     def population(self, solutions_PD: Tensor) -> ParameterPopulation:
         """Return solutions as a population that can be evaluated."""
@@ -124,7 +125,7 @@ class Evaluator:
     @cached_property
     def gate_batch(self) -> PredictionBatch:
         """What the gates look at throughout a search."""
-        return self._sample("gates", 0, GATE_BATCH_SIZE)
+        return self._sample("gates", GATE_BATCH_SIZE)
 
     def _assess(
         self, solutions_PD: Tensor, batch: PredictionBatch, generator: torch.Generator, memory: Memory | None
@@ -153,5 +154,5 @@ class Evaluator:
         metrics = {name: spread(values) for name, values in evaluation.metrics.items()}
         return Evaluation(spread(evaluation.fitness_P), metrics)
 
-    def _sample(self, stream: str, index: int, num: int) -> PredictionBatch:
-        return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index))
+    def _sample(self, stream: str, num: int, index: int = 0, progress: float = 1.0) -> PredictionBatch:
+        return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index), progress)

@@ -7,14 +7,14 @@ violation, so that a search finds its way into the feasible region.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lossforge.interfaces import Population
+from lossforge.gradients import band_violation, profile_grid, wrong_sign_shares
+from lossforge.interfaces import LossParameterization, Population
 from lossforge.search.fingerprint import Memory, fingerprints, repeats
 from lossforge.search.population import ParameterPopulation
 from lossforge.spec import GateSpec, SamePredictionGate, SignGate, WeightBandGate
@@ -55,15 +55,16 @@ def apply_gates(
         batch: fixed for the whole search.
         memory: what the search has evaluated so far; without it nothing is taken for a duplicate.
     """
+    skipped = skipped_gates(spec, population.parameterization)
     gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
     loss_PB = population.losses(batch.log_probs_BC[None], batch.labels_B)
     finite_P = loss_PB.isfinite().all(dim=1) & gradient_PBC.isfinite().flatten(1).all(dim=1)
     violations, keys_PG = {}, None
-    if spec.weight_band is not None:
+    if spec.weight_band is not None and "weight_band" not in skipped:
         violations["weight_band"] = _weight_band(spec.weight_band, population, batch)
     if spec.signs is not None:
         violations["signs"] = _signs(spec.signs, gradient_PBC, batch)
-    if spec.same_prediction is not None:
+    if spec.same_prediction is not None and "same_prediction" not in skipped:
         violations["same_prediction"] = _same_prediction(spec.same_prediction, loss_PB, population, batch)
     if spec.duplicate is not None and memory is not None:
         keys_PG = fingerprints(gradient_PBC, spec.duplicate.resolution)
@@ -74,6 +75,16 @@ def apply_gates(
         for name, violation_P in violations.items()
     }
     return GateResult({"finite": torch.where(finite_P, 0.0, torch.inf), **passed_on}, keys_PG)
+
+
+def skipped_gates(spec: GateSpec, parameterization: LossParameterization) -> tuple[str, ...]:
+    """Return the gates of ``spec`` that take equivariance for granted, if the family does not have it.
+
+    The weight band looks at one label only; two labels of one prediction compare only if classes are treated alike.
+    """
+    if parameterization.class_count is None:
+        return ()
+    return tuple(name for name in ("weight_band", "same_prediction") if getattr(spec, name) is not None)
 
 
 def constrained_rank(fitness_P: Tensor, violation_P: Tensor) -> Tensor:
@@ -115,31 +126,13 @@ def _same_prediction(
 
 
 def _weight_band(gate: WeightBandGate, population: Population, batch: PredictionBatch) -> Tensor:
-    """Mean over grid and rival shapes of min(3, relu(minimum - w)) + relu(log(w / maximum)), w over its mean.
-
-    A candidate whose mean weight is not positive is measured by w itself, with 1 added: worse than any other.
-    """
-    grid = torch.logspace(math.log10(gate.p_min), math.log10(gate.p_max), gate.num_points - 1)
-    p_G = torch.cat((grid, torch.tensor([gate.p_top]))).to(batch.log_probs_BC.device)
-    w_P2G = population.weight_profile(p_G)
-    mean_P = w_P2G[..., :-1].mean(dim=(1, 2), keepdim=True)
-    relative = w_P2G / torch.where(mean_P > 0, mean_P, w_P2G.abs().mean(dim=(1, 2), keepdim=True) + 1e-30)
-    low = torch.clamp(gate.minimum - relative, min=0.0, max=3.0)
-    low[..., -1] = 0.0  # above p_max only the upper bound holds
-    high = torch.log(torch.clamp(relative / gate.maximum, min=1.0))
-    violation_P = (low + high).mean(dim=(1, 2))
-    return violation_P + (mean_P.flatten() <= 0)
+    p_G = profile_grid(gate.p_min, gate.p_max, gate.p_top, gate.num_points, batch.log_probs_BC.device)
+    return band_violation(population.weight_profile(p_G), gate.minimum, gate.maximum)
 
 
 def _signs(gate: SignGate, gradient_PBC: Tensor, batch: PredictionBatch) -> Tensor:
     """Mean over predictions with p_y <= p_max of the wrong-signed share of the gradient's L1 norm beyond tolerance."""
-    labels = batch.labels_B[None, :, None].expand(len(gradient_PBC), -1, 1)
-    own = gradient_PBC.gather(2, labels)
-    rivals = gradient_PBC.scatter(2, labels, 0.0)
-    wrong = own.clamp_min(0.0).squeeze(2) + (-rivals).clamp_min(0.0).sum(dim=2)
-    norm = gradient_PBC.abs().sum(dim=2)
-    # A vanished gradient points nowhere: all of it counts as wrong.
-    share_PB = torch.where(norm > 0, wrong / norm, 1.0)
+    share_PB = wrong_sign_shares(gradient_PBC, batch.labels_B)
     p_B = batch.log_probs_BC.gather(1, batch.labels_B[:, None]).squeeze(1).exp()
     counted_B = (p_B <= gate.p_max).to(share_PB.dtype)
     return ((share_PB - gate.tolerance).clamp_min(0.0) * counted_B).sum(dim=1) / counted_B.sum().clamp_min(1.0)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
+from lossforge.gradients import gradient_scale
 from lossforge.search.evaluator import Assessment, Evaluator
+from lossforge.search.gates import skipped_gates
 from lossforge.search.history import finite_or_none
-from lossforge.search.scale import gradient_scale
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
@@ -84,6 +85,7 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         "seed": evaluator.seed,
         "search": evaluator.spec.model_dump(mode="json", exclude=set(NOT_OF_THE_LOSS)),
         "class_count": evaluator.spec.parameterization.class_count,
+        "gates_skipped": list(skipped_gates(evaluator.spec.gates, evaluator.spec.parameterization)),
         **effort,
         "restart": chosen.restart,
         "selection": chosen.selection,

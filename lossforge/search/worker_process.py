@@ -17,9 +17,9 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from lossforge.errors import SearchError
+from lossforge.fields import AnyParameterization
 from lossforge.interfaces import LossParameterization
 from lossforge.search.blocks import Block, BlockResult, Quantity, evaluate_block
-from lossforge.spec.model import AnyParameterization
 
 _ADAPTER: TypeAdapter[LossParameterization] = TypeAdapter(AnyParameterization)
 

@@ -5,35 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.component import Options
-from lossforge.registry import Plugin
+from lossforge.fields import (
+    AnyDataset,
+    AnyLoss,
+    AnyModel,
+    AnyMutation,
+    AnyObjective,
+    AnyParameterization,
+    AnySampler,
+    AnyStrategy,
+)
 from lossforge.spec import dump, load
 from lossforge.spec.gates import GateSpec
-
-if TYPE_CHECKING:
-    from lossforge import interfaces
-
-    AnyParameterization = interfaces.LossParameterization
-    AnySampler = interfaces.SyntheticSampler
-    AnyObjective = interfaces.Objective
-    AnyMutation = interfaces.MutationOperator
-    AnyStrategy = interfaces.Strategy
-    AnyLoss = interfaces.Loss
-    AnyDataset = interfaces.Dataset
-    AnyModel = interfaces.Model
-else:
-    AnyParameterization = Annotated[Any, Plugin("parameterizations")]
-    AnySampler = Annotated[Any, Plugin("samplers")]
-    AnyObjective = Annotated[Any, Plugin("objectives")]
-    AnyMutation = Annotated[Any, Plugin("mutations")]
-    AnyStrategy = Annotated[Any, Plugin("strategies")]
-    AnyLoss = Annotated[Any, Plugin("losses")]
-    AnyDataset = Annotated[Any, Plugin("datasets")]
-    AnyModel = Annotated[Any, Plugin("models")]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What a run may be called: its name becomes that of folders, and stands in generated code."""

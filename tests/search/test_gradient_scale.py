@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from lossforge.gradients import gradient_scale
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.samplers import MixtureSampler
 from lossforge.search import ParameterPopulation
-from lossforge.search.scale import gradient_scale
 from lossforge.types import PredictionBatch
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossforge.artifact import Artifact, load_artifact
 from lossforge.errors import ArtifactError, NoFeasibleSolutionError, SearchError
+from lossforge.gradients import gradient_scale
 from lossforge.interfaces import MutationOperator, Objective, Population, SyntheticSampler
 from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.objectives import RankingConsistency
@@ -21,7 +22,6 @@ from lossforge.samplers import DirichletSampler, MixtureSampler
 from lossforge.search import Search, apply_gates, constrained_rank
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
 from lossforge.search.history import Record
-from lossforge.search.scale import gradient_scale
 from lossforge.spec import GateSpec, SearchSpec, SignGate, WeightBandGate
 from lossforge.strategies import MuCommaLambda, MuPlusLambda, RandomSearch
 from lossforge.types import Evaluation, PredictionBatch, State
@@ -344,7 +344,7 @@ class SpySampler(SyntheticSampler):
     type: Literal["spy"] = "spy"
     draws: ClassVar[list[tuple[int, int]]] = []
 
-    def sample(self, num: int, num_classes: int, generator: torch.Generator) -> PredictionBatch:
+    def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
         self.draws.append((generator.initial_seed(), num))
         return DirichletSampler().sample(num, num_classes, generator)
 

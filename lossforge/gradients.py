@@ -1,0 +1,68 @@
+"""What a loss's gradient is like: its scale against cross-entropy's, its weight profile, its signs.
+
+Measures shared by gates, objectives and the choice of a winner. The weight profile is that of docs/science.md,
+w = -(dloss/dz_y) / (1 - p_y): the weight of a sample relative to cross-entropy, which has w = 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lossforge.interfaces import Population
+from lossforge.types import PredictionBatch
+
+
+def gradient_scale(population: Population, batch: PredictionBatch) -> Tensor:
+    """Return s_P = E ||dCE/dz|| / E ||dloss/dz||, Euclidean norms over classes, means over the batch's pairs.
+
+    The scale of a loss is a learning rate in disguise: multiplied by s, losses can be compared at one rate.
+    """
+    gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
+    # dCE/dz = p - onehot(y)
+    one_hot = F.one_hot(batch.labels_B, batch.log_probs_BC.shape[1])
+    reference = torch.linalg.vector_norm(batch.log_probs_BC.exp() - one_hot, dim=1).mean()
+    scale_P: Tensor = reference / torch.linalg.vector_norm(gradient_PBC, dim=2).mean(dim=1)
+    return scale_P
+
+
+def profile_grid(p_min: float, p_max: float, p_top: float, num_points: int, device: torch.device) -> Tensor:
+    """Return p_G: ``num_points - 1`` in geometric progression from ``p_min`` to ``p_max``, and ``p_top``."""
+    grid = torch.logspace(math.log10(p_min), math.log10(p_max), num_points - 1)
+    return torch.cat((grid, torch.tensor([p_top]))).to(device)
+
+
+def band_violation(w_P2G: Tensor, minimum: float, maximum: float) -> Tensor:
+    """Return mean over grid and rival shapes of min(3, relu(minimum - w)) + relu(log(w / maximum)), w over its mean.
+
+    At the last point of the grid only the upper bound holds, and the mean leaves it out. A candidate whose mean weight
+    is not positive is measured by w itself, with 1 added: worse than any other.
+
+    Args:
+        w_P2G: weight profiles on a grid of :func:`profile_grid`, rivals uniform and with one dominant rival.
+        minimum: smallest w / mean(w).
+        maximum: largest w / mean(w).
+    """
+    mean_P = w_P2G[..., :-1].mean(dim=(1, 2), keepdim=True)
+    relative = w_P2G / torch.where(mean_P > 0, mean_P, w_P2G.abs().mean(dim=(1, 2), keepdim=True) + 1e-30)
+    low = torch.clamp(minimum - relative, min=0.0, max=3.0)
+    low[..., -1] = 0.0
+    high = torch.log(torch.clamp(relative / maximum, min=1.0))
+    violation_P = (low + high).mean(dim=(1, 2))
+    return violation_P + (mean_P.flatten() <= 0)
+
+
+def wrong_sign_shares(gradient_PBC: Tensor, labels_B: Tensor) -> Tensor:
+    """Return share_PB in [0, 1] of the gradient's L1 norm with the wrong sign: > 0 at the label, < 0 at a rival.
+
+    A vanished gradient points nowhere: all of it counts as wrong.
+    """
+    labels = labels_B[None, :, None].expand(len(gradient_PBC), -1, 1)
+    own = gradient_PBC.gather(2, labels)
+    rivals = gradient_PBC.scatter(2, labels, 0.0)
+    wrong = own.clamp_min(0.0).squeeze(2) + (-rivals).clamp_min(0.0).sum(dim=2)
+    norm = gradient_PBC.abs().sum(dim=2)
+    return torch.where(norm > 0, wrong / norm, 1.0)
