@@ -67,6 +67,12 @@ class Figures(Content):
     metrics: dict[str, Number] = {}
 
 
+class ReferenceFigures(Figures):
+    """Those of a published loss on the same stream."""
+
+    loss: str
+
+
 class EndedSearch(Content):
     """How one of the searches of a run ended."""
 
@@ -87,6 +93,7 @@ class FoundLoss(Content):
     evaluations: int
     search: dict[str, Any]
     held_out: Figures
+    references: tuple[ReferenceFigures, ...] = ()
     weight_profile: WeightProfile
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lossforge.report.terminal import comparison_table, ranking_table, verdict, weight_profile_table
+from lossforge.report.terminal import comparison_table, held_out_table, verdict, weight_profile_table
 
 if TYPE_CHECKING:
     from lossforge.pipeline import RunResult
@@ -22,12 +22,12 @@ TRAINING = "training={dataset: digits, model: resnet8, epochs: 12, batch_size: 6
 
 
 def print_summary(result: RunResult, console: Console | None = None) -> None:
-    """Print the found loss's weight profile and ranking, the comparison and its verdict, and what to do next."""
+    """Print weight profile and held-out figures of the found loss, the comparison, its verdict, and what to do next."""
     console = console or Console()
     evidence, path = result.artifact.evidence, result.directory.path
     console.print()
     console.print(weight_profile_table(evidence["weight_profile"]))
-    console.print(ranking_table(evidence["held_out"]["metrics"]))
+    console.print(held_out_table(evidence["held_out"], evidence["references"]))
     if result.comparison is not None:
         comparison = json.loads(result.directory.comparison.read_bytes())
         console.print(comparison_table(comparison))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from lossforge.report.numbers import (
 from lossforge.report.reading import Run, section, type_of
 from lossforge.report.strips import Strips, accuracy_strips
 from lossforge.report.verdict import RANKING_ACCURACY, Outcome, judge, verdict, verdict_without_training
-from lossforge.run_content import ComparedLoss, Comparison, FoundLoss, Manifest, Number
+from lossforge.run_content import ComparedLoss, Comparison, Figures, FoundLoss, Manifest, ReferenceFigures
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,26 @@ class LossRow:
 
 
 @dataclass(frozen=True)
-class RankingRow:
-    """Held-out ranking accuracy over some pairs."""
+class HeldOutRow:
+    """A figure of the found loss and of each reference on the held-out batch."""
 
     name: str
-    accuracy: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the objective said of losses on the held-out batch; the found loss is the first column."""
+
+    columns: tuple[str, ...]
+    figures: tuple[HeldOutRow, ...]
+    ranking: tuple[HeldOutRow, ...]
+    by_regime: tuple[HeldOutRow, ...]
+
+    @property
+    def sections(self) -> tuple[tuple[HeldOutRow, ...], ...]:
+        """The parts of the table that have rows."""
+        return tuple(part for part in (self.figures, self.ranking, self.by_regime) if part)
 
 
 @dataclass(frozen=True)
@@ -86,9 +101,7 @@ class Page:
     search: str
     search_charts: tuple[Chart, ...]
     weight_chart: Chart
-    ranking: tuple[RankingRow, ...]
-    ranking_by_regime: tuple[RankingRow, ...]
-    other_metrics: tuple[RankingRow, ...]
+    held_out: HeldOut
     num_held_out: str
     command: str
     seed: int
@@ -100,7 +113,6 @@ class Page:
 def page(run: Run) -> Page:
     """Return the content of a run's report."""
     found, comparison = run.found, run.comparison
-    ranking, by_regime, others = ranking_rows(found.held_out.metrics)
     sentences = verdict_without_training(found) if comparison is None else verdict(comparison)
     return Page(
         name=found.name,
@@ -110,9 +122,7 @@ def page(run: Run) -> Page:
         search=_search_story(found),
         search_charts=(search_chart(run.history), gate_chart(run.history)),
         weight_chart=weight_chart(found.weight_profile),
-        ranking=ranking,
-        ranking_by_regime=by_regime,
-        other_metrics=others,
+        held_out=held_out(found.held_out, found.references),
         num_held_out=_amount(found.search.get("selection_batch_size"), "synthetic pair"),
         command=_command(run.manifest),
         seed=found.seed,
@@ -122,25 +132,35 @@ def page(run: Run) -> Page:
     )
 
 
-def ranking_rows(
-    metrics: Mapping[str, Number],
-) -> tuple[tuple[RankingRow, ...], tuple[RankingRow, ...], tuple[RankingRow, ...]]:
-    """Return rows for all pairs and the two kinds of pairs, for each regime, and for metrics of another sort."""
+def held_out(found: Figures, references: Sequence[ReferenceFigures]) -> HeldOut:
+    """Return rows of fitness and metrics; ranking accuracy over all pairs, by kind of pair and by regime after them."""
     kinds = {
-        RANKING_ACCURACY: "all pairs",
-        f"{RANKING_ACCURACY}.random": "two random predictions",
-        f"{RANKING_ACCURACY}.same_prediction": "one prediction, two labels",
+        RANKING_ACCURACY: "ranking, all pairs",
+        f"{RANKING_ACCURACY}.random": "ranking, two random predictions",
+        f"{RANKING_ACCURACY}.same_prediction": "ranking, one prediction, two labels",
     }
     prefix = f"{RANKING_ACCURACY}."
-    regimes = [name for name in metrics if name.startswith(prefix) and name not in kinds]
-    return (
-        tuple(RankingRow(text, percent(metrics[name], 2)) for name, text in kinds.items() if name in metrics),
-        tuple(RankingRow(label(name.removeprefix(prefix)), percent(metrics[name], 2)) for name in regimes),
-        tuple(
-            RankingRow(name, significant(value, 4))
-            for name, value in metrics.items()
-            if name not in kinds and name not in regimes
-        ),
+    regimes = {
+        name: f"ranking, {label(name.removeprefix(prefix))}"
+        for name in found.metrics
+        if name.startswith(prefix) and name not in kinds
+    }
+    others = {name: name for name in found.metrics if name not in kinds and name not in regimes}
+    losses = (found, *references)
+
+    def rows(names: Mapping[str, str], write: Callable[[float | None], str]) -> tuple[HeldOutRow, ...]:
+        return tuple(
+            HeldOutRow(text, tuple(write(loss.metrics.get(name)) for loss in losses))
+            for name, text in names.items()
+            if name in found.metrics
+        )
+
+    fitness = HeldOutRow("fitness", tuple(significant(loss.fitness, 4) for loss in losses))
+    return HeldOut(
+        columns=("found loss", *(reference.loss for reference in references)),
+        figures=(fitness, *rows(others, lambda value: significant(value, 4))),
+        ranking=rows(kinds, lambda value: percent(value, 2)),
+        by_regime=rows(regimes, lambda value: percent(value, 2)),
     )
 
 

@@ -9,12 +9,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lossforge.report.content import comparison_notes, ranking_rows
+from lossforge.report.content import comparison_notes, held_out
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points
 from lossforge.report.verdict import Outcome, judge, verdict
-from lossforge.run_content import ComparedLoss, Comparison, Number, WeightProfile
+from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
 
-__all__ = ["comparison_table", "ranking_table", "verdict", "weight_profile_table"]
+__all__ = ["comparison_table", "held_out_table", "verdict", "weight_profile_table"]
 
 
 def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
@@ -54,20 +54,14 @@ def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
     return table
 
 
-def ranking_table(metrics: Mapping[str, Number]) -> Table:
-    """Return the ``held_out.metrics`` of ``artifact/loss.json``: ranking accuracy by regime, then any other metric."""
-    ranking, by_regime, others = ranking_rows(metrics)
-    table = _table("Held-out ranking accuracy", "synthetic pairs", "accuracy")
-    for row in ranking:
-        table.add_row(Text(row.name), row.accuracy)
-    if ranking and by_regime:
+def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapping[str, Any]] = ()) -> Table:
+    """Return ``held_out`` of ``artifact/loss.json`` and, beside it, ``references``: the higher fitness is the worse."""
+    content = held_out(Figures.model_validate(found), [ReferenceFigures.model_validate(each) for each in references])
+    table = _table("On held-out synthetic pairs", "lower fitness is better", *content.columns)
+    for part in content.sections:
+        for row in part:
+            table.add_row(Text(row.name), *row.values)
         table.add_section()
-    for row in by_regime:
-        table.add_row(Text(row.name), row.accuracy)
-    if (ranking or by_regime) and others:
-        table.add_section()
-    for row in others:
-        table.add_row(Text(row.name), row.accuracy)
     return table
 
 

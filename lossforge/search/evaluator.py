@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lossforge.interfaces import Population
 from lossforge.search.blocks import BlockEvaluator, InProcess
 from lossforge.search.fingerprint import Memory
 from lossforge.search.gates import GateResult, apply_gates, constrained_rank
@@ -106,8 +107,12 @@ class Evaluator:
         """
         population = self.population(solutions_PD)
         gates = apply_gates(self.spec.gates, population, self.fixed_batch(f"{stream}.gates"))
+        return Assessment(self.evaluate_afresh(population, stream), gates, population.exhausted_P)
+
+    def evaluate_afresh(self, population: Population, stream: str) -> Evaluation:
+        """Return the objective's judgement on the batch that :meth:`assess_afresh` takes; of any population."""
         batch, generator = self.fixed_batch(f"{stream}.sampler"), self.generator(f"{stream}.objective")
-        return Assessment(self.spec.objective.evaluate(population, batch, generator), gates, population.exhausted_P)
+        return self.spec.objective.evaluate(population, batch, generator)
 
     def fixed_batch(self, stream: str) -> PredictionBatch:
         """Return a large batch of a stream of its own."""

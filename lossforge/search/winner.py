@@ -16,6 +16,7 @@ from lossforge.gradients import gradient_scale
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import skipped_gates
 from lossforge.search.history import finite_or_none
+from lossforge.search.references import reference_figures
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
@@ -91,6 +92,7 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         "selection": chosen.selection,
         **({} if final is None else {"final": final}),
         "held_out": _fresh_figures(evaluator.assess_afresh(chosen.solution_D[None], "held_out"), 0),
+        "references": reference_figures(evaluator, "held_out"),
         "weight_profile": _weight_profile(
             population.weight_profile(torch.tensor(PROFILE_P, device=evaluator.device)) * scale
         ),

@@ -73,6 +73,11 @@ class SearchSpec(Options):
     )
     gates: GateSpec = GateSpec()
     stop: StopSpec = StopSpec()
+    references: tuple[AnyLoss, ...] = Field(
+        default=("cross_entropy",),
+        validate_default=True,
+        description="published losses that the objective judges beside the winner, on the held-out batch",
+    )
     restarts: int = Field(default=1, ge=1, description="independent searches, one after the other; the best one counts")
     population_growth: float = Field(
         default=1.0, ge=1, description="factor on the population from one search to the next"
@@ -121,6 +126,20 @@ class SearchSpec(Options):
                 "first; lower it, or restarts"
             )
         return population_growth
+
+    @field_validator("stop")
+    @classmethod
+    def _fitness_can_be_compared(cls, stop: StopSpec, info: ValidationInfo) -> StopSpec:
+        objective = info.data.get("objective")
+        if objective is None or not objective.fitness_is_relative:
+            return stop
+        for name in ("target_fitness", "stagnation"):
+            if getattr(stop, name) is not None:
+                raise ValueError(
+                    f"{name} compares the fitness of generations, but that of {objective.type!r} is an order within "
+                    "one; leave it out, and stop by generations, evaluations or wall_time"
+                )
+        return stop
 
     @field_validator("stop")
     @classmethod

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from lossforge.report.terminal import comparison_table, ranking_table, weight_profile_table
+from lossforge.report.terminal import comparison_table, held_out_table, weight_profile_table
 
 
 def lines_of(table, width=80):
@@ -53,17 +53,24 @@ def test_weight_profile_rows():
     assert rows == [["0.0001", "1.50", "n/a", "1"], ["0.99", "-0.25", "2.00", "1"]]
 
 
-def test_ranking_rows():
-    metrics = {
-        "ranking_accuracy.confident_wrong": 0.97,
-        "ranking_accuracy.same_prediction": 1.0,
-        "ranking_accuracy": 0.998,
-        "other": 0.125,
+def test_held_out_rows():
+    found = {
+        "fitness": 0.002,
+        "metrics": {
+            "ranking_accuracy.confident_wrong": 0.97,
+            "ranking_accuracy.same_prediction": 1.0,
+            "ranking_accuracy": 0.998,
+            "other": 0.125,
+        },
     }
-    rows = [line for line in lines_of(ranking_table(metrics)) if line]
-    assert rows[-4:] == [
-        "all pairs                     99.80%",
-        "one prediction, two labels   100.00%",
-        "confident wrong               97.00%",
-        "other                          0.125",
+    reference = {"loss": "gce(q=0.5)", "fitness": None, "metrics": {"ranking_accuracy": 0.5, "unknown": 1.0}}
+    rows = [line.split("  ") for line in lines_of(held_out_table(found, [reference])) if line]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in rows[1:]] == [
+        ["lower fitness is better", "found loss", "gce(q=0.5)"],
+        [rows[2][0]],
+        ["fitness", "0.002", "n/a"],
+        ["other", "0.125", "n/a"],
+        ["ranking, all pairs", "99.80%", "50.00%"],
+        ["ranking, one prediction, two labels", "100.00%", "n/a"],
+        ["ranking, confident wrong", "97.00%", "n/a"],
     ]

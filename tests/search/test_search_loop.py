@@ -382,7 +382,7 @@ class TestStreams:
     def test_selection_and_held_out_batches_are_drawn_apart(self):
         SpySampler.draws.clear()
         SpyObjective.calls.clear()
-        Search(make_spec(sampler=SpySampler(), objective=SpyObjective())).run()
+        Search(make_spec(sampler=SpySampler(), objective=SpyObjective(), references=())).run()
         seeds = [seed for seed, _ in SpySampler.draws]
         # Five generations, the gates' batch in the first; selection, scale, held-out and its gates once each, large.
         assert [num for _, num in SpySampler.draws] == [24, 256, *[24] * 4, 48, 48, 48, 48]
