@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "lossforge.cli.run:run",
     "resume": "lossforge.cli.run:resume",
     "runs": "lossforge.cli.runs:runs",
+    "ablate": "lossforge.cli.ablate:ablate",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",
     "presets": "lossforge.cli.presets:presets",

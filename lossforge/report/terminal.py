@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from lossforge.evidence import Ablation
+from lossforge.report.ablation import TITLES, ablation_cells
 from lossforge.report.content import comparison_notes, held_out
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
 
-__all__ = ["comparison_table", "held_out_table", "verdict", "weight_profile_table"]
+__all__ = ["ablation_tables", "comparison_table", "held_out_table", "verdict", "weight_profile_table"]
 
 
 def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
@@ -63,6 +65,16 @@ def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapp
             table.add_row(Text(row.name), *row.values)
         table.add_section()
     return table
+
+
+def ablation_tables(ablation: Ablation) -> Iterator[Table]:
+    """Yield the tables of an ablation, a measure each; lower is better."""
+    for measure, title in TITLES.items():
+        table = _table(title, "setting / variant", "median", "difference\nmedian", "interval", "lower in", "p\nHolm")
+        rows = [row for row in ablation.rows if row.measure == measure]
+        for row in rows:
+            table.add_row(Text(f"{row.setting} / {row.variant}"), *ablation_cells(row))
+        yield table
 
 
 def _cells(comparison: Comparison, loss: ComparedLoss, decimals: int) -> Sequence[Text]:

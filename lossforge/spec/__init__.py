@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
@@ -10,6 +11,7 @@ from lossforge.spec.read import read_spec, spec_from_text
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AblationSpec",
     "DuplicateGate",
     "EvidenceSpec",
     "GateSpec",

@@ -64,12 +64,12 @@ def test_help_lists_every_command_with_a_whole_sentence(lossforge):
     assert outcome.code == 0
     commands = outcome.out.partition("Commands:\n")[2].splitlines()
     names = [line.split()[0] for line in commands]
-    assert names == ["run", "resume", "runs", "validate", "show", "presets", "plugins", "report", "export"]
+    assert names == ["run", "resume", "runs", "ablate", "validate", "show", "presets", "plugins", "report", "export"]
     assert [line for line in commands if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "resume", "runs", "validate", "show", "presets", "plugins", "report", "export"]
+    "command", ["run", "resume", "runs", "ablate", "validate", "show", "presets", "plugins", "report", "export"]
 )
 def test_every_command_has_help(lossforge, command):
     outcome = lossforge(command, "--help")

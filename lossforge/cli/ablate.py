@@ -1,0 +1,102 @@
+"""``ablate``: the same search with one part exchanged, over seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.errors import RunInterrupted
+
+if TYPE_CHECKING:
+    from lossforge.evidence import Ablation
+    from lossforge.spec import AblationSpec
+
+
+@click.command()
+@click.argument("spec", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one value of the file, as in --set seeds=5; may be repeated.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.  [default: runs/NAME]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Searches at a time.  [default: one a core]")
+@click.option("--dry-run", is_flag=True, help="Check every variant, say what would be done, and stop.")
+def ablate(spec: Path, overrides: tuple[str, ...], out: Path | None, jobs: int | None, dry_run: bool) -> None:
+    """Run variants of a search over seeds, and say which differ.
+
+    FILE names a base spec, settings, variants, and how many seeds. Where OUT holds results of the same file already,
+    only what is missing is run.
+    """
+    from lossforge.spec import AblationSpec
+
+    checked = AblationSpec.from_yaml(spec, overrides)
+    out = out or Path("runs") / checked.name
+    if dry_run:
+        _print_plan(checked, spec.parent)
+        return
+    try:
+        with interrupted_by(signal.SIGTERM):
+            ablation = _run(checked, spec.parent, out, jobs or os.cpu_count() or 1)
+    except (Exception, KeyboardInterrupt) as cause:
+        if not is_interrupt(cause):
+            raise
+        options = [option for override in overrides for option in ("--set", override)]
+        command = shlex.join(["lossforge", "ablate", str(spec), *options, "--out", str(out)])
+        raise RunInterrupted(f"interrupted; go on with: {command}") from cause
+    _print(ablation, out)
+
+
+def _run(spec: AblationSpec, folder: Path, out: Path, jobs: int) -> Ablation:
+    from rich.console import Console
+
+    from lossforge.cli.bars import Bars
+    from lossforge.evidence import ablate as run_ablation
+    from lossforge.report import write_ablation
+
+    console = Console(stderr=True)
+    every = 1 if console.is_terminal else max(1, len(spec.settings) * len(spec.variants) * spec.seeds // 20)
+    bars = Bars(console)
+
+    def tell(done: int, total: int, which: str) -> None:
+        if console.is_terminal:
+            bars.show("searches", total, done, which)
+        elif done % every == 0 or done == total:
+            click.echo(f"{done} of {total} searches done: {which}", err=True)
+
+    with bars.progress if console.is_terminal else contextlib.nullcontext():
+        ablation = run_ablation(spec, out, folder=folder, jobs=jobs, on_search=tell)
+    write_ablation(ablation, out)
+    return ablation
+
+
+def _print_plan(spec: AblationSpec, folder: Path) -> None:
+    from lossforge.evidence import plan_ablation
+
+    for arm in plan_ablation(spec, folder):
+        search = arm.specs[0].search
+        steps = "" if arm.steps is None else f", steps of sd {arm.steps.sd:.3f} sigma"
+        click.echo(f"{arm.title}: {len(arm.specs)} seeds of {search.generations} generations{steps}")
+    click.echo("nothing was run (--dry-run)")
+
+
+def _print(ablation: Ablation, out: Path) -> None:
+    from rich.console import Console
+
+    from lossforge.report.terminal import ablation_tables
+
+    console = Console()
+    for table in ablation_tables(ablation):
+        console.print(table)
+    click.echo(
+        f"\n{out / 'ablation.md'}: these tables, with {out / 'curves.svg'}; {out / 'ablation.json'}: all numbers"
+    )

@@ -1,0 +1,179 @@
+"""An ablation: the same search with one part exchanged, over seeds; what is finished is not run again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from lossforge import presets
+from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence.ablation_analysis import Ablation, Arm, analyse
+from lossforge.evidence.ablation_run import Curve, run_job
+from lossforge.evidence.step_variance import measure_steps
+from lossforge.evidence.store import identity_hash
+from lossforge.files import to_json, write_atomically
+from lossforge.spec import RunSpec, read_spec
+from lossforge.spec.ablation import AblationSpec, Changes
+from lossforge.training import resolve
+
+STEP_TOLERANCE = 0.02
+"""By what share step sizes of one setting may differ, as measured."""
+
+OnSearch = Callable[[int, int, str], None]
+"""Called after each search: how many are done, of how many, and which it was."""
+
+
+def plan(spec: AblationSpec, folder: Path) -> tuple[Arm, ...]:
+    """Return the arms, with every spec checked; paths are relative to ``folder``.
+
+    Raises:
+        SpecError: a variant is no valid spec, its fitness cannot be compared between searches, or variants of one
+            setting step unequally far.
+    """
+    arms = tuple(
+        Arm(setting, variant, specs, measure_steps(specs[0].search))
+        for setting, outer in spec.settings.items()
+        for variant, inner in spec.variants.items()
+        for specs in [_specs(spec, folder, f"{setting} / {variant}", {**outer, **inner})]
+    )
+    if spec.equal_step_variance:
+        for setting in spec.settings:
+            _refuse_unequal_steps([arm for arm in arms if arm.setting == setting])
+    return arms
+
+
+def ablate(
+    spec: AblationSpec, out: Path, *, folder: Path = Path(), jobs: int = 1, on_search: OnSearch | None = None
+) -> Ablation:
+    """Run what is not in ``out`` yet, and return what came of all of it.
+
+    Args:
+        spec: variants, settings, seeds.
+        out: folder of the results, new or of the same ablation: what is finished there is not run again.
+        folder: what a relative path of ``spec.base`` is relative to.
+        jobs: processes; results do not depend on it.
+        on_search: told of every search.
+
+    Raises:
+        SpecError: see :func:`plan`.
+        RunDirectoryError: ``out`` holds something else.
+    """
+    arms = plan(spec, folder)
+    _open(out, spec)
+    curves = _run(spec, arms, out, jobs, on_search)
+    done = tuple(
+        Arm(arm.setting, arm.variant, arm.specs, arm.steps, tuple(curves[index, seed] for seed in range(spec.seeds)))
+        for index, arm in enumerate(arms)
+    )
+    return analyse(spec, done)
+
+
+def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tuple[RunSpec, ...]:
+    """Return one spec a seed: searches alone, on one worker, without references."""
+    ours: Changes = {"evidence": None, "training": None, "search.workers": 1, "search.references": []}
+    overrides = [f"{key}={json.dumps(value)}" for key, value in {**changes, **ours}.items()]
+    try:
+        if spec.base in presets.names() and not (folder / spec.base).is_file():
+            first = presets.load(spec.base, overrides)
+        else:
+            first = read_spec(folder / spec.base, overrides)
+    except SpecError as error:
+        raise SpecError([f"{title}: {problem}" for problem in error.problems]) from error
+    if first.search.objective.fitness_is_relative:
+        raise SpecError([f"{title}: the fitness of {first.search.objective.type!r} means nothing beside another run's"])
+    resolved = resolve(first)
+    return tuple(resolved.model_copy(update={"seed": seed}) for seed in range(spec.seeds))
+
+
+def _refuse_unequal_steps(arms: Sequence[Arm]) -> None:
+    sizes = {arm.title: arm.steps.sd * _sigma(arm) for arm in arms if arm.steps is not None}
+    if not sizes or max(sizes.values()) <= (1 + STEP_TOLERANCE) * min(sizes.values()):
+        return
+    listed = ", ".join(f"{title} {size:.4g}" for title, size in sizes.items())
+    raise SpecError(
+        [
+            f"step variances differ: standard deviations {listed}; a larger step is a larger sigma in disguise: set "
+            "sigma so that they are equal, leave the variant out, or say equal_step_variance: false"
+        ]
+    )
+
+
+def _sigma(arm: Arm) -> float:
+    return float(getattr(arm.specs[0].search.strategy, "sigma", 1.0))
+
+
+def _open(out: Path, spec: AblationSpec) -> None:
+    """Make the folder, or go on in one of the same ablation."""
+    stored = out / "ablation.yaml"
+    if stored.is_file():
+        if AblationSpec.from_yaml(stored) != spec:
+            raise RunDirectoryError(f"{out}: holds another ablation, see {stored}; choose another folder")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunDirectoryError(f"{out}: not an empty folder; choose another")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(stored, spec.to_yaml())
+
+
+def _run(
+    spec: AblationSpec, arms: Sequence[Arm], out: Path, jobs: int, on_search: OnSearch | None
+) -> dict[tuple[int, int], Curve]:
+    """Return the curve of each arm and seed; those that are not stored are run, and stored one by one."""
+    curves: dict[tuple[int, int], Curve] = {}
+    missing: list[tuple[int, int]] = []
+    for key in ((index, seed) for seed in range(spec.seeds) for index in range(len(arms))):
+        stored = _read(_path(out, spec, arms[key[0]], key[1]), _identity(spec, arms[key[0]], key[1]))
+        if stored is None:
+            missing.append(key)
+        else:
+            curves[key] = stored
+    if not missing:
+        return curves
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures: dict[Future[dict[str, Any]], tuple[int, int]] = {
+            pool.submit(run_job, arms[index].specs[seed].model_dump_json(), spec.curve_points): (index, seed)
+            for index, seed in missing
+        }
+        try:
+            for future in as_completed(futures):
+                index, seed = key = futures[future]
+                content = future.result()
+                curves[key] = Curve.from_json(content)
+                stored_as = {"identity": _identity(spec, arms[index], seed), **content}
+                write_atomically(_path(out, spec, arms[index], seed), to_json(stored_as))
+                if on_search is not None:
+                    on_search(len(curves), len(arms) * spec.seeds, f"{arms[index].title}, seed {seed}")
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return curves
+
+
+def _path(out: Path, spec: AblationSpec, arm: Arm, seed: int) -> Path:
+    setting, variant = list(spec.settings).index(arm.setting), list(spec.variants).index(arm.variant)
+    folder = out / "searches" / f"setting-{setting}" / f"variant-{variant}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"seed-{seed}.json"
+
+
+def _identity(spec: AblationSpec, arm: Arm, seed: int) -> str:
+    return identity_hash({"spec": arm.specs[seed].model_dump(mode="json"), "curve_points": spec.curve_points})
+
+
+def _read(path: Path, identity: str) -> Curve | None:
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        written_for = content.pop("identity")
+        curve = Curve.from_json(content)
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise RunDirectoryError(f"{path}: damaged ({cause}); delete it, and it is run again") from cause
+    if written_for != identity:
+        raise RunDirectoryError(f"{path}: of another spec, or of an earlier lossforge; choose another folder")
+    return curve

@@ -1,0 +1,100 @@
+"""Tests on ranks for matched runs, which ask nothing of the distribution and bear runs that never got there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+BOOTSTRAP_SAMPLES = 9_999
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The differences a - b of matched numbers, of which lower is better.
+
+    Attributes:
+        median: of the differences; None where most have no finite one.
+        low: lower end of its interval; None likewise.
+        high: upper end.
+        num_lower: in how many pairs a is lower.
+        num_equal: in how many they are equal.
+        num: how many pairs.
+        p_value: of the two-sided signed-rank test that the differences are symmetric about 0.
+    """
+
+    median: float | None
+    low: float | None
+    high: float | None
+    num_lower: int
+    num_equal: int
+    num: int
+    p_value: float
+
+
+def compare_pairs(a: Sequence[float], b: Sequence[float], confidence: float) -> PairedDifference:
+    """Compare matched numbers, lower is better; infinity: never reached.
+
+    The test is Wilcoxon's (Biometrics Bulletin 1, 1945) with zeros halved to either side; the interval of the median is
+    that of 9,999 bootstrap resamples (Efron 1979), by percentiles, with a fixed seed.
+
+    Raises:
+        ValueError: the lengths differ, there are fewer than two, or a number is NaN.
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"{len(a)} and {len(b)} numbers: as many of both are needed, and at least 2")
+    if any(map(math.isnan, [*a, *b])):
+        raise ValueError("values must be numbers; infinity stands for what was never reached")
+    # Of two that never got there neither is better.
+    differences = np.array([0.0 if x == y else x - y for x, y in zip(a, b, strict=True)])
+    median, low, high = _median_interval(differences, confidence)
+    return PairedDifference(
+        median=median,
+        low=low,
+        high=high,
+        num_lower=int((differences < 0).sum()),
+        num_equal=int((differences == 0).sum()),
+        num=len(differences),
+        p_value=_signed_rank(differences),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number, so that any below alpha is wrong with probability at most alpha.
+
+    The k-th smallest of m becomes the largest of (m - i) p_i over the i up to k, i from 0, at most 1 (Holm, "A simple
+    sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
+
+
+def _signed_rank(differences: np.ndarray) -> float:
+    if not differences.any():
+        return 1.0
+    exact = len(np.unique(np.abs(differences))) == len(differences) and bool(differences.all())
+    result = stats.wilcoxon(differences, zero_method="zsplit", method="exact" if exact else "approx")
+    return float(result.pvalue)
+
+
+def _median_interval(differences: np.ndarray, confidence: float) -> tuple[float | None, float | None, float | None]:
+    random = np.random.default_rng(0)
+    drawn = random.integers(len(differences), size=(BOOTSTRAP_SAMPLES, len(differences)))
+    medians = np.sort(_median(differences[drawn]))
+    tail = (1 - confidence) / 2 * (BOOTSTRAP_SAMPLES - 1)
+    low, high = medians[math.floor(tail)], medians[math.ceil(BOOTSTRAP_SAMPLES - 1 - tail)]
+    values = float(_median(differences[None])[0]), float(low), float(high)
+    if not all(map(math.isfinite, values)):
+        return None, None, None
+    return values
+
+
+def _median(rows: np.ndarray) -> np.ndarray:
+    """Return the lower median of each row: opposite infinities have no mean."""
+    return np.asarray(np.sort(rows, axis=1)[:, (rows.shape[1] - 1) // 2])

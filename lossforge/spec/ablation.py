@@ -1,0 +1,69 @@
+"""What an ablation is: variants of one search, compared over seeds in each of several settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lossforge.component import Options
+from lossforge.spec import dump, load
+from lossforge.spec.model import NAME_PATTERN
+
+Changes = dict[str, Any]
+"""Dotted field of a spec to its value, as in ``{search.strategy.sigma: 0.1}``."""
+
+
+class AblationSpec(Options):
+    """Variants x settings x seeds of one base spec; ``model_dump(mode="json")`` is the spec again."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
+    description: str = ""
+    base: str = Field(min_length=1, description="preset, or path of a spec file, relative to this file")
+    settings: dict[str, Changes] = Field(
+        default={"base": {}}, min_length=1, description="name to changes of the base; variants compare within one"
+    )
+    variants: dict[str, Changes] = Field(min_length=2, description="name to changes on top of those of the setting")
+    reference: str | None = Field(
+        default=None, validate_default=True, description="variant that the others are compared with; null: the first"
+    )
+    seeds: int = Field(default=20, ge=2, description="searches of each variant in each setting: seeds 0, 1, 2, ...")
+    targets: dict[str, float] = Field(
+        default={},
+        description="setting to a fitness to be reached; where there is none, the median of what the reference ends at",
+    )
+    curve_points: int = Field(default=50, ge=2, description="generations, evenly spaced, that are judged afresh")
+    equal_step_variance: bool = Field(
+        default=True, description="refuse variants of one setting whose mutation steps have different variances"
+    )
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        if self.reference is not None and self.reference not in self.variants:
+            raise ValueError(f"reference {self.reference!r} is none of the variants: {', '.join(self.variants)}")
+        unknown = [name for name in self.targets if name not in self.settings]
+        if unknown:
+            raise ValueError(f"targets for {unknown[0]!r}, which is none of the settings: {', '.join(self.settings)}")
+        return self
+
+    @property
+    def reference_variant(self) -> str:
+        """The variant that the others are compared with."""
+        return self.reference or next(iter(self.variants))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read an ablation file, with ``a.b=value`` overrides on top.
+
+        Raises:
+            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
+        """
+        return load.from_file(cls, Path(path), overrides)
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
+        return dump.to_yaml(self)

@@ -1,0 +1,261 @@
+"""Ablations: arms, curves, what is concluded, and going on after an interruption."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence import ablate, plan_ablation
+from lossforge.evidence.ablation_analysis import Arm, analyse
+from lossforge.evidence.ablation_run import Curve, run_search
+from lossforge.report import write_ablation
+from lossforge.search import Search
+from lossforge.spec import AblationSpec, RunSpec
+
+TINY = {
+    "search.generations": 4,
+    "search.strategy.population_size": 6,
+    "search.strategy.num_parents": 2,
+    "search.batch_size": 32,
+    "search.selection_batch_size": 64,
+    "search.parameterization.hidden": [2],
+    "search.gates": {"weight_band": None, "signs": None, "same_prediction": None},
+}
+
+
+def spec(**options) -> AblationSpec:
+    default = {
+        "name": "tiny",
+        "base": "edl",
+        "settings": {"small": {**TINY, "search.strategy.sigma": 0.1}, "large": {**TINY, "search.strategy.sigma": 1.0}},
+        "variants": {"gaussian": {"search.mutation": "gaussian"}, "logistic": {"search.mutation": "chaotic"}},
+        "seeds": 2,
+    }
+    return AblationSpec(**{**default, **options})
+
+
+def curve(*fitness: float | None, found: float | None = 0.0) -> Curve:
+    return Curve(tuple(range(len(fitness))), tuple(10 * (k + 1) for k in range(len(fitness))), fitness, found)
+
+
+class TestCurve:
+    def test_the_area_is_the_mean_height(self):
+        assert curve(4.0, 2.0, 0.0).area == 2.0
+        assert Curve((0, 1, 5), (1, 2, 6), (4.0, 2.0, 0.0), 0.0).area == pytest.approx((3 + 4 * 1) / 5)
+        assert curve(3.0).area == 3.0
+        assert curve(3.0, None, 1.0).area == math.inf
+
+    def test_evaluations_to_a_target(self):
+        assert curve(4.0, 2.0, 3.0, 1.0).evaluations_to(2.0) == 20
+        assert curve(4.0, None, 1.0).evaluations_to(1.5) == 30
+        assert curve(4.0, 2.0).evaluations_to(1.0) == math.inf
+
+    def test_json_round_trip(self):
+        once = curve(1.0, None, found=None)
+        assert Curve.from_json(json.loads(json.dumps(once.to_json()))) == once
+
+
+class TestOneSearch:
+    def run_spec(self) -> RunSpec:
+        return plan_ablation(spec(), Path())[0].specs[0]
+
+    def test_the_curve_is_that_of_the_generations_best_on_one_batch(self):
+        run_spec = self.run_spec()
+        found = run_search(run_spec, 10)
+        search = Search(run_spec.search, seed=0)
+        for generation in range(4):
+            solutions = search.ask()
+            assessment = search.evaluate(solutions)
+            best = solutions[assessment.rank_P.argmin()]
+            search.tell(solutions, assessment)
+            value = search.evaluator.evaluate_afresh(search.evaluator.population(best[None]), "ablation")
+            assert found.fitness[generation] == pytest.approx(value.fitness_P.item(), abs=1e-6)
+        assert found.generations == (0, 1, 2, 3)
+        assert found.evaluations == (6, 12, 18, 24)
+        assert found.found == search.winner().evidence["held_out"]["fitness"]
+
+    def test_fewer_points_are_evenly_spaced_and_hold_both_ends(self):
+        whole, some = run_search(self.run_spec(), 4), run_search(self.run_spec(), 2)
+        assert some.generations == (0, 3)
+        assert some.fitness == (whole.fitness[0], whole.fitness[3])
+
+
+class TestPlan:
+    def test_arms_are_settings_times_variants(self):
+        arms = plan_ablation(spec(), Path())
+        assert [(arm.setting, arm.variant) for arm in arms] == [
+            ("small", "gaussian"),
+            ("small", "logistic"),
+            ("large", "gaussian"),
+            ("large", "logistic"),
+        ]
+        assert [each.seed for each in arms[0].specs] == [0, 1]
+        assert arms[2].specs[0].search.strategy.sigma == 1.0
+        assert arms[1].specs[0].search.mutation.type == "chaotic"
+        assert all(arm.specs[0].search.references == () for arm in arms)
+
+    def test_a_base_may_be_a_file_beside(self, tmp_path):
+        (tmp_path / "base.yaml").write_text(RunSpec.from_yaml(_preset(tmp_path)).to_yaml())
+        assert plan_ablation(spec(base="base.yaml"), tmp_path)[0].specs[0].name == "edl"
+
+    def test_unequal_steps_are_refused(self):
+        wide = {"search.mutation": "gaussian", "search.strategy.sigma": 0.2}
+        with pytest.raises(SpecError, match=r"step variances differ: .*small / wide 0\.2"):
+            plan_ablation(spec(variants={"gaussian": {"search.mutation": "gaussian"}, "wide": wide}), Path())
+        variants = {"gaussian": {"search.mutation": "gaussian"}, "cauchy": {"search.mutation": "cauchy"}}
+        with pytest.raises(SpecError, match="equal_step_variance: false"):
+            plan_ablation(spec(variants=variants), Path())
+        assert len(plan_ablation(spec(variants=variants, equal_step_variance=False), Path())) == 4
+
+    def test_a_variant_that_is_no_spec_is_named(self):
+        variants = {"gaussian": {"search.mutation": "gaussian"}, "typo": {"search.mutation": "gausian"}}
+        with pytest.raises(SpecError, match=r"small / typo: --set search.mutation=.*did you mean 'gaussian'"):
+            plan_ablation(spec(variants=variants), Path())
+
+    def test_a_fitness_that_is_relative_is_refused(self):
+        pareto = {
+            "type": "pareto",
+            "objectives": [{"objective": "ranking_consistency"}, {"objective": "gradient_shape"}],
+        }
+        with pytest.raises(SpecError, match="means nothing beside another run's"):
+            plan_ablation(spec(settings={"pareto": {"search.objective": pareto}}), Path())
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"variants": {"one": {}}},
+            {"seeds": 1},
+            {"reference": "nobody"},
+            {"targets": {"nowhere": 0.1}},
+            {"settings": {}},
+            {"curve_points": 1},
+        ],
+        ids=str,
+    )
+    def test_what_makes_no_sense_is_refused(self, options):
+        with pytest.raises(ValueError, match=r"validation error"):
+            spec(**options)
+
+
+class TestAnalysis:
+    def arms(self, **curves: list[Curve]) -> list[Arm]:
+        return [Arm("here", name, (), None, tuple(each)) for name, each in curves.items()]
+
+    def asked(self, *variants: str, **options) -> AblationSpec:
+        return spec(settings={"here": {}}, variants={name: {} for name in variants}, **options)
+
+    def test_the_better_variant_is_lower_in_every_seed(self):
+        good = [curve(4.0, 1.0 + 0.1 * k, found=0.5 + 0.01 * k) for k in range(8)]
+        bad = [curve(4.0, 3.0 + 0.2 * k, found=2.0 + 0.02 * k) for k in range(8)]
+        found = analyse(self.asked("bad", "good", seeds=8), self.arms(bad=bad, good=good))
+        rows = {(row.variant, row.measure): row for row in found.rows}
+        assert rows["bad", "area"].difference is None
+        for measure in ("area", "end"):
+            row = rows["good", measure]
+            assert row.difference.num_lower == 8
+            assert row.adjusted_p == pytest.approx(2 / 2**8)
+        assert rows["good", "end"].median == pytest.approx(0.53)
+
+    def test_the_target_is_where_half_of_the_references_end(self):
+        reference = [curve(4.0, value) for value in (1.0, 2.0, 3.0, 9.0)]
+        other = [curve(2.5, 1.0)] * 4
+        found = analyse(self.asked("a", "b", seeds=4), self.arms(a=reference, b=other))
+        assert found.targets == {"here": 3.0}
+        rows = {row.variant: row for row in found.rows if row.measure == "evaluations"}
+        assert rows["a"].median == 20
+        assert rows["b"].median == 10
+
+    def test_or_the_one_that_is_given(self):
+        arms = self.arms(a=[curve(4.0, 1.0)] * 2, b=[curve(0.5, 0.5)] * 2)
+        found = analyse(self.asked("a", "b", targets={"here": 0.75}), arms)
+        rows = {row.variant: row for row in found.rows if row.measure == "evaluations"}
+        assert rows["a"].median == math.inf
+        assert rows["b"].median == 10
+
+    def test_p_values_are_adjusted_over_all_comparisons_of_a_measure(self):
+        good = [curve(1.0, 1.0 + 0.1 * k) for k in range(8)]
+        bad = [curve(2.0, 3.0 + 0.2 * k) for k in range(8)]
+        found = analyse(self.asked("bad", "x", "y", "z", seeds=8), self.arms(bad=bad, x=good, y=good, z=good))
+        assert {row.adjusted_p for row in found.rows if row.measure == "area"} == {None, 3 * 2 / 2**8}
+
+    def test_one_that_finds_nothing_ranks_last(self):
+        arms = self.arms(a=[curve(1.0, found=0.5 + k) for k in range(6)], b=[curve(1.0, found=None)] * 6)
+        (row,) = (
+            row for row in analyse(self.asked("a", "b", seeds=6), arms).rows if row.measure == "end" and row.difference
+        )
+        assert row.median == math.inf
+        assert row.difference.num_lower == 0
+
+
+class TestRuns:
+    def test_results_do_not_depend_on_processes_or_interruptions(self, tmp_path):
+        told: list[int] = []
+
+        def stop(done: int, total: int, which: str) -> None:
+            told.append(done)
+            if done == 3:
+                raise KeyboardInterrupt
+
+        one = ablate(spec(), tmp_path / "one", jobs=2, on_search=lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            ablate(spec(), tmp_path / "two", on_search=stop)
+        assert len(list((tmp_path / "two").rglob("seed-*.json"))) >= 3
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "two").rglob("seed-*.json")}
+        two = ablate(spec(), tmp_path / "two", on_search=lambda done, total, which: told.append(done))
+        assert all(path.stat().st_mtime_ns == time for path, time in before.items()), "nothing is run twice"
+        assert told[-1] == 8
+        for name, out in (("one", one), ("two", two)):
+            write_ablation(out, tmp_path / name)
+        for file in ("ablation.json", "ablation.md", "curves.svg"):
+            assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+        text = (tmp_path / "one" / "ablation.md").read_text()
+        assert text.count("reference") >= 6
+        assert "2 variants x 2 settings x 2 seeds" in text
+        content = json.loads((tmp_path / "one" / "ablation.json").read_text())
+        assert len(content["arms"]) == 4
+        assert len(content["rows"]) == 12
+        self.refuses_another(tmp_path / "one")
+
+    def refuses_another(self, out) -> None:
+        with pytest.raises(RunDirectoryError, match="holds another ablation"):
+            ablate(spec(seeds=3), out)
+        path = next(out.rglob("seed-1.json"))
+        path.write_text("{")
+        with pytest.raises(RunDirectoryError, match="damaged"):
+            ablate(spec(), out)
+        path.write_text(
+            json.dumps({"identity": "x", "generations": [], "evaluations": [], "fitness": [], "found": None})
+        )
+        with pytest.raises(RunDirectoryError, match="of another spec"):
+            ablate(spec(), out)
+
+    def test_a_folder_with_something_else_is_left_alone(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        with pytest.raises(RunDirectoryError, match="not an empty folder"):
+            ablate(spec(), tmp_path)
+
+
+class TestFile:
+    def test_yaml_round_trip(self, tmp_path):
+        once = spec(targets={"small": 1e-3}, description="what it is for")
+        (tmp_path / "ablation.yaml").write_text(once.to_yaml())
+        assert AblationSpec.from_yaml(tmp_path / "ablation.yaml") == once
+
+    def test_mistakes_have_places(self, tmp_path):
+        path = tmp_path / "ablation.yaml"
+        path.write_text("name: x\nbase: edl\nvariants:\n  a: {}\n  b: {}\nsedes: 3\n")
+        with pytest.raises(SpecError, match=r"ablation.yaml:6:1: sedes: unknown field \(did you mean 'seeds'\?\)"):
+            AblationSpec.from_yaml(path)
+
+
+def _preset(folder):
+    from lossforge import presets
+
+    path = folder / "preset.yaml"
+    path.write_text(presets.text("edl"))
+    return path

@@ -1,0 +1,108 @@
+"""Rank tests against enumerations by hand, and Holm's procedure against its definition."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from lossforge.evidence.rank_tests import compare_pairs, holm
+
+
+def exact_p(differences: list[float]) -> float:
+    """Two-sided p of the signed-rank sum over all signs, by enumeration; no ties, no zeros."""
+    ranks = stats.rankdata(np.abs(differences))
+    observed = abs(sum(rank * np.sign(d) for rank, d in zip(ranks, differences, strict=True)))
+    sums = [
+        abs(sum(map(math.prod, zip(ranks, signs, strict=True))))
+        for signs in itertools.product((-1, 1), repeat=len(ranks))
+    ]
+    return float(np.mean([total >= observed - 1e-9 for total in sums]))
+
+
+class TestSignedRank:
+    @pytest.mark.parametrize("seed", range(5))
+    def test_small_samples_are_those_of_an_enumeration(self, seed):
+        a, b = np.random.default_rng(seed).normal(size=(2, 8)).tolist()
+        found = compare_pairs(a, b, 0.95)
+        assert found.p_value == pytest.approx(exact_p([x - y for x, y in zip(a, b, strict=True)]))
+
+    def test_the_largest_evidence_of_ten_pairs(self):
+        found = compare_pairs([0.1 * k for k in range(10)], [0.1 * k + 1 + 0.01 * k for k in range(10)], 0.95)
+        assert found.p_value == pytest.approx(2 / 2**10)
+        assert (found.num_lower, found.num_equal, found.num) == (10, 0, 10)
+
+    def test_under_the_null_it_errs_as_often_as_it_says(self):
+        random = np.random.default_rng(0)
+        rejected = [compare_pairs(*random.normal(size=(2, 12)).tolist(), 0.5).p_value <= 0.05 for _ in range(400)]
+        assert stats.binomtest(sum(rejected), 400, 0.05, alternative="greater").pvalue > 1e-3
+
+    def test_what_was_never_reached_is_the_worst(self):
+        reached, never = [10.0, 20.0, 30.0, 40.0, 55.0], [math.inf] * 5
+        found = compare_pairs(reached, never, 0.95)
+        assert found.num_lower == 5
+        assert found.median is None
+        assert found.low is None
+        assert found.p_value < 0.1
+        assert compare_pairs(never, reached, 0.95).num_lower == 0
+
+    def test_neither_of_two_that_never_got_there_is_better(self):
+        found = compare_pairs([math.inf, 3.0, 1.0], [math.inf, 4.0, 2.5], 0.95)
+        assert (found.num_lower, found.num_equal) == (2, 1)
+
+    def test_equal_samples_show_nothing(self):
+        found = compare_pairs([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 0.95)
+        assert found.p_value == 1.0
+        assert (found.median, found.low, found.high) == (0.0, 0.0, 0.0)
+        assert found.num_equal == 3
+
+    @pytest.mark.parametrize(("a", "b"), [([1.0], [2.0]), ([1.0, 2.0], [1.0]), ([1.0, math.nan], [1.0, 2.0])])
+    def test_what_cannot_be_compared_is_refused(self, a, b):
+        with pytest.raises(ValueError, match="numbers"):
+            compare_pairs(a, b, 0.95)
+
+
+class TestInterval:
+    def test_the_median_is_that_of_the_differences(self):
+        found = compare_pairs([1.0, 5.0, 2.0], [0.5, 1.0, 4.0], 0.95)
+        assert found.median == 0.5
+
+    def test_it_holds_the_true_median_as_often_as_it_says(self):
+        random = np.random.default_rng(1)
+        zeros, held = [0.0] * 21, 0
+        for _ in range(200):
+            found = compare_pairs(random.normal(0.7, 1.0, 21).tolist(), zeros, 0.9)
+            assert found.low is not None
+            assert found.high is not None
+            held += found.low <= 0.7 <= found.high
+        assert 0.8 < held / 200 <= 1.0
+
+    def test_it_widens_with_the_level(self):
+        a, b = np.random.default_rng(2).normal(size=(2, 15)).tolist()
+        narrow, wide = compare_pairs(a, b, 0.5), compare_pairs(a, b, 0.99)
+        assert wide.low < narrow.low < narrow.high < wide.high
+
+
+class TestHolm:
+    def test_the_example_of_the_definition(self):
+        # 4 x 0.005; 3 x 0.01; 2 x 0.03; then 0.04 may not fall below what came before it
+        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+    def test_none_and_one(self):
+        assert holm([]) == []
+        assert holm([0.2]) == [0.2]
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([0.01, 0.05, 0.2]))
+    def test_rejections_are_those_of_the_step_down_procedure(self, p_values, alpha):
+        order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+        rejected = set()
+        for rank, index in enumerate(order):
+            if (len(p_values) - rank) * p_values[index] > alpha:
+                break
+            rejected.add(index)
+        assert {i for i, p in enumerate(holm(p_values)) if p <= alpha} == rejected
