@@ -51,7 +51,7 @@ class TestValidate:
         outcome = lossforge("validate", search_spec, "--set", "search.mutation=gaussain")
         assert outcome.code == 2
         assert "'gaussain' (did you mean 'gaussian'?)" in outcome.err
-        assert "chaotic, gaussian" in outcome.err
+        assert "cauchy, chaotic, chaotic_evolution, gaussian" in outcome.err
 
     @pytest.mark.parametrize(
         ("override", "named"),

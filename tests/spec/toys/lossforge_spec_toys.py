@@ -26,6 +26,7 @@ class Sampler(Component):
 
 class Goal(Component):
     kind: ClassVar[str] = "objectives"
+    fitness_is_relative: ClassVar[bool] = False
     type: Literal["toy_goal"] = "toy_goal"
     title: str = "goal"
     enabled: bool = True
