@@ -8,6 +8,7 @@
 ``run.log``            what happened when: starts, resumptions, ends, trainings, warnings, errors
 ``checkpoint/``        the resumable state of the search, and the spec that it belongs to
 ``artifact/``          ``loss.safetensors``, ``loss.json``, ``loss.py``
+``archive/``           ``archive.json`` and ``solutions.safetensors``, where the objective has trade-offs
 ``training/``          a file for each loss and seed, and ``comparison.json``
 ``report.html``        everything of the above, to look at
 =====================  =========================================================================
@@ -89,6 +90,11 @@ class RunDirectory:
     def artifact(self) -> Path:
         """Folder of the found loss."""
         return self.path / "artifact"
+
+    @property
+    def archive(self) -> Path:
+        """Folder of the trade-offs found."""
+        return self.path / "archive"
 
     @property
     def training(self) -> Path:

@@ -17,7 +17,7 @@ Logarithms are natural; losses are in nats where they are logarithms.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from torch import Tensor
@@ -53,10 +53,13 @@ class Evaluation:
     Attributes:
         fitness_P: to be minimised; a value that is not finite ranks last.
         metrics: name to a (P,) tensor, for the history and the report; never used for selection.
+        trade_offs: what an objective with several goals minimises, name to a (P,) tensor that can be compared between
+            populations; the search keeps an archive of what is not dominated in them. Empty where there is one goal.
     """
 
     fitness_P: Tensor
     metrics: Mapping[str, Tensor]
+    trade_offs: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

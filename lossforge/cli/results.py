@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lossforge.cli.output import write_new
+
+if TYPE_CHECKING:
+    from lossforge.artifact import Artifact
 
 
 @click.command()
@@ -21,9 +25,23 @@ def report(path: Path) -> None:
 @click.command()
 @click.argument("path", metavar="RUN|ARTIFACT", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("loss.py"), show_default=True)
-def export(path: Path, out: Path) -> None:
+@click.option(
+    "--member", type=click.IntRange(min=0), help="Number of a trade-off in RUN/archive, from 0, in place of the winner."
+)
+def export(path: Path, out: Path, member: int | None) -> None:
     """Write a found loss as one Python file that needs torch alone."""
     from lossforge.artifact import load_artifact
 
-    write_new(out, load_artifact(path).source())
+    artifact = load_artifact(path) if member is None else _trade_off(path, member)
+    write_new(out, artifact.source())
     click.echo(f"{out}: from {out.stem} import Loss; criterion = Loss()")
+
+
+def _trade_off(path: Path, member: int) -> Artifact:
+    from lossforge.search.archive import load_archive
+
+    found = load_archive(path)
+    if member >= len(found):
+        there = f"there are 0 to {len(found) - 1}" if found else "the archive is empty"
+        raise click.BadParameter(f"{path} has no trade-off {member}; {there}", param_hint="--member")
+    return found[member]

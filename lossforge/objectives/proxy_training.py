@@ -18,10 +18,14 @@ from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
 from lossforge.objectives.stacked_mlp import StackedMLP, initial_weights
 from lossforge.objectives.synthetic_tasks import TaskOptions, Tasks, draw_tasks
+from lossforge.threads import one_thread
 from lossforge.types import Evaluation, PredictionBatch
 
 CHUNK_ITEMS = {"cpu": 1 << 21, "cuda": 1 << 28}
 """Activations of a layer, over all networks of a chunk: what fits the cache, or the memory of a GPU."""
+
+LARGEST_CHUNK = 64
+"""Most candidates of a chunk: a small population is padded to one."""
 
 NUM_BINS = 15
 """Bins of the expected calibration error, of equal width."""
@@ -59,8 +63,12 @@ class ProxyTraining(Objective):
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Train and test classifiers for every candidate; of ``batch`` only the scale of the losses is taken."""
         num_classes = batch.log_probs_BC.shape[1]
-        trials = self._draw(num_classes, generator)
-        scale_P = gradient_scale(population, batch)
+        with one_thread():
+            trials = self._draw(num_classes, generator)
+            scale_P = gradient_scale(population, batch)
+            return self._evaluated(population, scale_P, trials)
+
+    def _evaluated(self, population: Population, scale_P: Tensor, trials: _Trials) -> Evaluation:
         size = self._chunk_size(trials)
         results = []
         for start in range(0, population.num_solutions, size):
@@ -92,7 +100,7 @@ class ProxyTraining(Objective):
     def _chunk_size(self, trials: _Trials) -> int:
         rows = max(trials.batches.shape[1], self.tasks.num_held_out // 2)
         items = self.tasks.num_tasks * len(self.learning_rates) * rows * max(self.hidden)
-        return max(1, CHUNK_ITEMS[trials.batches.device.type] // items)
+        return min(LARGEST_CHUNK, max(1, CHUNK_ITEMS[trials.batches.device.type] // items))
 
     def _trained(self, population: Population, scale_P: Tensor, trials: _Trials) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean error_PR, nll_PR and ece_PR over tasks, of every candidate and learning rate."""

@@ -6,13 +6,13 @@ from abc import ABC
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
 from lossforge.interfaces import LossParameterization
+from lossforge.parameterizations.common import checked, full_precision, literal
 
 ACTIVATIONS = {
     "tanh": (torch.tanh, "torch.tanh"),
@@ -63,7 +63,8 @@ class MLPParameterization(LossParameterization, ABC):
         return torch.cat(parts, dim=1)
 
     def features_of(self, log_probs: Tensor) -> Tensor:
-        """Return phi(p), elementwise."""
+        """Return phi(p), elementwise, in float32 or float64."""
+        log_probs = full_precision(log_probs)
         return log_probs.exp() if self.features == "prob" else -log_probs / self.log_scale
 
     def evaluate(self, solutions_PD: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -82,7 +83,8 @@ class MLPParameterization(LossParameterization, ABC):
             hidden = hidden + bias[:, None, None, :]
         hidden = activation(hidden)
         for index, (weight, bias) in enumerate(others):
-            hidden = torch.matmul(hidden, weight.transpose(1, 2)[:, None])
+            with torch.autocast(hidden.device.type, enabled=False):
+                hidden = torch.matmul(hidden, weight.transpose(1, 2)[:, None])
             if bias is not None:
                 hidden = hidden + bias[:, None, None, :]
             if index < len(others) - 1:
@@ -101,11 +103,11 @@ class MLPParameterization(LossParameterization, ABC):
         layers = list(self._unpack(solution_D[None].float().cpu()))
         for index, (weight, bias) in enumerate(layers, 1):
             lines.append(
-                f'        self.register_buffer("w{index}", torch.tensor({_literal(weight[0])}, dtype=torch.float32))'
+                f'        self.register_buffer("w{index}", torch.tensor({literal(weight[0])}, dtype=torch.float32))'
             )
             if bias is not None:
                 lines.append(
-                    f'        self.register_buffer("b{index}", torch.tensor({_literal(bias[0])}, dtype=torch.float32))'
+                    f'        self.register_buffer("b{index}", torch.tensor({literal(bias[0])}, dtype=torch.float32))'
                 )
         phi = "log_probs.exp()" if self.features == "prob" else f"-log_probs / {self.log_scale!r}"
         lines += [
@@ -136,8 +138,7 @@ class MLPParameterization(LossParameterization, ABC):
 
     def _unpack(self, solutions_PD: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield (weight (P, out, in), bias (P, out) or None) of each layer."""
-        if solutions_PD.shape[-1] != self.num_parameters:
-            raise ValueError(f"a solution has {self.num_parameters} parameters, got {solutions_PD.shape[-1]}")
+        checked(solutions_PD, self.num_parameters)
         start = 0
         for out, into, has_bias in self._layers():
             weight = solutions_PD[:, start : start + out * into].reshape(-1, out, into)
@@ -149,10 +150,3 @@ class MLPParameterization(LossParameterization, ABC):
 
 def _normal(num: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.randn(num, size, generator=generator, device=generator.device)
-
-
-def _literal(tensor: Tensor) -> str:
-    """Return a float32 tensor as nested lists of the shortest decimals that read back as the same numbers."""
-    if tensor.dim() > 1:
-        return "[" + ", ".join(_literal(row) for row in tensor) + "]"
-    return "[" + ", ".join(str(np.float32(value)) for value in tensor.tolist()) + "]"

@@ -6,7 +6,6 @@ What a block evaluates to depends on nothing but the block, so it does not matte
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossforge.interfaces import LossParameterization
+from lossforge.threads import one_thread
 
 Quantity = Literal["losses", "gradients"]
 """What is asked of a block: loss_PB, or their derivatives in the logits, grad_PBC."""
@@ -76,20 +76,12 @@ class InProcess:
 
 
 def evaluate_block(parameterization: LossParameterization, quantity: Quantity, block: Block) -> BlockResult:
-    """Evaluate a block; if it runs out of memory, its candidates one by one, in blocks of the same shape."""
-    with _one_thread():
+    """Evaluate a block; if it runs out of memory, its candidates one by one, in blocks of the same shape.
+
+    On one thread: more cores are for more workers.
+    """
+    with one_thread():
         return _evaluated(parameterization, quantity, block)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have BLAS use one thread, since its rounding depends on their number; more cores are for more workers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _evaluated(parameterization: LossParameterization, quantity: Quantity, block: Block) -> BlockResult:

@@ -157,7 +157,8 @@ class Evaluator:
             return missing_P.to(values.dtype).index_copy(0, index, values)
 
         metrics = {name: spread(values) for name, values in evaluation.metrics.items()}
-        return Evaluation(spread(evaluation.fitness_P), metrics)
+        trade_offs = {name: spread(values) for name, values in evaluation.trade_offs.items()}
+        return Evaluation(spread(evaluation.fitness_P), metrics, trade_offs)
 
     def _sample(self, stream: str, num: int, index: int = 0, progress: float = 1.0) -> PredictionBatch:
         return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index), progress)

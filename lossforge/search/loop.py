@@ -14,7 +14,8 @@ from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import Strategy
 from lossforge.run_content import ENDS_THE_RUN, StopReason
-from lossforge.search import progress
+from lossforge.search import archive, progress
+from lossforge.search.archive import Archive
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import Record, record_of
 from lossforge.search.progress import SearchEnd
@@ -137,6 +138,7 @@ class Search:
         state = {
             **told,
             **progress.after_generation(self.state, solutions_PD, assessment, record),
+            **archive.after_generation(self.state, solutions_PD, assessment, archive.size_for(self.spec.objective)),
             **self._seconds(),
         }
         reason = reason_to_stop(self.spec, self._progress(state))
@@ -180,6 +182,10 @@ class Search:
             if self.finished and all(end.stopped == "no_feasible" for end in self.ended):
                 raise NoFeasibleSolutionError(_no_feasible_message(self.spec.gates.patience, self.state)) from cause
             raise
+
+    def archive(self) -> Archive | None:
+        """Return the trade-offs found in all searches, judged afresh on one batch; None where nothing told of any."""
+        return archive.judged(self.state, self._evaluator(0), self.name)
 
     def state_dict(self) -> dict[str, Tensor | float | int]:
         """Return a copy, on the CPU, of all that changes: tensors, and numbers that JSON can hold."""

@@ -38,7 +38,9 @@ SECONDS = "search.seconds"
 """There only where a spec limits the wall time."""
 REJECTED = "search.rejected."
 """Prefix of the counts by reason."""
-NOT_ALWAYS = (SECONDS, REJECTED)
+ARCHIVE = "search.archive."
+"""Prefix of the archive's keys, which are there only once an objective has told of trade-offs."""
+NOT_ALWAYS = (SECONDS, REJECTED, ARCHIVE)
 """What keys begin with that a state may be without."""
 
 
@@ -84,7 +86,7 @@ def of_a_new_search(restart: int, solutions_PD: Tensor) -> State:
 def handed_on(state: State) -> State:
     """Return the keys that one search leaves to the next."""
     keys = (SEED, NUM_RECORDS, EVALUATIONS, POOL, POOL_RESTART, ENDED, FINISHED, SECONDS)
-    return {key: value for key, value in state.items() if key in keys or key.startswith(REJECTED)}
+    return {key: value for key, value in state.items() if key in keys or key.startswith((REJECTED, ARCHIVE))}
 
 
 def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment, record: Record) -> State:

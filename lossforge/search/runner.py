@@ -32,7 +32,7 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
     """Run a search, or go on with it from its newest checkpoint, and return the winner.
 
     A checkpoint is saved every ``checkpoint_every`` generations, every ``checkpoint_seconds``, at the end, and when the
-    search is interrupted.
+    search is interrupted. Trade-offs that were found are written to the directory at the end.
 
     Raises:
         SearchError: the search cannot go on, or the history is shorter than the checkpoint says.
@@ -54,7 +54,11 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
         except KeyboardInterrupt:
             memory.save()  # the last whole generation: the interrupted one is run again
             raise
-        return search.winner()
+        winner, archive = search.winner(), search.archive()
+        if archive is not None:
+            archive.save(directory.archive)
+            _log.info("%s: %d trade-offs, none of which dominates another", directory.archive, len(archive.members))
+        return winner
 
 
 def _restored(search: Search, directory: RunDirectory) -> _Memory:

@@ -131,10 +131,8 @@ class SearchSpec(Options):
     @classmethod
     def _fitness_can_be_compared(cls, stop: StopSpec, info: ValidationInfo) -> StopSpec:
         objective = info.data.get("objective")
-        if objective is None or not objective.fitness_is_relative:
-            return stop
         for name in ("target_fitness", "stagnation"):
-            if getattr(stop, name) is not None:
+            if getattr(stop, name) is not None and objective is not None and objective.fitness_is_relative:
                 raise ValueError(
                     f"{name} compares the fitness of generations, but that of {objective.type!r} is an order within "
                     "one; leave it out, and stop by generations, evaluations or wall_time"

@@ -1,0 +1,170 @@
+"""Write the reference documentation, a page a kind of component, from the code itself.
+
+python docs/generate.py          write docs/reference
+python docs/generate.py --check  say what is not current, and exit with 1
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from lossforge import registry
+from lossforge.component import Component, Options
+
+FOLDER = Path(__file__).parent / "reference"
+TITLES = {
+    "parameterizations": "Families of losses",
+    "samplers": "Synthetic samplers",
+    "objectives": "Fitness objectives",
+    "mutations": "Mutation operators",
+    "strategies": "Search strategies",
+    "losses": "Published losses",
+    "datasets": "Datasets",
+    "models": "Models",
+}
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page by its file name; of components that come with lossforge."""
+    return {f"{kind}.md": "\n".join(_page(kind)) for kind in registry.KINDS}
+
+
+def _page(kind: str) -> Iterator[str]:
+    classes = [registry.get(kind, offer.type) for offer in registry.offers(kind) if offer.distribution == "lossforge"]
+    yield f"# {TITLES[kind]}"
+    yield ""
+    yield "Written by `docs/generate.py` from the code. A spec names them by `type`; the entry-point group of plugins"
+    yield f"is `lossforge.{kind}`."
+    yield ""
+    yield "| type | |"
+    yield "|---|---|"
+    for component in classes:
+        yield f"| [`{_type(component)}`](#{_type(component)}) | {_first_line(component)} |"
+    for component in classes:
+        yield from _entry(component)
+
+
+def _entry(component: type[Component]) -> Iterator[str]:
+    yield from ("", f"## {_type(component)}", "")
+    yield from _text(component.__doc__)
+    source = importlib.import_module(component.__module__).__doc__
+    yield from ("", "Source:", "")
+    yield from (f"> {line}".rstrip() for line in _text(source))
+    yield from _options(component, seen=set())
+
+
+def _options(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+    fields = {name: field for name, field in model.model_fields.items() if name != "type"}
+    if not fields:
+        yield from ("", "No options.")
+        return
+    yield from ("", "| option | values | default | |", "|---|---|---|---|")
+    for name, field in fields.items():
+        cells = (f"`{name}`", _values(field), _default(field), field.description or "")
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    for inner in (inner for field in fields.values() for inner in _groups(field.annotation)):
+        if inner not in seen:
+            seen.add(inner)
+            yield from ("", f"`{inner.__name__}`: {_first_line(inner)}")
+            yield from _options(inner, seen)
+
+
+def _groups(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the groups of options in an annotation; components are described where they stand."""
+    if isinstance(annotation, type) and issubclass(annotation, Options) and not issubclass(annotation, Component):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _groups(argument)
+
+
+def _values(field: FieldInfo) -> str:
+    bounds = [
+        f"{sign} {value:g}"
+        for each in field.metadata
+        for key, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+        if (value := getattr(each, key, None)) is not None
+    ]
+    kinds = [each.kind for each in field.metadata if isinstance(each, registry.Plugin)]
+    written = f"one of {kinds[0]}" if kinds else _annotation(field.annotation)
+    return ", ".join([written, *bounds])
+
+
+def _annotation(annotation: Any) -> str:
+    name = getattr(get_origin(annotation), "__name__", "")
+    if name == "Literal":
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if name == "Annotated" or (get_origin(annotation) is None and hasattr(annotation, "__metadata__")):
+        plugins = [each for each in annotation.__metadata__ if isinstance(each, registry.Plugin)]
+        return f"one of {plugins[0].kind}" if plugins else _annotation(annotation.__origin__)
+    inner = [argument for argument in get_args(annotation) if argument is not Ellipsis]
+    if name in ("Union", "UnionType"):
+        return " or ".join(_annotation(argument) for argument in inner)
+    if name in ("tuple", "list"):
+        several = Ellipsis in get_args(annotation)
+        return f"list of {_annotation(inner[0])}" if several else f"[{', '.join(map(_annotation, inner))}]"
+    if name == "dict":
+        return f"mapping of {_annotation(inner[0])} to {_annotation(inner[1])}"
+    if annotation is type(None):
+        return "null"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(
+        annotation.__name__, f"`{annotation.__name__}`"
+    )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    value = field.default
+    if isinstance(value, Component):
+        value = value.model_dump(mode="json", exclude_defaults=True) | {"type": value.type}
+    elif isinstance(value, BaseModel):
+        return "its defaults" if value == type(value)() else f"`{value.model_dump_json(exclude_defaults=True)}`"
+    return f"`{json.dumps(value, default=_plain)}`"
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else list(value)
+
+
+def _type(component: type[Component]) -> str:
+    return str(component.model_fields["type"].default)
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().partition("\n")[0]
+
+
+def _text(docstring: str | None) -> list[str]:
+    """Return the lines of a docstring, its double backquotes as single ones, references as plain names."""
+    text = inspect.cleandoc(docstring or "").replace("``", "`")
+    for role in (":meth:", ":class:", ":func:", ":mod:", ":data:"):
+        text = text.replace(role, "")
+    return [line.replace("`~lossforge", "`lossforge") for line in text.splitlines()]
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the pages."""
+    current = {name: (FOLDER / name).read_text("utf-8") for name in pages() if (FOLDER / name).is_file()}
+    stale = {name: text for name, text in pages().items() if current.get(name) != text}
+    if "--check" in arguments:
+        for name in stale:
+            print(f"docs/reference/{name} is not current; write it with: python docs/generate.py")
+        return 1 if stale else 0
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in stale.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
