@@ -5,9 +5,7 @@ Beyer and Schwefel, "Evolution strategies: a comprehensive introduction", Natura
 
 from __future__ import annotations
 
-from typing import Literal
-
-from torch import Tensor
+from typing import ClassVar, Literal
 
 from lossforge.strategies.truncation import TruncationStrategy
 
@@ -16,15 +14,9 @@ class MuCommaLambda(TruncationStrategy):
     """Evolution strategy (mu/mu, lambda): the best mu of lambda children are the next parents, the old ones die.
 
     Forgetting parents is what makes it robust to noisy fitness: no solution survives on one lucky batch.
+    A generation costs ``population_size`` evaluations; all are children, but for the one that ``sigma_schedule:
+    one_fifth`` compares them with.
     """
 
     type: Literal["mu_comma_lambda"] = "mu_comma_lambda"
-
-    @property
-    def num_children(self) -> int:
-        """The whole population, lambda."""
-        return self.population_size
-
-    def generation_of(self, parents: Tensor, children: Tensor) -> Tensor:
-        """Return the children alone."""
-        return children
+    parents_live: ClassVar[bool] = False

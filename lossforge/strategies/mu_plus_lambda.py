@@ -5,10 +5,7 @@ Beyer and Schwefel, "Evolution strategies: a comprehensive introduction", Natura
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import ClassVar, Literal
 
 from lossforge.strategies.truncation import TruncationStrategy
 
@@ -17,16 +14,9 @@ class MuPlusLambda(TruncationStrategy):
     """Evolution strategy (mu + lambda): parents compete with their children, on the same fresh batch.
 
     Parents are part of every ask and so are evaluated again: elitism on remembered, noisy fitness would keep the lucky.
-    A generation costs ``population_size`` evaluations, of which lambda = population_size - num_parents are children.
+    A generation costs ``population_size`` evaluations, of which lambda = population_size - num_parents are children,
+    one less where ``sigma_schedule: one_fifth`` compares them with the parents' mean.
     """
 
     type: Literal["mu_plus_lambda"] = "mu_plus_lambda"
-
-    @property
-    def num_children(self) -> int:
-        """lambda, what the parents leave of the population."""
-        return self.population_size - self.num_parents
-
-    def generation_of(self, parents: Tensor, children: Tensor) -> Tensor:
-        """Return the parents, then the children."""
-        return torch.cat((parents, children))
+    parents_live: ClassVar[bool] = True

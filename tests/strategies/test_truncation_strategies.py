@@ -16,7 +16,7 @@ from torch import Tensor
 from lossforge.interfaces import MutationOperator
 from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.strategies import MuCommaLambda, MuPlusLambda
-from lossforge.strategies.truncation import rank_order
+from lossforge.strategies.ranking import log_weights
 from lossforge.streams import derive_generator
 from lossforge.types import State
 
@@ -77,20 +77,6 @@ def next_ask(strategy, fitness: list[float], mutation=None) -> tuple[Tensor, Sta
 FITNESS = [5.0, 1.0, float("nan"), 4.0, 0.0, float("inf"), 2.0, 3.0]  # best first: 4, 1, 6, 7, 3, 0, then 2 and 5
 
 
-class TestRankOrder:
-    def test_best_first_and_what_is_not_finite_last(self):
-        assert rank_order(torch.tensor(FITNESS)).tolist() == [4, 1, 6, 7, 3, 0, 2, 5]
-
-    def test_minus_infinity_is_not_a_triumph(self):
-        assert rank_order(torch.tensor([1.0, -torch.inf, 0.0])).tolist() == [2, 0, 1]
-
-    @settings(deadline=None)
-    @given(st.lists(st.sampled_from([0.0, 1.0, 2.5, float("nan"), float("inf")]), min_size=1, max_size=12))
-    def test_ties_keep_their_order(self, fitness):
-        keys = [value if value < float("inf") else float("inf") for value in fitness]
-        assert rank_order(torch.tensor(fitness)).tolist() == sorted(range(len(keys)), key=keys.__getitem__)
-
-
 class TestRecombination:
     def test_comma_mean_children_come_from_the_mean_of_the_best(self, calls):
         strategy = MuCommaLambda(population_size=8, num_parents=3, recombination="mean")
@@ -116,7 +102,26 @@ class TestRecombination:
         assert solutions_PD[:, 0].tolist() == [4, 1, 6, 4, 1, 6, 4, 1]
 
     @both_strategies
-    @pytest.mark.parametrize("recombination", ["mean", "none"])
+    def test_weighted_the_best_parent_counts_most(self, strategy_class, calls):
+        """Weights ln(3.5) - ln(rank), so .637, .285 and .078 for the three best."""
+        strategy = strategy_class(population_size=8, num_parents=3, recombination="weighted")
+        solutions_PD, _ = next_ask(strategy, FITNESS)
+        weights = log_weights(3, torch.device("cpu"))
+        assert weights.tolist() == pytest.approx([0.6370, 0.2846, 0.0784], abs=1e-4)
+        expected = (weights @ torch.tensor([4.0, 1.0, 6.0], dtype=torch.float64)).item()
+        children = solutions_PD[-strategy.num_children :]
+        torch.testing.assert_close(children[:, 0], torch.full((len(children),), expected))
+
+    @both_strategies
+    def test_weighted_with_fewer_parents_than_there_may_be(self, strategy_class, calls):
+        strategy = strategy_class(population_size=8, num_parents=5, recombination="weighted")
+        state = strategy.tell(strategy.init(numbered(8), torch.Generator()), numbered(2) + 7, torch.tensor([1.0, 0.0]))
+        strategy.ask(state, NoStep(), refuse_prior, torch.Generator())
+        expected = log_weights(2, torch.device("cpu")) @ torch.tensor([8.0, 7.0], dtype=torch.float64)
+        assert calls[-1].parents_PD[0, 0].item() == pytest.approx(expected.item(), rel=1e-6)
+
+    @both_strategies
+    @pytest.mark.parametrize("recombination", ["mean", "none", "weighted"])
     def test_the_mutation_makes_as_many_children_as_promised(self, strategy_class, recombination, calls):
         strategy = strategy_class(population_size=9, num_parents=4, recombination=recombination)
         next_ask(strategy, [float(i) for i in range(9)])
@@ -142,8 +147,9 @@ class TestSigma:
         assert [call.sigma for call in calls] == pytest.approx([0.5 * 0.9**g for g in range(1, 30)], rel=1e-12)
 
     @both_strategies
-    def test_without_decay_it_stays(self, strategy_class, calls):
-        strategy = strategy_class(population_size=4, num_parents=2, sigma=0.7, sigma_decay=1.0)
+    @pytest.mark.parametrize("options", [{"sigma_decay": 1.0}, {"sigma_schedule": "constant"}], ids=str)
+    def test_without_decay_it_stays(self, strategy_class, options, calls):
+        strategy = strategy_class(population_size=4, num_parents=2, sigma=0.7, **options)
         next_ask(strategy, [0.0, 1.0, 2.0, 3.0])
         assert [call.sigma for call in calls] == [0.7]
 
@@ -224,7 +230,7 @@ def trace(strategy, mutation, generations: int = 30) -> Trace:
 
 
 @pytest.mark.parametrize("mutation", [GaussianMutation(), ChaoticMutation()], ids=lambda mutation: mutation.type)
-@pytest.mark.parametrize("recombination", ["mean", "none"])
+@pytest.mark.parametrize("recombination", ["mean", "none", "weighted"])
 class TestElitism:
     def test_plus_asks_its_parents_again_unchanged(self, mutation, recombination):
         strategy = MuPlusLambda(population_size=12, num_parents=4, recombination=recombination)
@@ -273,6 +279,7 @@ class TestOptions:
             {"sigma": -1.0},
             {"sigma_decay": 0.0},
             {"sigma_decay": 1.01},
+            {"sigma_schedule": "linear"},
             {"elitism": True},
         ],
         ids=str,
@@ -284,3 +291,10 @@ class TestOptions:
     def test_the_message_has_both_numbers(self, strategy_class):
         with pytest.raises(ValidationError, match=r"num_parents \(9\) must be below population_size \(8\)"):
             strategy_class(population_size=8, num_parents=9)
+
+    @pytest.mark.parametrize("schedule", ["constant", "one_fifth", "self_adaptive"])
+    def test_a_decay_that_has_no_effect_is_refused(self, strategy_class, schedule):
+        with pytest.raises(ValidationError, match=rf"sigma_decay \(0.9\) has no effect with sigma_schedule {schedule}"):
+            strategy_class(sigma_schedule=schedule, sigma_decay=0.9)
+        strategy = strategy_class(sigma_schedule=schedule)
+        assert strategy_class(**strategy.model_dump()) == strategy, "its default may be written out"
