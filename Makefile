@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install run test check bench torture clean
+.PHONY: help install run test check bench torture study clean
 
 help:
 	@echo "make run      create $(VENV), install, evolve a loss and train with it on real digits"
@@ -11,6 +11,7 @@ help:
 	@echo "make install  create $(VENV) and install lossforge"
 	@echo "make bench    time the parts of a search against plain references"
 	@echo "make torture  kill runs at hundreds of instants, damage them, and resume them: half an hour"
+	@echo "make study    repeat the ablations of docs/results: hours"
 	@echo "make clean    remove $(VENV) and caches"
 
 install: $(VENV)/.installed
@@ -46,6 +47,9 @@ torture: $(VENV)/.installed-test
 	$(BIN)/python tests/torture/damage.py
 	$(BIN)/python tests/torture/crash_points.py --twice
 	$(BIN)/python tests/torture/kill_and_resume.py --kills 200,40,40 --signal KILL,TERM,INT --jobs 2
+
+study: $(VENV)/.installed
+	for study in examples/studies/*.yaml; do $(BIN)/lossforge ablate $$study || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

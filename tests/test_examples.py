@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 
 import lossforge
-from lossforge.spec import GateSpec, RunSpec
+from lossforge import presets
+from lossforge.evidence import plan_ablation
+from lossforge.spec import AblationSpec, GateSpec, RunSpec
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
+STUDIES = sorted((EXAMPLES / "studies").glob("*.yaml"))
 SMALLER = {
     "generations": 2,
     "batch_size": 32,
@@ -36,6 +39,28 @@ def test_a_spec_is_valid_and_named_like_its_file(path):
     assert spec.training is not None
     assert "cross_entropy" in [baseline.type for baseline in spec.evidence.baselines]
     assert f"lossforge run examples/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_can_be_run_and_is_named_like_its_file(path):
+    spec = AblationSpec.from_yaml(path)
+    assert spec.name == path.stem
+    assert f"lossforge ablate examples/studies/{path.name}" in path.read_text()
+    assert len(plan_ablation(spec, path.parent)) == len(spec.settings) * len(spec.variants)
+
+
+@pytest.mark.parametrize("preset", presets.names())
+def test_every_preset_has_its_controls(preset):
+    """At equal budget: Gaussian mutation and random search."""
+    spec = AblationSpec.from_yaml(EXAMPLES / "studies" / f"controls-{preset}.yaml")
+    assert spec.base == preset
+    assert spec.reference_variant == "preset"
+    arms = plan_ablation(spec, EXAMPLES)
+    budgets = {arm.specs[0].search.generations * arm.specs[0].search.strategy.num_solutions for arm in arms}
+    assert len(budgets) == 1
+    mutation, strategy = (arms[index].specs[0].search for index in (1, 2))
+    assert mutation.mutation.type == "gaussian"
+    assert strategy.strategy.type == "random_search"
 
 
 def test_the_other_dataset_that_the_cifar10_example_names():

@@ -18,7 +18,7 @@ def fences(language):
 def test_the_search_in_python_runs():
     (code,) = [block for block in fences("python") if "SearchSpec" in block]
     assert len([line for line in code.splitlines() if line.strip()]) == 10
-    assert "mutation=Uniform(), **components)" in code
+    assert "mutation=Triangular(), **components)" in code
     namespace = {}
     quick = "generations=3, gates={'weight_band': None, 'signs': None}, selection_batch_size=64, **components)"
     exec(code.replace("**components)", quick), namespace)
