@@ -14,23 +14,39 @@ if TYPE_CHECKING:
     from lossforge import interfaces as interfaces
     from lossforge import losses as losses
     from lossforge.artifact import load_loss as load_loss
+    from lossforge.evidence import ablate as ablate
     from lossforge.pipeline import resume as resume
     from lossforge.pipeline import run as run
     from lossforge.search import Search as Search
+    from lossforge.spec import AblationSpec as AblationSpec
     from lossforge.spec import RunSpec as RunSpec
     from lossforge.spec import SearchSpec as SearchSpec
 
 _HOMES = {
+    "AblationSpec": "lossforge.spec",
     "RunSpec": "lossforge.spec",
     "Search": "lossforge.search",
     "SearchSpec": "lossforge.spec",
+    "ablate": "lossforge.evidence",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
 }
 _MODULES = ("interfaces", "losses")
 
-__all__ = ["RunSpec", "Search", "SearchSpec", "__version__", "interfaces", "load_loss", "losses", "resume", "run"]
+__all__ = [
+    "AblationSpec",
+    "RunSpec",
+    "Search",
+    "SearchSpec",
+    "__version__",
+    "ablate",
+    "interfaces",
+    "load_loss",
+    "losses",
+    "resume",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,10 +21,12 @@ def module_name(path: Path) -> str:
 
 def test_the_public_names():
     assert set(lossforge.__all__) == {
+        "AblationSpec",
         "RunSpec",
         "Search",
         "SearchSpec",
         "__version__",
+        "ablate",
         "interfaces",
         "load_loss",
         "losses",
@@ -40,12 +42,14 @@ def test_each_resolves(name):
 
 
 def test_they_are_the_ones_of_their_modules():
-    from lossforge import artifact, losses, pipeline, search, spec
+    from lossforge import artifact, evidence, losses, pipeline, search, spec
 
     assert lossforge.run is pipeline.run
     assert lossforge.resume is pipeline.resume
     assert lossforge.Search is search.Search
     assert lossforge.RunSpec is spec.RunSpec
+    assert lossforge.AblationSpec is spec.AblationSpec
+    assert lossforge.ablate is evidence.ablate
     assert lossforge.load_loss is artifact.load_loss
     assert lossforge.losses is losses
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from lossforge.report.numbers import accuracy_decimals, count, interval, percent, points
+from lossforge.report.numbers import accuracy_decimals, count, interval, percent, points, significant
 from lossforge.run_content import ComparedLoss, Comparison, FoundLoss
 
 RANKING_ACCURACY = "ranking_accuracy"
@@ -56,8 +56,14 @@ def verdict_without_training(found: FoundLoss) -> str:
     if accuracy is not None:
         known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs correctly"
     else:
-        known = f"the found loss has a held-out fitness of {found.held_out.fitness}"
+        known = f"the found loss has a held-out fitness of {significant(found.held_out.fitness, 4)}{_beside(found)}"
     return f"{known[0].upper()}{known[1:]}; nothing was trained with it, so how well it trains is not known."
+
+
+def _beside(found: FoundLoss) -> str:
+    """Return what the references come to, by the same objective on the same batch."""
+    known = [f"{each.loss} {significant(each.fitness, 4)}" for each in found.references if each.fitness is not None]
+    return f" (lower is better; on the same batch {', '.join(known)})" if known else ""
 
 
 def _sentence(comparison: Comparison, loss: ComparedLoss) -> str:

@@ -75,7 +75,13 @@ def test_without_training_the_ranking_is_all_that_is_known():
     assert "ranks 99.75% of held-out synthetic pairs" in sentence
     assert "nothing was trained" in sentence
     found["held_out"] = {"fitness": 0.25, "metrics": {}}
-    assert "held-out fitness of 0.25" in verdict_without_training(FoundLoss.model_validate(found))
+    assert "held-out fitness of 0.25;" in verdict_without_training(FoundLoss.model_validate(found))
+    found["references"] = [
+        {"loss": "cross_entropy", "fitness": 0.54321, "metrics": {}},
+        {"loss": "mae", "fitness": None, "metrics": {}},
+    ]
+    sentence = verdict_without_training(FoundLoss.model_validate(found))
+    assert "held-out fitness of 0.25 (lower is better; on the same batch cross_entropy 0.5432);" in sentence
 
 
 @pytest.mark.parametrize(
