@@ -19,6 +19,7 @@ from lossforge.spec import AblationSpec, GateSpec, RunSpec
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
+SEARCHES = sorted((EXAMPLES / "searches").glob("*.yaml"))
 STUDIES = sorted((EXAMPLES / "studies").glob("*.yaml"))
 SMALLER = {
     "generations": 2,
@@ -30,6 +31,8 @@ SMALLER = {
 
 def test_there_are_examples():
     assert {path.stem for path in SPECS} >= {"quickstart", "cifar10"}
+    assert {path.stem for path in SEARCHES} == {"rungs", "trade-offs"}
+    assert {path.stem for path in STUDIES} >= {"mutation-ablation"}
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
@@ -39,6 +42,13 @@ def test_a_spec_is_valid_and_named_like_its_file(path):
     assert spec.training is not None
     assert "cross_entropy" in [baseline.type for baseline in spec.evidence.baselines]
     assert f"lossforge run examples/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_a_search_is_valid_and_named_like_its_file(path):
+    spec = RunSpec.from_yaml(path)
+    assert spec.name == path.stem
+    assert f"lossforge run examples/searches/{path.name}" in path.read_text()
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lossforge.report.terminal import comparison_table, held_out_table, verdict, weight_profile_table
+from lossforge.report.terminal import (
+    comparison_table,
+    held_out_table,
+    trade_offs_table,
+    verdict,
+    weight_profile_table,
+)
 
 if TYPE_CHECKING:
     from lossforge.pipeline import RunResult
@@ -28,6 +34,9 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     console.print()
     console.print(weight_profile_table(evidence["weight_profile"]))
     console.print(held_out_table(evidence["held_out"], evidence["references"]))
+    members = _trade_offs(result)
+    if members:
+        console.print(trade_offs_table(members))
     if result.comparison is not None:
         comparison = json.loads(result.directory.comparison.read_bytes())
         console.print(comparison_table(comparison))
@@ -38,8 +47,17 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
         (f"lossforge export {shlex.quote(str(path))}", "the loss as one file that needs torch alone"),
         (f"lossforge.load_loss({str(path)!r})", "in Python: the loss, in place of nn.CrossEntropyLoss()"),
     ]
+    if members:
+        steps.insert(2, (f"lossforge export {shlex.quote(str(path))} --member 0", "a trade-off, by its number"))
     if result.comparison is None:
         spec = shlex.quote(str(result.directory.spec))
         steps.append((f"lossforge run {spec} --set '{TRAINING}'", "the same, then train and compare"))
     for command, purpose in steps:
         console.print(f"  {command:<44}  {purpose}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _trade_offs(result: RunResult) -> list[dict[str, Any]]:
+    """Return the members of the run's archive; none where its objective has one goal."""
+    path = result.directory.archive / "archive.json"
+    members: list[dict[str, Any]] = json.loads(path.read_bytes())["members"] if path.is_file() else []
+    return members

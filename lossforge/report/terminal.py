@@ -12,11 +12,18 @@ from rich.text import Text
 from lossforge.evidence import Ablation
 from lossforge.report.ablation import TITLES, ablation_cells
 from lossforge.report.content import comparison_notes, held_out
-from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points
+from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
 
-__all__ = ["ablation_tables", "comparison_table", "held_out_table", "verdict", "weight_profile_table"]
+__all__ = [
+    "ablation_tables",
+    "comparison_table",
+    "held_out_table",
+    "trade_offs_table",
+    "verdict",
+    "weight_profile_table",
+]
 
 
 def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
@@ -64,6 +71,15 @@ def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapp
         for row in part:
             table.add_row(Text(row.name), *row.values)
         table.add_section()
+    return table
+
+
+def trade_offs_table(members: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the ``members`` of ``archive/archive.json``, a row each; none is better than another in everything."""
+    names = list(members[0]["objectives"])
+    table = _table("Trade-offs", "member", *names)
+    for number, member in enumerate(members):
+        table.add_row(str(number), *(significant(member["objectives"][name], 4) for name in names))
     return table
 
 

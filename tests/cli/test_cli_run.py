@@ -333,3 +333,18 @@ class TestRefusals:
         outcome = lossforge("run", search_spec, "--set", impossible)
         assert outcome.code == 1
         assert outcome.err.splitlines()[-1].startswith("error: none of 12 solutions")
+
+
+def test_trade_offs_are_shown_and_can_be_exported(lossforge, search_spec, folder):
+    goals = "[{objective: ranking_consistency}, {objective: {type: gradient_shape, minimum: 1.0, maximum: 1.0}}]"
+    objective = f"search.objective={{type: pareto, objectives: {goals}}}"
+    outcome = lossforge("run", search_spec, "--set", objective)
+    assert outcome.code == 0, outcome.err
+    assert "Trade-offs" in outcome.out
+    assert ["member", "gradient_shape", "ranking_consistency"] in [line.split() for line in outcome.out.splitlines()]
+    assert "lossforge export runs/tiny --member 0" in outcome.out
+    assert lossforge("export", "runs/tiny", "--member", "0").code == 0
+    assert "class Loss" in (folder / "loss.py").read_text()
+    missing = lossforge("export", "runs/tiny", "--member", "999", "--out", "other.py")
+    assert missing.code == 2
+    assert "has no trade-off 999; there are 0 to" in missing.err
