@@ -37,7 +37,7 @@ class LossParameterization(Component, ABC):
         """None: the family works for any number of classes and treats them alike (permutation-equivariant).
 
         A number: for that one alone, and it may treat classes differently. Gates that take equivariance for granted
-        are then skipped: ``same_prediction`` and ``weight_band``.
+        are then skipped: ``weight_band``, ``signs`` and ``same_prediction``.
         """
 
     @abstractmethod

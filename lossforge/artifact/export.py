@@ -56,7 +56,10 @@ class Loss(LossModule):
 '''
 
 _CHECK = """        if logits_NC.shape[1] != {count}:
-            raise ValueError(f"this loss is for {count} classes, the logits have {{logits_NC.shape[1]}}")
+            raise ValueError(
+                f"this loss is for {count} classes, the logits have {{logits_NC.shape[1]}}; "
+                "search anew with search.num_classes set to theirs"
+            )
 """
 
 

@@ -40,7 +40,10 @@ class LearnedLoss(LossModule):
         """Return loss_N; ValueError where the family is made for another number of classes."""
         required = self.parameterization.class_count
         if required not in (None, logits_NC.shape[1]):
-            raise ValueError(f"this loss is for {required} classes, the logits have {logits_NC.shape[1]}")
+            raise ValueError(
+                f"this loss is for {required} classes, the logits have {logits_NC.shape[1]}; search anew with "
+                "search.num_classes set to theirs"
+            )
         log_probs = torch.log_softmax(logits_NC, dim=-1)
         value = self.parameterization.loss(self.solution[None], log_probs[None], target_N)[0]
         return value * self.scale.to(value.dtype)

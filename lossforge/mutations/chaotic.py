@@ -34,7 +34,9 @@ class ChaoticMutation(MutationOperator):
 
     From one generation to the next, standardised steps of an orbit are uncorrelated for ``logistic``, ``tent`` and
     ``chebyshev``, and have a lag-1 correlation of about 0.07 for ``sine``, 0.17 for ``circle``, -0.35 for ``gauss`` and
-    -0.31 for ``henon``. Gaussianised, ``logistic`` and ``tent`` are one process: Phi(zeta) moves by the tent map.
+    -0.31 for ``henon``. Gaussianised, ``logistic`` and ``tent`` are one process, Phi(zeta) moves by the tent map, and
+    steps remain uncorrelated; the correlation is 0.26 for ``chebyshev``, 0.09 for ``sine``, 0.11 for ``circle``, -0.36
+    for ``gauss`` and -0.43 for ``henon``.
 
     Orbits are float64 (float32 orbits end in short cycles, and a fifth of the logistic ones at 0). One that has reached
     a fixed point, where it would stay for ever, or left the attractor is reseeded from the generator; the state counts

@@ -1,10 +1,11 @@
 """Steps of chaotic length in random directions.
 
 Pei, "Chaotic evolution: fusion of chaotic ergodicity and evolutionary iteration for optimization", Natural Computing
-13, 2014. From there: a chaotic parameter in (0, 1) as the length of a step, a direction factor of -1 or 1 drawn with a
-direction factor rate, and a crossover of child and parent. Ours: one orbit and one direction per coordinate, that at
-least one coordinate moves, the scaling, and that the direction factor is 1 with the rate and -1 otherwise. The paper's
-selection, a child replaces its own parent if it is better, is a matter of the strategy.
+13, 2014. From there, as the library opytimizer has it: for every coordinate a chaotic parameter in (0, 1) and a
+direction factor of -1 or 1 drawn with a direction factor rate, and a crossover of child and parent that moves at least
+one coordinate. There a coordinate x becomes x (1 + direction * parameter): steps are in proportion to it, and 0 stays
+where it is. Steps in proportion to sigma are ours, and so is that the direction is 1 with the rate, where theirs is -1.
+The paper's selection, a child replaces its own parent if it is better, is a matter of the strategy.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ LOGISTIC = MAPS["logistic"]
 class ChaoticEvolution(MutationOperator):
     """Steps of chaotic length in random directions, along all coordinates or some: Pei's chaotic evolution.
 
-    theta' = theta + sigma s M D x, per child and coordinate: x in (0, 1) an orbit of the logistic map, D = 1 with
+    theta' = theta + sigma s M U x, per child and coordinate: x in (0, 1) an orbit of the logistic map, U = 1 with
     probability ``direction_rate`` and -1 otherwise, M = 1 with probability ``crossover_rate`` and 0 otherwise, and 1 at
-    one random coordinate a child in any case. So a coordinate moves with probability m = c + (1 - c) / D, c the
-    crossover rate, and x^2 has mean 3/8, whence
+    one random coordinate a child in any case. So each of D coordinates moves with probability m = c + (1 - c) / D, c
+    the crossover rate, and x^2 has mean 3/8, whence
 
         s = 1 / sqrt(3/8 m)
 

@@ -29,8 +29,7 @@ class ClassCorrelation(LossParameterization):
     whose weight w = p / (1 + p)^2 vanishes for misclassified samples, as with the MAE.
 
     The number of classes is part of the family: another one is refused, and gates that take all classes to be treated
-    alike are skipped. The default sign gate refuses matrices with positive entries off the diagonal, for these push
-    rivals up; set ``gates.signs`` to null to have them.
+    alike are skipped.
     """
 
     type: Literal["class_correlation"] = "class_correlation"
@@ -60,7 +59,10 @@ class ClassCorrelation(LossParameterization):
             ValueError: the predictions are over another number of classes.
         """
         if log_probs_PBC.shape[2] != self.num_classes:
-            raise ValueError(f"this loss is for {self.num_classes} classes, got {log_probs_PBC.shape[2]}")
+            raise ValueError(
+                f"this loss is for {self.num_classes} classes, got {log_probs_PBC.shape[2]}; search with "
+                "parameterization.num_classes set to as many as there are"
+            )
         log_probs_PBC = full_precision(log_probs_PBC)
         matrix_PCC = checked(solutions_PD, self.num_parameters).to(log_probs_PBC.dtype)
         matrix_PCC = matrix_PCC.reshape(-1, self.num_classes, self.num_classes)

@@ -1,6 +1,6 @@
 """A network that sees one class at a time.
 
-The form of the loss network of ML3 (Bechtle et al., "Meta Learning via Learned Loss", ICPR 2021, arXiv:1906.05374):
+The form of the loss network of ML3 (Bechtle et al., "Meta Learning via Learned Loss", ICPR 2020, arXiv:1906.05374):
 one perceptron of (p_c, y_c) for every class, summed over classes.
 """
 

@@ -31,7 +31,7 @@ class LossMixture(LossParameterization):
 
     The exported code holds the code of every loss, which therefore must stand alone: beside its arguments, options and
     other methods it may use torch, Tensor, F, nn and math. Label smoothing, which can be added to the list, does not
-    pass the default sign gate, and no mixture with more than a trace of it does.
+    pass the default sign gate, and no mixture with more than a trace of it does: set ``gates.signs`` to null for it.
     """
 
     type: Literal["loss_mixture"] = "loss_mixture"

@@ -40,7 +40,9 @@ class MLPParameterization(LossParameterization, ABC):
     )
     log_scale: float = Field(default=10.0, gt=0, description="divisor of -log p, in nats")
     hidden: tuple[PositiveInt, ...] = Field(default=(12,), min_length=1, description="widths of the hidden layers")
-    activation: Literal["tanh", "softsign", "silu", "softplus", "sigmoid", "relu", "leaky_relu"] = "tanh"
+    activation: Literal["tanh", "softsign", "silu", "softplus", "sigmoid", "relu", "leaky_relu"] = Field(
+        default="tanh", description="activation of the hidden layers"
+    )
     bias: bool = Field(default=True, description="biases in the hidden layers")
 
     @property

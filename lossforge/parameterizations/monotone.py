@@ -69,8 +69,8 @@ class Monotone(LocalParameterization):
     1 - knee; both are smooth at p = 1.
 
     A solution lists theta_0; for each hidden layer its (out, in) weights row by row, and its (out,) biases; and the
-    output weights. The sum over the last hidden layer is divided by its width, others by its square
-    root.
+    output weights. The sum over the last hidden layer is divided by its width, and sums over hidden layers before it by
+    the square roots of theirs.
     """
 
     type: Literal["monotone"] = "monotone"

@@ -1,7 +1,7 @@
 """A network that compares the true class with each rival.
 
-The "1 vs 1" form of the loss networks of L2T-DLN (Hai, Pan, Liu, Ding, "L2T-DLN: Learning to Teach with Dynamic Loss
-Network", NeurIPS 2023), here in log-probability space and without its constant inputs.
+The "1 vs 1" form of the loss networks of Z. Hai, L. Pan, X. Liu, Z. Liu and M. Yunita, "L2T-DLN: Learning to Teach with
+Dynamic Loss Network", NeurIPS 2023, arXiv 2310.19313, here in log-probability space and without its constant inputs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class PairwiseMLP(MLPParameterization):
 
     Permutation-equivariant and free of the number of classes: a loss found with 10 classes is defined for 100. With
     ``features="log_prob"``, phi(p) = -log p / log_scale; with ``"prob"``, phi(p) = p, whose gradient with respect to
-    the logits vanishes as p -> 0, so that misclassified samples stop counting,
-    and with many classes nearly all samples do.
+    the logits vanishes as p -> 0, so that misclassified samples stop counting, and with many classes nearly all samples
+    do.
     """
 
     type: Literal["pairwise_mlp"] = "pairwise_mlp"

@@ -33,7 +33,7 @@ def log_dirichlet(num: int, num_classes: int, alpha: float, generator: torch.Gen
     """Draw log p of a symmetric Dirichlet as a float64 (num, num_classes) tensor.
 
     In logarithms throughout, so that small alpha gives tiny probabilities and not zeros:
-    G(alpha) = G(alpha + 1) U^(1/alpha), p = G / sum G (Devroye, Non-Uniform Random Variate Generation, 1986, IX.3.5).
+    G(alpha) = G(alpha + 1) U^(1/alpha), p = G / sum G (Devroye, Non-Uniform Random Variate Generation, 1986, IX).
     """
     device = generator.device
     shape = torch.full((num, num_classes), alpha + 1.0, dtype=torch.float64, device=device)

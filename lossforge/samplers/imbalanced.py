@@ -25,11 +25,14 @@ class ImbalancedSampler(SyntheticSampler):
 
     Each pair gets a label n from the prior, and in its prediction the columns of n and of its old label o are swapped:
     p_n is now what p_o was. So the values of p_y in a batch are those of the sampler within, and so is everything that
-    does not depend on how classes are numbered.
+    does not depend on how classes are numbered: families that treat classes alike have the same losses as without it.
+    It is for those with a fixed number of classes, such as ``class_correlation``. Imbalance in training is seen by
+    ``proxy_training`` with ``tasks.imbalance``, which makes data of its own.
 
     This takes for granted that the sampler within treats classes alike: its pairs are as likely after any renumbering
     of the classes. That holds for ``mixture``, ``curriculum``, ``dirichlet`` and ``logit_normal``, and for symmetric
-    ``noisy_labels`` of these. It does not for ``replay``, nor for other ``noisy_labels``: put those around this one.
+    ``noisy_labels`` of these. It does not for other ``noisy_labels``: put those around this one. Nor does it for
+    ``replay``: which classes were taken for which is then no longer what was recorded.
     """
 
     type: Literal["imbalanced"] = "imbalanced"

@@ -51,7 +51,7 @@ class MixtureSampler(SyntheticSampler):
     """
 
     type: Literal["mixture"] = "mixture"
-    weights: MixtureWeights = MixtureWeights()
+    weights: MixtureWeights = Field(default=MixtureWeights(), description="shares of the regimes")
     alpha: float = Field(default=1.0, gt=0, description="Dirichlet concentration")
     tau: tuple[float, float] = Field(default=(0.1, 15.0), description="range of the logit scale of softmax_normal")
     right_error: tuple[float, float] = Field(default=(1e-4, 0.1), description="range of 1 - p_y of confident_right")

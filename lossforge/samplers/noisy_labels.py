@@ -33,7 +33,9 @@ class NoisyLabelsSampler(SyntheticSampler):
     * ``pair_flip``: with probability ``rate``, the next class, y + 1 mod C;
     * ``matrix``: class k with probability ``matrix[y][k]``.
 
-    Given the same generator, the sampler within draws what it draws alone.
+    Given the same generator, the sampler within draws what it draws alone. The clean labels are not kept: an objective
+    on the batch takes the given ones for true, so that wrong labels count as more errors of the predictions. How a loss
+    bears noise in training is seen by ``proxy_training`` with ``tasks.label_noise``, which makes data of its own.
     """
 
     type: Literal["noisy_labels"] = "noisy_labels"

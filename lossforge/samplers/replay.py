@@ -37,7 +37,11 @@ class ReplaySampler(SyntheticSampler):
     """
 
     type: Literal["replay"] = "replay"
-    path: str = Field(min_length=1, description="file of recorded predictions, .safetensors or .npz; ~ is expanded")
+    path: str = Field(
+        min_length=1,
+        description="file of recorded predictions, .safetensors or .npz; ~ is expanded, and a relative path begins at "
+        "the working directory",
+    )
 
     def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
         """Draw ``num`` of the recorded pairs; one regime, ``replay``.

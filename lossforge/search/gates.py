@@ -62,7 +62,7 @@ def apply_gates(
     violations, keys_PG = {}, None
     if spec.weight_band is not None and "weight_band" not in skipped:
         violations["weight_band"] = _weight_band(spec.weight_band, population, batch)
-    if spec.signs is not None:
+    if spec.signs is not None and "signs" not in skipped:
         violations["signs"] = _signs(spec.signs, gradient_PBC, batch)
     if spec.same_prediction is not None and "same_prediction" not in skipped:
         violations["same_prediction"] = _same_prediction(spec.same_prediction, loss_PB, population, batch)
@@ -77,14 +77,19 @@ def apply_gates(
     return GateResult({"finite": torch.where(finite_P, 0.0, torch.inf), **passed_on}, keys_PG)
 
 
+EQUIVARIANCE_GATES = ("weight_band", "signs", "same_prediction")
+"""Gates that mean something only for families that treat classes alike."""
+
+
 def skipped_gates(spec: GateSpec, parameterization: LossParameterization) -> tuple[str, ...]:
     """Return the gates of ``spec`` that take equivariance for granted, if the family does not have it.
 
-    The weight band looks at one label only; two labels of one prediction compare only if classes are treated alike.
+    The weight band looks at one label only; two labels of one prediction compare only if classes are treated alike; and
+    a loss that knows which classes are alike may well push up a rival.
     """
     if parameterization.class_count is None:
         return ()
-    return tuple(name for name in ("weight_band", "same_prediction") if getattr(spec, name) is not None)
+    return tuple(name for name in EQUIVARIANCE_GATES if getattr(spec, name) is not None)
 
 
 def constrained_rank(fitness_P: Tensor, violation_P: Tensor) -> Tensor:

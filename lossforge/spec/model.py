@@ -111,7 +111,8 @@ class SearchSpec(Options):
         parameterization = info.data.get("parameterization")
         if parameterization is not None and parameterization.class_count not in (None, num_classes):
             raise ValueError(
-                f"parameterization {parameterization.type!r} works for {parameterization.class_count} classes only"
+                f"parameterization {parameterization.type!r} works for {parameterization.class_count} classes only; "
+                "set search.num_classes to that, or the family's own number to this one"
             )
         return num_classes
 

@@ -176,6 +176,11 @@ def test_options_go_through_json(operator):
 
 
 @every_operator
+def test_every_option_is_described(operator):
+    assert all(field.description for name, field in type(operator).model_fields.items() if name != "type")
+
+
+@every_operator
 def test_the_line_on_it_fits_a_terminal(operator):
     summary = (type(operator).__doc__ or "").partition("\n")[0]
     assert summary.endswith(".")

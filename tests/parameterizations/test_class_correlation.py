@@ -16,7 +16,7 @@ from lossforge.mutations import GaussianMutation
 from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import ClassCorrelation
 from lossforge.samplers import MixtureSampler
-from lossforge.search import Search
+from lossforge.search import ParameterPopulation, Search, apply_gates
 from lossforge.spec import GateSpec, SearchSpec
 from lossforge.strategies import MuCommaLambda
 
@@ -94,7 +94,7 @@ class TestClassCount:
     def test_another_is_refused(self, num_classes):
         log_probs, labels = draw(num_classes=num_classes)
         labels = labels.clamp(max=2)
-        with pytest.raises(ValueError, match=f"this loss is for 4 classes, got {num_classes}"):
+        with pytest.raises(ValueError, match=f"for 4 classes, got {num_classes}; search with parameter"):
             self.artifact().parameterization.loss(torch.zeros(1, 16), log_probs, labels)
         with pytest.raises(ValueError, match=f"this loss is for 4 classes, the logits have {num_classes}"):
             self.artifact().loss()(log_probs[0], labels)
@@ -115,7 +115,7 @@ class TestClassCount:
 
 
 def make_spec(num_classes: int = 4) -> SearchSpec:
-    """Two generations; without the sign gate, as the family needs it."""
+    """Two generations, with the default gates."""
     return SearchSpec(
         parameterization=ClassCorrelation(num_classes=4),
         sampler=MixtureSampler(),
@@ -126,11 +126,17 @@ def make_spec(num_classes: int = 4) -> SearchSpec:
         num_classes=num_classes,
         batch_size=24,
         selection_batch_size=48,
-        gates=GateSpec(signs=None),
     )
 
 
 class TestSearch:
+    def test_the_default_gates_pass_the_prior(self):
+        family, source = ClassCorrelation(num_classes=4), torch.Generator().manual_seed(0)
+        population = ParameterPopulation(family, family.init(20, source), 4)
+        result = apply_gates(GateSpec(), population, MixtureSampler().sample(500, 4, source))
+        assert result.violations.keys() == {"finite"}
+        assert result.feasible_P.all()
+
     def test_gates_for_families_that_treat_classes_alike_are_skipped_and_the_artifact_says_so(self, tmp_path):
         history: list[dict] = []
         artifact = Search(make_spec(), seed=0).run(lambda record: history.append(dict(record)))
@@ -138,7 +144,7 @@ class TestSearch:
         content = json.loads((tmp_path / "loss.json").read_text())
         assert len(history) == 2
         assert content["class_count"] == 4
-        assert content["gates_skipped"] == ["weight_band", "same_prediction"]
+        assert content["gates_skipped"] == ["weight_band", "signs", "same_prediction"]
         assert load_artifact(tmp_path).parameterization == ClassCorrelation(num_classes=4)
         with pytest.raises(ValueError, match="this loss is for 4 classes, the logits have 3"):
             load_loss(tmp_path)(torch.zeros(2, 3), torch.tensor([0, 1]))

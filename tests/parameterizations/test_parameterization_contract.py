@@ -248,12 +248,15 @@ class TestSolutions:
             return  # one loss: nothing to mix
         solutions_PD, log_probs, labels_B = draw(family, num=20, num_pairs=64)
         loss_PB = family.loss(solutions_PD, log_probs, labels_B)
-        correlation = torch.corrcoef(loss_PB)
-        assert correlation.shape == (20, 20)
         assert (loss_PB.std(dim=0) > 1e-4).float().mean() > 0.9
+        correlation = torch.corrcoef(loss_PB) - torch.eye(20)
+        assert correlation.max() < 1 - 1e-9  # no two differ by a factor and a constant alone
 
     def test_json_round_trip(self, family):
         assert type(family).model_validate_json(family.model_dump_json()) == family
+
+    def test_every_option_is_described(self, family):
+        assert all(field.description for name, field in type(family).model_fields.items() if name != "type")
 
     def test_it_is_installed_under_its_type(self, family):
         assert registry.get("parameterizations", family.type) is type(family)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -64,14 +64,14 @@ def by_scipy(given: tuple[float, float, float], s: float) -> float:
 
     total, _ = integrate.quad(smooth, 0, first, weight="alg", wvar=(b, 0), epsabs=0, epsrel=1e-12, limit=500)
     edges = [first, *(edge for edge in (1e-2, 0.1, 0.5, 1, 2, 4, 8, 16, 32, 64) if first < edge < s), s]
-    for low, high in pairwise(edges):
+    for low, high in itertools.pairwise(edges):
         part, _ = integrate.quad(lambda t: float(profile(given, np.array(t))), low, high, epsabs=0, epsrel=1e-12)
         total += part
     return total
 
 
 class TestValues:
-    """Of the quadrature; the bound 1e-9 is that of the class docstring."""
+    """Of the quadrature; the bound of the class docstring, 3e-9, is that of the test of the corners."""
 
     @pytest.mark.parametrize(
         ("a", "b"), [(0.33, -0.88), (0.01, 0.0), (1.0, -0.98), (2.0, 3.0), (0.5, -0.5), (1.5, 1.0)]
@@ -98,6 +98,22 @@ class TestValues:
         p = P[::6]
         expected = [by_scipy(given, s) for s in -p.log().numpy()]
         np.testing.assert_allclose(values(WeightProfile().solution(*given), p), expected, rtol=1e-9)
+
+    @pytest.mark.parametrize("given", list(itertools.product((-0.2, 2.0), (-0.98, 3.0), (-4.0, 4.0))), ids=str)
+    def test_the_error_is_as_small_as_documented_in_the_corners_of_the_ranges(self, given):
+        """40 nodes to a panel of 1/2; below x = -40 it is (1 - p)^(1 + b) / (1 + b)."""
+        a, b, c = given
+        nodes, shares = np.polynomial.legendre.leggauss(40)
+        s = np.logspace(-7, math.log10(69), 60)
+        expected = []
+        for end in np.log(np.expm1(s)):
+            edges = np.append(np.arange(-40, end, 0.5), end)
+            half = np.diff(edges)[:, None] / 2
+            x = edges[:-1, None] + half * (1 + nodes)
+            density = np.exp(-a * x - (1 + a + b) * np.logaddexp(0, -x) + c * np.exp(-(x**2) / 8))
+            expected.append((half * density * shares).sum() + math.exp(-40 * (1 + b)) / (1 + b))
+        found = antiderivative(torch.tensor([given], dtype=torch.float64), torch.from_numpy(s)[None])[0]
+        np.testing.assert_allclose(found, expected, rtol=3e-9)
 
     @pytest.mark.parametrize("b", [-0.98, -0.5, 0.0, 2.0])
     def test_close_to_certainty_it_is_a_power_of_the_error(self, b):
@@ -199,6 +215,13 @@ class TestCertainty:
         assert loss.item() == 0
         expected = torch.finfo(dtype).eps ** b
         assert -log_probs.grad[0, 0, 0].item() == pytest.approx(expected, rel=1e-4)
+
+    @pytest.mark.parametrize("b", [-0.98, 0.0, 2.0])
+    def test_the_loss_is_0_whatever_the_coefficients(self, b):
+        solution = WeightProfile().solution(a=0.3, b=b, c=1.0).requires_grad_()
+        log_probs = torch.tensor([[[0.0, -200.0]]], dtype=torch.float64)
+        WeightProfile().loss(solution[None], log_probs, torch.tensor([0])).sum().backward()
+        assert solution.grad.tolist() == [0, 0, 0]
 
     def test_the_pull_of_rivals_fades_however_strong_the_weight(self):
         """dloss/dz_j = w p_j, with b near -1 still of the order of p_j^(1 + b)."""

@@ -9,6 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from lossforge.errors import SpecError
+from lossforge.parameterizations import ClassCorrelation, PairwiseMLP
 from lossforge.samplers import DirichletSampler, ImbalancedSampler, LogitNormalSampler, MixtureSampler
 from lossforge.types import PredictionBatch
 
@@ -61,6 +62,18 @@ class TestRelabelling:
         assert torch.equal(own(after), own(before))
         assert torch.equal(after.regime_B, before.regime_B)
         assert after.regime_names == before.regime_names
+
+    @pytest.mark.parametrize(("family", "same"), [(PairwiseMLP(), True), (ClassCorrelation(num_classes=4), False)])
+    def test_it_matters_to_families_that_tell_classes_apart_alone(self, family, same):
+        solutions = family.init(3, generator()).double()
+        before, after = (
+            family.loss(solutions, batch.log_probs_BC.double()[None], batch.labels_B)
+            for batch in (
+                sampler.sample(100, 4, generator(2))
+                for sampler in (MixtureSampler(), ImbalancedSampler(sampler=MixtureSampler(), prior=PRIOR))
+            )
+        )
+        assert torch.allclose(before, after, rtol=1e-12, atol=1e-12) == same
 
     def test_a_row_keeps_its_values_and_only_two_change_places(self):
         before = MixtureSampler().sample(600, 5, generator(2))

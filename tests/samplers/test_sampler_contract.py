@@ -131,6 +131,9 @@ class TestContract:
     def test_options_go_through_json(self, sampler):
         assert type(sampler).model_validate_json(sampler.model_dump_json()) == sampler
 
+    def test_every_option_is_described(self, sampler):
+        assert all(field.description for name, field in type(sampler).model_fields.items() if name != "type")
+
     def test_the_line_on_it_fits_a_terminal(self, sampler):
         summary = (type(sampler).__doc__ or "").partition("\n")[0]
         assert summary.endswith((".", ";"))

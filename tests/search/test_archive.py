@@ -39,7 +39,7 @@ from lossforge.search.archive import (
 from lossforge.search.evaluator import Assessment
 from lossforge.search.gates import GateResult
 from lossforge.search.progress import ARCHIVE, RESTART
-from lossforge.spec import GateSpec, RunSpec, SearchSpec
+from lossforge.spec import DuplicateGate, GateSpec, RunSpec, SearchSpec
 from lossforge.strategies import MuPlusLambda
 from lossforge.types import Evaluation, PredictionBatch
 
@@ -162,6 +162,15 @@ class TestGenerations:
         again = one_dimensional(1, 2), assessment(torch.tensor([[math.nan, 0.0], [3.0, 3.0]]))
         assert told(first, again)[SOLUTIONS].flatten().tolist() == [2.0]
 
+    def test_a_member_that_was_not_evaluated_again_stays(self):
+        """A gate turned it away, so nothing new is known of it."""
+        first = one_dimensional(1), assessment(torch.tensor([[0.0, 4.0]]))
+        values = torch.tensor([[math.nan, math.nan], [3.0, 3.0]])
+        again = one_dimensional(1, 2), assessment(values, torch.tensor([1.0, 0.0]))
+        state = told(first, again)
+        assert state[SOLUTIONS].flatten().tolist() == [1.0, 2.0]
+        assert state[VALUES].tolist() == [[0.0, 4.0], [3.0, 3.0]]
+
     def test_an_empty_archive_can_be_filled(self):
         nothing = one_dimensional(1), assessment(torch.tensor([[math.nan, 0.0]]))
         state = told(nothing)
@@ -223,6 +232,21 @@ class TestState:
             ours, theirs = straight.state_dict(), other.state_dict()
             assert ours.keys() == theirs.keys()
             assert all(torch.equal(torch.as_tensor(ours[key]), torch.as_tensor(theirs[key])) for key in ours)
+
+    def test_members_that_are_asked_for_again_are_not_lost(self):
+        """A search takes them for copies of what it has seen, unless they are of the last generation."""
+        search = Search(make_spec(gates=NO_GATES.model_copy(update={"duplicate": DuplicateGate()})).search, seed=5)
+        search.step()
+        members = search.state[SOLUTIONS].clone()
+        others = search.spec.parameterization.init(4, torch.Generator().manual_seed(1))
+        search.tell(others, search.evaluate(others))
+        old = [each for each in members if (search.state[SOLUTIONS] == each).all(dim=1).any()]
+        assert old
+        result = search.evaluate(torch.stack(old))
+        assert (result.gates.violations["duplicate"] > 0).all()
+        search.tell(torch.stack(old), result)
+        for each in old:
+            assert (search.state[SOLUTIONS] == each).all(dim=1).any()
 
     def test_what_fails_a_gate_has_no_trade_off(self):
         spec = make_spec(gates=GateSpec(weight_band=None, duplicate=None)).search

@@ -115,7 +115,7 @@ def test_a_valid_spec_tells_nothing(spec_text: str) -> None:
         ("strategy: toy_evolving", "strategy: toy_drawing", "7:3: search.mutation: strategy 'toy_drawing' uses no "
          "mutation operator; leave it out, or set it to null"),
         ("toy_family", "{type: toy_family, class_count: 3}", "2:1: search.num_classes: parameterization 'toy_family' "
-         "works for 3 classes only"),
+         "works for 3 classes only; set search.num_classes to that, or the family's own number to this one"),
         ("[toy_entropy, {type: toy_focal, gamma: 3}]", "[]", "14:3: evidence.baselines: needs at least 1 item(s), "
          "has 0"),
         ("[toy_entropy, {type: toy_focal, gamma: 3}]", "[toy_focal, toy_focal]", "14:3: evidence.baselines: the same "

@@ -21,7 +21,8 @@ SD = math.sqrt(1.0 - 0.5 / math.log(2.0) - MEAN**2)
 class GaussMap(ChaoticMap):
     """x <- 1/x mod 1 on (0, 1): density 1 / (ln 2 (1 + x)); Lyapunov exponent pi^2 / (6 ln 2) = 2.373.
 
-    Of all maps here the one that forgets fastest. Its standardised steps lie between -1.54 and 1.94.
+    Of all maps here the one that forgets fastest. Its standardised steps lie between -1.54 and 1.94. The map
+    exp(-a x^2) + b of chaotic optimisers, which they call Gauss or Gaussian as well, is another one.
     """
 
     def fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

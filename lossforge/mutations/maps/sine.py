@@ -17,7 +17,7 @@ from lossforge.mutations.maps.sines import sin_pi
 class SineMap(ChaoticMap):
     """x <- sin(pi x) on (0, 1): Lyapunov exponent 0.689; the density, of no closed form, is that of an ensemble.
 
-    It looks like the logistic map's, with more near 0: the mean is 0.467.
+    It looks like the logistic map's, with more near 0: the mean is 0.468.
     """
 
     def fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
