@@ -38,8 +38,8 @@ def profile_grid(p_min: float, p_max: float, p_top: float, num_points: int, devi
 def band_violation(w_P2G: Tensor, minimum: float, maximum: float) -> Tensor:
     """Return mean over grid and rival shapes of min(3, relu(minimum - w)) + relu(log(w / maximum)), w over its mean.
 
-    At the last point of the grid only the upper bound holds, and the mean leaves it out. A candidate whose mean weight
-    is not positive is measured by w itself, with 1 added: worse than any other.
+    At the last point of the grid only the upper bound holds, and the mean leaves it out. Where the mean is not
+    positive, that of |w| over all points takes its place, and 1 is added.
 
     Args:
         w_P2G: weight profiles on a grid of :func:`profile_grid`, rivals uniform and with one dominant rival.

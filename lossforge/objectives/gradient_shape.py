@@ -29,9 +29,9 @@ class GradientShape(Objective):
 
     the first mean over both, all points of the grid, the second over the batch's pairs with p_y <= p_max; ``wrong`` is
     the share of the gradient's L1 norm that is > 0 at the label or < 0 at a rival. A factor on the loss changes
-    nothing. If m <= 0 the mean of |w / p^q| takes its place and 1 is added. With ``minimum`` = ``maximum`` = 1 the
-    first mean is 0 for the target alone, so it never saturates. Fitness is infinite where a weight or a gradient is not
-    finite.
+    nothing. If m <= 0 the mean of |w / p^q| over all points takes its place and 1 is added. With ``minimum`` =
+    ``maximum`` = 1 the first mean is 0 for the target alone, so it never saturates. Fitness is infinite where a weight
+    or a gradient is not finite.
 
     Classes are taken to be treated alike: the profile looks at one label only.
 

@@ -8,7 +8,7 @@ spends more on the same measure; here each is an objective of its own.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -22,6 +22,7 @@ from lossforge.types import Evaluation, PredictionBatch
 class HalvingRung(Part):
     """An objective and which share of the candidates it passes on."""
 
+    is_contest: ClassVar[bool] = True
     fraction: float | None = Field(
         default=None,
         gt=0,
@@ -37,7 +38,8 @@ class Halving(Objective):
     that ties at the cut all go on; what is not finite never does.
     fitness = (rungs left) + 1/2 + v / (2 (1 + |v|)), v the fitness in the last rung reached. A candidate whose value
     there is not finite has infinite fitness. How far a candidate comes depends on the others; the value of one that
-    comes to the last rung does not, and can be compared between generations, so a search may stop at it.
+    comes to the last rung does not, and can be compared between generations, so a search may stop at it. As a part of
+    ``weighted`` or ``pareto``, where values of all candidates must compare, it is refused.
 
     Metrics: ``rung``, the number of the last one reached, from 0; those of each rung as ``<name>.<metric>`` and its
     fitness as ``<name>.fitness``, not a number for candidates that did not reach it.

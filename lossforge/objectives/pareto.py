@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossforge.dominance import crowding_distances, front_numbers, normalised_sums
 from lossforge.interfaces import Objective, Population
-from lossforge.objectives.parts import Part, figures, names_differ
+from lossforge.objectives.parts import Part, figures, names_differ, values_stand_alone
 from lossforge.streams import split_generator
 from lossforge.types import Evaluation, PredictionBatch
 
@@ -28,6 +28,8 @@ class Pareto(Objective):
     fitness = front + (rank in the front) / (size of the front). It is a rank: it means nothing outside the population,
     so such an objective cannot be part of another, and a search by it cannot stop at a fitness. A candidate with an
     objective that is not finite has infinite fitness.
+
+    Each objective draws for itself: two of ``proxy_training`` have tasks of their own, and each its own best rate.
 
     The search keeps an archive of what is not dominated of all that was found, by the objectives' own values, which do
     compare between generations; it is written to ``archive/`` in the run directory. The one winner of a search is the
@@ -43,8 +45,8 @@ class Pareto(Objective):
 
     @field_validator("objectives")
     @classmethod
-    def _names_differ(cls, objectives: tuple[Part, ...]) -> tuple[Part, ...]:
-        return names_differ(objectives)
+    def _parts_go_together(cls, objectives: tuple[Part, ...]) -> tuple[Part, ...]:
+        return values_stand_alone(names_differ(objectives))
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate every objective on every candidate, each with a generator of its own."""

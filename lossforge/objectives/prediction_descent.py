@@ -27,8 +27,8 @@ class PredictionDescent(Objective):
     * ``nll``: the mean of -log p_y, in nats;
     * ``error``: the share of rows whose most likely class is not the label.
 
-    A candidate whose logits do not stay finite has infinite fitness. Each step evaluates the gradients of all
-    candidates on all rows.
+    A candidate whose logits do not stay finite, or whose gradients cannot be scaled, has infinite fitness. Each step
+    evaluates the gradients of all candidates on all rows.
 
     Metrics: ``nll.before``, ``nll.after``, ``accuracy.before``, ``accuracy.after``, and what was gained, positive where
     it is an improvement: ``nll.gained``, ``accuracy.gained``.
@@ -46,10 +46,11 @@ class PredictionDescent(Objective):
         """Descend from the same rows with every candidate."""
         rows = self._draw_rows(batch, generator)
         before_P2 = _nll_and_accuracy(rows.log_probs_BC[None], rows.labels_B)
-        logits_PBC = self._descend(population, rows)
+        scale_P = gradient_scale(population, rows)
+        logits_PBC = self._descend(population, rows, self.learning_rate * scale_P[:, None, None])
         after_P2 = _nll_and_accuracy(logits_PBC, rows.labels_B)
         before_P2 = before_P2.expand_as(after_P2)
-        is_finite_P = logits_PBC.isfinite().flatten(1).all(dim=1)
+        is_finite_P = logits_PBC.isfinite().flatten(1).all(dim=1) & (scale_P > 0)
         fitness_P = after_P2[:, 0] if self.fitness == "nll" else 1 - after_P2[:, 1]
         metrics = {
             "nll.before": before_P2[:, 0],
@@ -69,8 +70,7 @@ class PredictionDescent(Objective):
             batch.log_probs_BC[index], batch.labels_B[index], batch.regime_B[index], batch.regime_names
         )
 
-    def _descend(self, population: Population, rows: PredictionBatch) -> Tensor:
-        rate_P11 = self.learning_rate * gradient_scale(population, rows)[:, None, None]
+    def _descend(self, population: Population, rows: PredictionBatch, rate_P11: Tensor) -> Tensor:
         logits_PBC = rows.log_probs_BC.expand(population.num_solutions, -1, -1)
         for _ in range(self.steps):
             logits_PBC = logits_PBC - rate_P11 * population.gradients(logits_PBC, rows.labels_B)

@@ -43,8 +43,11 @@ class ProxyTraining(Objective):
     * ``nll``: the mean of -log p_y over held-out samples, in nats;
     * ``ece``: the expected calibration error, 15 bins of equal width, in [0, 1],
 
-    at the best of the learning rates, one for all tasks. A network that is no longer finite counts as wrong everywhere,
-    and has no finite NLL or calibration error. Held-out labels have no noise and no imbalance.
+    at the best of the learning rates, one for all tasks: the best on these same held-out samples, so that more rates
+    make the figure more hopeful, for every loss alike. A loss with which nothing is learned can have a small ``ece``,
+    which is therefore meant to stand beside another goal, as in ``pareto`` or ``lexicographic``. A network that is no
+    longer finite counts as wrong everywhere, and has no finite NLL or calibration error; a candidate whose gradients
+    cannot be scaled has infinite fitness. Held-out labels have no noise and no imbalance.
 
     Metrics: ``error``, ``nll``, ``ece`` and ``learning_rate``, at the rate of the fitness.
     """
@@ -83,8 +86,8 @@ class ProxyTraining(Objective):
         values = {"error": error_PR, "nll": nll_PR, "ece": ece_PR}
         best_P1 = values[self.fitness].argmin(dim=1, keepdim=True)
         metrics = {name: value_PR.gather(1, best_P1).squeeze(1) for name, value_PR in values.items()}
-        rate_R = torch.tensor(self.learning_rates, device=scale_P.device)
-        fitness_P = metrics[self.fitness].masked_fill(~scale_P.isfinite(), torch.inf)
+        rate_R = torch.tensor(self.learning_rates, dtype=torch.float64, device=scale_P.device)
+        fitness_P = metrics[self.fitness].masked_fill(~(scale_P.isfinite() & (scale_P > 0)), torch.inf)
         return Evaluation(fitness_P, {**metrics, "learning_rate": rate_R[best_P1.squeeze(1)]})
 
     def _draw(self, num_classes: int, generator: torch.Generator) -> _Trials:

@@ -113,7 +113,7 @@ class RandomTeachers:
         self._mean_T1C = self._outputs(reference_TNF).mean(dim=1, keepdim=True)
 
     def draw(self, num: int, prior_C: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw inputs and label them; for a prior, from so many more that each class has its share."""
+        """Draw inputs and label them; for a prior, more, of which each class gets its share with replacement."""
         num_tasks, features = self._first_TFH.shape[:2]
         pool = num if prior_C is None else num * POOL_FACTOR
         inputs_TNF = _normal((num_tasks, pool, features), generator)

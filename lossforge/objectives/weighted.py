@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, field_validator
 
 from lossforge.interfaces import Objective, Population
-from lossforge.objectives.parts import Part, figures, names_differ
+from lossforge.objectives.parts import Part, figures, names_differ, values_stand_alone
 from lossforge.streams import split_generator
 from lossforge.types import Evaluation, PredictionBatch
 
@@ -37,8 +37,8 @@ class Weighted(Objective):
 
     @field_validator("terms")
     @classmethod
-    def _names_differ(cls, terms: tuple[WeightedTerm, ...]) -> tuple[WeightedTerm, ...]:
-        return names_differ(terms)
+    def _parts_go_together(cls, terms: tuple[WeightedTerm, ...]) -> tuple[WeightedTerm, ...]:
+        return values_stand_alone(names_differ(terms))
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate every term on every candidate, each with a generator of its own."""

@@ -66,7 +66,7 @@ def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
 def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapping[str, Any]] = ()) -> Table:
     """Return ``held_out`` of ``artifact/loss.json`` and, beside it, ``references``: the higher fitness is the worse."""
     content = held_out(Figures.model_validate(found), [ReferenceFigures.model_validate(each) for each in references])
-    table = _table("On held-out synthetic data", "lower fitness is better", *content.columns)
+    table = _table("On held-out data", "lower fitness is better", *content.columns)
     for part in content.sections:
         for row in part:
             table.add_row(Text(row.name), *row.values)

@@ -3,7 +3,8 @@
 It is kept in the state of the search, shared by all searches of a run, and bounded by dropping the most crowded member
 until the rest fits: Kukkonen and Deb, "Improved pruning of non-dominated solutions based on crowding distance for
 bi-objective optimization problems", CEC 2006. Values of different generations come from different batches, and a lucky
-one stays; so at the end all members are judged once more, on one fresh batch.
+one stays; so at the end all members are judged once more, on one fresh batch. It decides who stays as well as what is
+reported, so the ends of what is left are still a little hopeful.
 """
 
 from __future__ import annotations
@@ -62,18 +63,20 @@ def size_for(objective: Objective) -> int:
 def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment, size: int) -> State:
     """Return the archive's keys after a generation; none where its objective tells of no trade-offs.
 
-    A member that was evaluated again counts with its new values only: to keep the best of several is to keep luck.
+    A member that was evaluated again counts with its new values only: to keep the best of several is to keep luck. One
+    that was asked for again but not evaluated, such as one that a gate takes for a copy of itself, stays as it was.
     """
     values_PM = _values(assessment.evaluation)
     if values_PM is None:
         return {}
     restart = progress.integer(state, progress.RESTART)
     enters_P = assessment.feasible_P & values_PM.isfinite().all(dim=1)
+    was_evaluated_P = assessment.gates.feasible_P | ~values_PM.isnan().all(dim=1)
     solutions, values = solutions_PD[enters_P], values_PM[enters_P]
     found_in = torch.full((len(solutions),), restart, dtype=torch.int64, device=solutions.device)
     if SOLUTIONS in state:
         members_AD = progress.tensor(state, SOLUTIONS)
-        stays_A = _are_absent(members_AD, solutions_PD)
+        stays_A = _are_absent(members_AD, solutions_PD[was_evaluated_P])
         solutions = torch.cat((members_AD[stays_A], solutions))
         values = torch.cat((progress.tensor(state, VALUES)[stays_A], values))
         found_in = torch.cat((progress.tensor(state, FOUND_IN)[stays_A], found_in))

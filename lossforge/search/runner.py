@@ -54,11 +54,11 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
         except KeyboardInterrupt:
             memory.save()  # the last whole generation: the interrupted one is run again
             raise
-        winner, archive = search.winner(), search.archive()
-        if archive is not None:
+        archive = search.archive()
+        if archive is not None:  # before the winner, which need not exist
             archive.save(directory.archive)
             _log.info("%s: %d trade-offs, none of which dominates another", directory.archive, len(archive.members))
-        return winner
+        return search.winner()
 
 
 def _restored(search: Search, directory: RunDirectory) -> _Memory:

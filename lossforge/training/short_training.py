@@ -41,7 +41,9 @@ class ShortTraining(Objective):
     * ``nll``: the mean of -log p_y, in nats;
     * ``ece``: the expected calibration error, 15 bins of equal width.
 
-    A training that diverges has infinite fitness. The dataset must have as many classes as the search.
+    A training that diverges has infinite fitness. Selection and held-out figures of a search come from the same
+    training part by other draws: only the test part is new to the loss that is found. The dataset must have as many
+    classes as the search.
 
     Metrics: ``error``, ``nll`` and ``ece``, not a number where the training diverged.
     """

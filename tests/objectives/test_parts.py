@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lossforge.objectives import Part, RankingConsistency, Weighted, WeightedTerm
+from lossforge.objectives import (
+    Halving,
+    HalvingRung,
+    Lexicographic,
+    LexicographicStage,
+    Pareto,
+    Part,
+    RankingConsistency,
+    Weighted,
+    WeightedTerm,
+)
 from lossforge.objectives.parts import squash
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -67,3 +77,31 @@ class TestParts:
             Weighted(terms=(term, term))
         named = WeightedTerm(objective=RankingConsistency(form="hinge"), name="hinge")
         assert [each.title for each in Weighted(terms=(term, named)).terms] == ["ranking_consistency", "hinge"]
+
+
+class TestContests:
+    """What a candidate comes to by halving depends on the others, and cannot be added up or kept in an archive."""
+
+    @pytest.fixture
+    def contest(self, column) -> Halving:
+        return Halving(rungs=(HalvingRung(objective=column(), fraction=0.5), HalvingRung(objective=column(), name="b")))
+
+    @pytest.mark.parametrize("is_deep", [False, True])
+    def test_sums_and_trade_offs_refuse_them(self, column, contest, is_deep):
+        stages = (
+            LexicographicStage(objective=column(), threshold=1.0),
+            LexicographicStage(objective=contest, name="contest"),
+        )
+        inside = Lexicographic(stages=stages) if is_deep else contest
+        message = f"'{inside.type}' values a candidate by how far it comes among the others"
+        with pytest.raises(ValidationError, match=message):
+            Weighted(terms=(WeightedTerm(objective=inside),))
+        with pytest.raises(ValidationError, match=message):
+            Pareto(objectives=(Part(objective=column()), Part(objective=inside)))
+
+    def test_an_order_may_end_in_one(self, table, column, contest, batch):
+        last = LexicographicStage(objective=contest)
+        objective = Lexicographic(stages=(LexicographicStage(objective=column(), threshold=1.0), last))
+        population = table(torch.tensor([[2.0], [1.0], [0.0], [-1.0]]))
+        fitness_P = objective.evaluate(population, batch, torch.Generator().manual_seed(0)).fitness_P
+        assert fitness_P.argsort().tolist() == [3, 2, 1, 0]

@@ -138,6 +138,14 @@ def test_what_is_not_finite_ranks_last(closed_form_population, batch, fitness):
     assert evaluation.metrics["accuracy.after"][1].isnan()
 
 
+def test_what_is_too_steep_to_be_scaled_ranks_last(closed_form_population, batch):
+    """Its gradients are finite, their norm is not: at a scale of 0 its predictions would stay as they were."""
+    evaluation = PredictionDescent(steps=2).evaluate(
+        closed_form_population("cross_entropy", [1.0, 1e30]), batch, generator()
+    )
+    assert evaluation.fitness_P.isfinite().tolist() == [True, False]
+
+
 @pytest.mark.parametrize("fitness", ["nll", "error"])
 def test_a_loss_without_a_gradient_ranks_last(closed_form_population, batch, fitness):
     evaluation = PredictionDescent(steps=2, fitness=fitness).evaluate(

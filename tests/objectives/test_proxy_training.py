@@ -145,6 +145,13 @@ class TestPopulation:
         assert found.fitness_P[0].isfinite()
         assert found.fitness_P[1:].isinf().all()
 
+    def test_one_too_steep_to_be_scaled_is_worst(self):
+        """Its gradients are finite, their norm is not: at a scale of 0 its networks would stay as they were drawn."""
+        steep = population((0.5, 1e30))
+        pairs = batch()
+        assert steep.gradients(pairs.log_probs_BC[None], pairs.labels_B).isfinite().all()
+        assert evaluate(QUICK, (0.5, 1e30), (0.5, 1.0)).fitness_P.isinf().tolist() == [True, False]
+
     def test_training_that_diverges_is_wrong_everywhere(self):
         objective = QUICK.model_copy(update={"learning_rates": (1e20,), "steps": 30})
         assert evaluate(objective, (0.5, 1.0)).fitness_P.item() == 1.0

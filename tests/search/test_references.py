@@ -17,7 +17,7 @@ def spec(**options) -> SearchSpec:
     return SearchSpec(
         parameterization="pairwise_mlp",
         sampler="mixture",
-        objective=RankingConsistency(form="hinge"),
+        objective=options.pop("objective", RankingConsistency(form="hinge")),
         strategy=RandomSearch(population_size=4),
         generations=2,
         batch_size=64,
@@ -50,6 +50,13 @@ def test_figures_are_those_of_the_held_out_batch():
     assert found[0]["fitness"] == expected.fitness_P.item()
     assert found[0]["metrics"]["ranking_accuracy"] == 1.0  # cross-entropy ranks by p_y
     assert found[1]["fitness"] != found[0]["fitness"]
+
+
+def test_where_fitness_is_an_order_there_are_metrics_only():
+    goals = ({"objective": {"type": "ranking_consistency", "form": "hinge"}}, {"objective": "gradient_shape"})
+    found = Search(spec(objective={"type": "pareto", "objectives": goals}), seed=3).run().evidence["references"]
+    assert [each["fitness"] for each in found] == [None]
+    assert found[0]["metrics"]["gradient_shape.fitness"] == pytest.approx(0, abs=1e-6)  # cross-entropy has w = 1
 
 
 def test_they_do_not_change_the_winner():
