@@ -19,6 +19,8 @@ from lossforge.strategies.state import GENERATION, tensor
 from lossforge.types import State
 
 TARGETS = "strategy.targets"
+TRIALS = "strategy.trials"
+"""There only between an ask and its tell."""
 
 
 class DifferentialEvolution(Strategy):
@@ -31,7 +33,8 @@ class DifferentialEvolution(Strategy):
         u_j = v_j where rand_j < CR or j is a coordinate drawn for i;    else x_ij
 
     and it replaces the target unless it is less fit. The first targets are the best N of the prior's draws. Told of
-    anything but its targets and as many trials, it keeps the best N, with targets of its own where they are fewer.
+    anything but its targets and trials, in whatever order, it keeps the best N, with targets of its own where they are
+    fewer.
 
     The source has one F; here each trial draws its own from ``differential_weight`` +- ``dither``, without which small
     populations make the same trial twice and are soon all alike. The defaults, F in [0.5, 1) and CR = 0.7, are SciPy's.
@@ -93,20 +96,23 @@ class DifferentialEvolution(Strategy):
         crossed = torch.rand((num, dim), generator=generator, device=device) < self.crossover_rate
         forced = torch.randint(dim, (num, 1), generator=generator, device=device)
         crossed = crossed | (torch.arange(dim, device=device) == forced)
-        return torch.cat((targets, torch.where(crossed, mutant, targets))), state
+        trials = torch.where(crossed, mutant, targets)
+        return torch.cat((targets, trials)), {**state, TRIALS: trials}
 
     def tell(self, state: State, solutions_PD: Tensor, fitness_P: Tensor) -> State:
         """Keep the fitter of each target and its trial; of other solutions the best."""
+        state, trials = {key: value for key, value in state.items() if key != TRIALS}, state.get(TRIALS)
         targets, num = tensor(state, TARGETS), self.population_size // 2
         best = solutions_PD[rank_order(fitness_P)[:num]]
         known = places(solutions_PD, targets) >= 0
         rest = targets[known.to(torch.uint8).argsort(stable=True)]  # those that were not told first
         kept = torch.cat((best, rest[: num - len(best)]))
-        if state[GENERATION] > 0 and len(solutions_PD) == 2 * len(targets):
-            target_N, trial_N = finite_or_worst(fitness_P).chunk(2)
-            winners = torch.where((trial_N <= target_N)[:, None], solutions_PD[len(targets) :], targets)
+        if isinstance(trials, Tensor) and len(solutions_PD) == 2 * len(targets):
+            place_A = places(solutions_PD, torch.cat((targets, trials)))  # where among the told each one asked is
+            target_N, trial_N = finite_or_worst(fitness_P)[place_A.clamp_min(0)].chunk(2)
+            winners = torch.where((trial_N <= target_N)[:, None], trials, targets)
             winners = winners[rank_order(torch.minimum(target_N, trial_N))]
-            kept = torch.where((solutions_PD[: len(targets)] == targets).all(), winners, kept)
+            kept = torch.where((place_A >= 0).all(), winners, kept)
         return {**state, TARGETS: kept, GENERATION: int(state[GENERATION]) + 1}
 
 

@@ -158,3 +158,20 @@ class TestOptions:
     def test_what_makes_no_sense_is_refused(self, options):
         with pytest.raises(ValidationError):
             DifferentialEvolution(**options)
+
+
+def test_the_order_in_which_it_is_told_does_not_matter():
+    """Whoever spreads evaluations over machines may get them back in any order."""
+    strategy = DifferentialEvolution(population_size=20)
+    generator = torch.Generator().manual_seed(0)
+    state = strategy.init(torch.randn(20, 4, generator=generator), generator)
+    shuffled = state
+    for generation in range(6):
+        asked, state = strategy.ask(state, None, None, torch.Generator().manual_seed(generation))
+        again, shuffled = strategy.ask(shuffled, None, None, torch.Generator().manual_seed(generation))
+        assert torch.equal(again, asked)
+        fitness = (asked**2).sum(dim=1)
+        order = torch.randperm(20, generator=generator)
+        state = strategy.tell(state, asked, fitness)
+        shuffled = strategy.tell(shuffled, asked[order], fitness[order])
+        assert "strategy.trials" not in state
