@@ -57,7 +57,7 @@ def verdict_without_training(found: FoundLoss) -> str:
         known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs correctly"
     else:
         known = f"the found loss has a held-out fitness of {significant(found.held_out.fitness, 4)}{_beside(found)}"
-    return f"{known[0].upper()}{known[1:]}; nothing was trained with it, so how well it trains is not known."
+    return f"{known[0].upper()}{known[1:]}; no trainings were compared, so how well it trains is not known."
 
 
 def _beside(found: FoundLoss) -> str:

@@ -73,7 +73,7 @@ def test_without_training_the_ranking_is_all_that_is_known():
     }
     sentence = verdict_without_training(FoundLoss.model_validate(found))
     assert "ranks 99.75% of held-out synthetic pairs" in sentence
-    assert "nothing was trained" in sentence
+    assert "no trainings were compared" in sentence
     found["held_out"] = {"fitness": 0.25, "metrics": {}}
     assert "held-out fitness of 0.25;" in verdict_without_training(FoundLoss.model_validate(found))
     found["references"] = [
