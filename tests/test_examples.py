@@ -71,6 +71,7 @@ def test_every_preset_has_its_controls(preset):
     mutation, strategy = (arms[index].specs[0].search for index in (1, 2))
     assert mutation.mutation.type == "gaussian"
     assert strategy.strategy.type == "random_search"
+    assert strategy.gates.patience >= strategy.generations, "else it may end early, for nothing passes the gates"
 
 
 def test_the_other_dataset_that_the_cifar10_example_names():

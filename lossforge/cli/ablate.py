@@ -51,6 +51,8 @@ def ablate(spec: Path, overrides: tuple[str, ...], out: Path | None, jobs: int |
         if not is_interrupt(cause):
             raise
         options = [option for override in overrides for option in ("--set", override)]
+        if jobs is not None:
+            options += ["--jobs", str(jobs)]
         command = shlex.join(["lossforge", "ablate", str(spec), *options, "--out", str(out)])
         raise RunInterrupted(f"interrupted; go on with: {command}") from cause
     _print(ablation, out)
@@ -61,6 +63,7 @@ def _run(spec: AblationSpec, folder: Path, out: Path, jobs: int) -> Ablation:
 
     from lossforge.cli.bars import Bars
     from lossforge.evidence import ablate as run_ablation
+    from lossforge.evidence.ablation import remedied
     from lossforge.report import write_ablation
 
     console = Console(stderr=True)
@@ -75,7 +78,8 @@ def _run(spec: AblationSpec, folder: Path, out: Path, jobs: int) -> Ablation:
 
     with bars.progress if console.is_terminal else contextlib.nullcontext():
         ablation = run_ablation(spec, out, folder=folder, jobs=jobs, on_search=tell)
-    write_ablation(ablation, out)
+    with remedied(out):
+        write_ablation(ablation, out)
     return ablation
 
 

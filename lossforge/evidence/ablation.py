@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,20 @@ from lossforge import presets
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.ablation_analysis import Ablation, Arm, analyse
 from lossforge.evidence.ablation_run import Curve, run_job
+from lossforge.evidence.processes import call_all
 from lossforge.evidence.step_variance import measure_steps
 from lossforge.evidence.store import identity_hash
 from lossforge.files import to_json, write_atomically
+from lossforge.run_directory import RunDirectory
 from lossforge.spec import RunSpec, read_spec
 from lossforge.spec.ablation import AblationSpec, Changes
 from lossforge.training import resolve
 
 STEP_TOLERANCE = 0.02
 """By what share step sizes of one setting may differ, as measured."""
+
+SPEC = "ablation.yaml"
+"""File with the ablation as it was asked for; by it a folder of results is known."""
 
 OnSearch = Callable[[int, int, str], None]
 """Called after each search: how many are done, of how many, and which it was."""
@@ -60,11 +64,14 @@ def ablate(
 
     Raises:
         SpecError: see :func:`plan`.
-        RunDirectoryError: ``out`` holds something else.
+        RunDirectoryError: ``out`` holds something else, another process is at work in it, or it cannot be written.
+        SearchError: a search's process was ended from outside.
     """
     arms = plan(spec, folder)
-    _open(out, spec)
-    curves = _run(spec, arms, out, jobs, on_search)
+    with remedied(out):
+        _open(out, spec)
+        with RunDirectory(out).locked():
+            curves = _run(spec, arms, out, jobs, on_search)
     done = tuple(
         Arm(arm.setting, arm.variant, arm.specs, arm.steps, tuple(curves[index, seed] for seed in range(spec.seeds)))
         for index, arm in enumerate(arms)
@@ -76,6 +83,10 @@ def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tu
     """Return one spec a seed: searches alone, on one worker, without references."""
     ours: Changes = {"evidence": None, "training": None, "search.workers": 1, "search.references": []}
     overrides = [f"{key}={json.dumps(value)}" for key, value in {**changes, **ours}.items()]
+    if "seed" in changes:
+        raise SpecError(
+            [f"{title}: seed: an ablation counts its seeds from 0 by itself; leave it out, and say seeds: n"]
+        )
     try:
         if spec.base in presets.names() and not (folder / spec.base).is_file():
             first = presets.load(spec.base, overrides)
@@ -108,15 +119,32 @@ def _sigma(arm: Arm) -> float:
 
 def _open(out: Path, spec: AblationSpec) -> None:
     """Make the folder, or go on in one of the same ablation."""
-    stored = out / "ablation.yaml"
+    stored = out / SPEC
     if stored.is_file():
         if AblationSpec.from_yaml(stored) != spec:
             raise RunDirectoryError(f"{out}: holds another ablation, see {stored}; choose another folder")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not _is_left_behind(path) for path in out.iterdir())):
         raise RunDirectoryError(f"{out}: not an empty folder; choose another")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(stored, spec.to_yaml())
+
+
+def _is_left_behind(path: Path) -> bool:
+    """Return whether a file is what remains of one that was never written to its end."""
+    return path.name.startswith(f".{SPEC}.")
+
+
+@contextmanager
+def remedied(out: Path) -> Iterator[None]:
+    """Tell how to go on where the folder cannot be written."""
+    try:
+        yield
+    except OSError as cause:
+        raise RunDirectoryError(
+            f"{cause.filename or out}: {cause.strerror or cause}; what is finished is stored: once this is mended, "
+            "give the same command again"
+        ) from cause
 
 
 def _run(
@@ -133,24 +161,18 @@ def _run(
             curves[key] = stored
     if not missing:
         return curves
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures: dict[Future[dict[str, Any]], tuple[int, int]] = {
-            pool.submit(run_job, arms[index].specs[seed].model_dump_json(), spec.curve_points): (index, seed)
-            for index, seed in missing
-        }
-        try:
-            for future in as_completed(futures):
-                index, seed = key = futures[future]
-                content = future.result()
-                curves[key] = Curve.from_json(content)
-                stored_as = {"identity": _identity(spec, arms[index], seed), **content}
-                write_atomically(_path(out, spec, arms[index], seed), to_json(stored_as))
-                if on_search is not None:
-                    on_search(len(curves), len(arms) * spec.seeds, f"{arms[index].title}, seed {seed}")
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+    def store(key: tuple[int, int], content: dict[str, Any]) -> None:
+        curves[key] = Curve.from_json(content)
+        stored_as = {"identity": _identity(spec, arms[key[0]], key[1]), **content}
+        write_atomically(_path(out, spec, arms[key[0]], key[1]), to_json(stored_as))
+
+    def tell(key: tuple[int, int]) -> None:
+        if on_search is not None:
+            on_search(len(curves), len(arms) * spec.seeds, f"{arms[key[0]].title}, seed {key[1]}")
+
+    calls = {(index, seed): (arms[index].specs[seed].model_dump_json(), spec.curve_points) for index, seed in missing}
+    call_all(run_job, calls, jobs, store, tell)
     return curves
 
 

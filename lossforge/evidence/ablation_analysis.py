@@ -30,12 +30,27 @@ class Arm:
         return f"{self.setting} / {self.variant}"
 
 
-MEASURES: dict[str, Callable[[Curve, float], float]] = {
-    "area": lambda curve, target: curve.area,
-    "end": lambda curve, target: curve.end,
-    "evaluations": lambda curve, target: curve.evaluations_to(target),
+@dataclass(frozen=True)
+class Scale:
+    """What the curves of one setting are measured by.
+
+    Attributes:
+        target: fitness to be reached.
+        budget: evaluations of the longest search.
+        nothing: what a search is worth that has found nothing yet: the worst that any had found at any time.
+    """
+
+    target: float
+    budget: int
+    nothing: float
+
+
+MEASURES: dict[str, Callable[[Curve, Scale], float]] = {
+    "area": lambda curve, scale: curve.area(scale.budget, scale.nothing),
+    "end": lambda curve, scale: curve.end,
+    "evaluations": lambda curve, scale: curve.evaluations_to(scale.target),
 }
-"""Name to measure of a curve, given the setting's target; lower is better."""
+"""Name to measure of a curve; lower is better."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +84,17 @@ class Ablation:
 
 def analyse(spec: AblationSpec, arms: Sequence[Arm]) -> Ablation:
     """Compare every variant with the reference of its setting."""
-    targets = {setting: _target(spec, setting, arms) for setting in spec.settings}
-    rows = [row for measure in MEASURES for row in _rows(spec, arms, targets, measure)]
+    scales = {setting: _scale(spec, setting, arms) for setting in spec.settings}
+    rows = [row for measure in MEASURES for row in _rows(spec, arms, scales, measure)]
     position = {(arm.setting, arm.variant): index for index, arm in enumerate(arms)}
     rows.sort(key=lambda row: position[row.setting, row.variant])
-    return Ablation(spec, tuple(arms), targets, tuple(rows))
+    return Ablation(spec, tuple(arms), {name: scale.target for name, scale in scales.items()}, tuple(rows))
 
 
-def _rows(spec: AblationSpec, arms: Sequence[Arm], targets: dict[str, float], measure: str) -> Iterator[Row]:
+def _rows(spec: AblationSpec, arms: Sequence[Arm], scales: dict[str, Scale], measure: str) -> Iterator[Row]:
     """Yield the rows of one measure, their p-values adjusted for one another."""
     values = {
-        (arm.setting, arm.variant): [MEASURES[measure](curve, targets[arm.setting]) for curve in arm.curves]
+        (arm.setting, arm.variant): [MEASURES[measure](curve, scales[arm.setting]) for curve in arm.curves]
         for arm in arms
     }
     differences = {
@@ -93,10 +108,14 @@ def _rows(spec: AblationSpec, arms: Sequence[Arm], targets: dict[str, float], me
         yield Row(*key, measure, median, differences.get(key), adjusted.get(key))
 
 
-def _target(spec: AblationSpec, setting: str, arms: Sequence[Arm]) -> float:
-    """Return the fitness to be reached: the spec's, or the median of what the reference's curves end at."""
-    if setting in spec.targets:
-        return spec.targets[setting]
-    (reference,) = (arm for arm in arms if (arm.setting, arm.variant) == (setting, spec.reference_variant))
+def _scale(spec: AblationSpec, setting: str, arms: Sequence[Arm]) -> Scale:
+    """Return the scale of a setting; its target is the spec's, or the higher median of the reference's ends."""
+    here = [arm for arm in arms if arm.setting == setting]
+    curves = [curve for arm in here for curve in arm.curves]
+    (reference,) = (arm for arm in here if arm.variant == spec.reference_variant)
     ends = [math.inf if curve.fitness[-1] is None else curve.fitness[-1] for curve in reference.curves]
-    return statistics.median_high(ends)
+    return Scale(
+        target=spec.targets.get(setting, statistics.median_high(ends)),
+        budget=max(curve.evaluations[-1] for curve in curves),
+        nothing=max((value for curve in curves for value in curve.fitness if value is not None), default=math.inf),
+    )

@@ -1,12 +1,14 @@
-"""One search of an ablation: how good its generations' best are, on a batch that played no part in it."""
+"""One search of an ablation: how good what it has found is, generation by generation, on a batch of no other use."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lossforge.errors import NoFeasibleSolutionError
 from lossforge.search import Search
@@ -24,8 +26,9 @@ class Curve:
     Attributes:
         generations: at which it was looked at, from 0.
         evaluations: spent until the end of each of them.
-        fitness: of the best candidate of each of them, on a fresh batch; None where it is not finite.
-        found: held-out fitness of the winner; None where no candidate passed the gates.
+        fitness: of what the search had by then, on a fresh batch: the best candidate of the last generation in which
+            any passed the gates. None where none had yet, or it is not finite.
+        found: held-out fitness of the winner; None where no candidate passed the gates, or it is not finite.
     """
 
     generations: tuple[int, ...]
@@ -33,18 +36,20 @@ class Curve:
     fitness: tuple[float | None, ...]
     found: float | None
 
-    @property
-    def area(self) -> float:
-        """The mean of the curve over its generations, by trapezoids, in units of fitness; infinite with a gap."""
-        values = [math.inf if value is None else value for value in self.fitness]
-        if not all(map(math.isfinite, values)):
-            return math.inf
+    def area(self, until: int, nothing: float) -> float:
+        """Return the mean height of the curve over evaluations, by trapezoids, in units of fitness.
+
+        Where the search ended before ``until`` evaluations, its last value stands for the rest. Where it had found
+        nothing, it is worth ``nothing``.
+        """
+        values = [nothing if value is None else value for value in self.fitness]
+        spent = list(self.evaluations)
+        if until > spent[-1]:
+            spent, values = [*spent, until], [*values, values[-1]]
         if len(values) == 1:
             return values[0]
-        pairs = zip(self.generations, self.generations[1:], values, values[1:], strict=False)
-        return sum((right - left) * (a + b) / 2 for left, right, a, b in pairs) / (
-            self.generations[-1] - self.generations[0]
-        )
+        pairs = zip(spent, spent[1:], values, values[1:], strict=False)
+        return sum((right - left) * (a + b) / 2 for left, right, a, b in pairs) / (spent[-1] - spent[0])
 
     def evaluations_to(self, target: float) -> float:
         """Return the evaluations spent when the curve first was no higher than a target; infinite if it never was."""
@@ -72,22 +77,35 @@ class Curve:
 
 
 def run_search(spec: RunSpec, num_points: int) -> Curve:
-    """Run one search and judge the best of ``num_points`` of its generations, all on one batch."""
+    """Run one search and judge what it had after ``num_points`` of its generations, all on one batch."""
     with Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name) as search:
-        spent = []
+        spent: list[int] = []
+        last_feasible: list[int] = []
         while not search.finished:
-            spent.append(search.step()["evaluations"])
-        first = tensor(search.state, POOL_RESTART) == 0
-        chosen = _evenly_spaced(search.ended[0].generations, num_points)
-        best_PD = tensor(search.state, POOL)[first][chosen]
-        population = search.evaluator.population(best_PD)
-        fitness = search.evaluator.evaluate_afresh(population, STREAM).fitness_P.tolist()
+            record = search.step()
+            if record["restart"] == 0:
+                before = last_feasible[-1] if last_feasible else -1
+                last_feasible.append(len(spent) if record["num_feasible"] else before)
+                spent.append(record["evaluations"])
+        chosen = _evenly_spaced(len(spent), num_points)
+        best_PD = tensor(search.state, POOL)[tensor(search.state, POOL_RESTART) == 0]
         return Curve(
             tuple(chosen),
             tuple(spent[generation] for generation in chosen),
-            tuple(value if math.isfinite(value) else None for value in fitness),
+            _judged(search, best_PD, [last_feasible[generation] for generation in chosen]),
             _found(search),
         )
+
+
+def _judged(search: Search, best_PD: Tensor, generations: Sequence[int]) -> tuple[float | None, ...]:
+    """Return the fitness of the best of each generation on a fresh batch; None for generation -1."""
+    looked_at = sorted({generation for generation in generations if generation >= 0})
+    if not looked_at:
+        return (None,) * len(generations)
+    population = search.evaluator.population(best_PD[looked_at])
+    values = search.evaluator.evaluate_afresh(population, STREAM).fitness_P.tolist()
+    finite = {generation: v for generation, v in zip(looked_at, values, strict=True) if math.isfinite(v)}
+    return tuple(finite.get(generation) for generation in generations)
 
 
 def run_job(spec_json: str, num_points: int) -> dict[str, Any]:
@@ -98,9 +116,10 @@ def run_job(spec_json: str, num_points: int) -> dict[str, Any]:
 
 def _found(search: Search) -> float | None:
     try:
-        return float(search.winner().evidence["held_out"]["fitness"])
+        found: float | None = search.winner().evidence["held_out"]["fitness"]
     except NoFeasibleSolutionError:
         return None
+    return found
 
 
 def _evenly_spaced(num_generations: int, num_points: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +17,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from lossforge.evidence.ablation_analysis import Ablation, Arm, Row
+from lossforge.evidence.ablation_run import Curve
 from lossforge.files import to_json, write_atomically
-from lossforge.report.numbers import MISSING, significant
+from lossforge.report.numbers import MISSING, count, significant
 
 TITLES = {
     "area": "Area under the curve",
@@ -25,9 +27,10 @@ TITLES = {
     "evaluations": "Evaluations to the target",
 }
 MEANINGS = {
-    "area": "mean over the search of the fitness, on a fresh batch, of each generation's best candidate",
-    "end": "of the loss that the search returns",
-    "evaluations": "until a generation's best was at the target or below, on a fresh batch",
+    "area": "mean of the curve over the evaluations; its last value stands for what a search that stopped early has "
+    "left of them, and nothing found yet is worth the worst that any search of the setting had found",
+    "end": "of the loss that the search returns; never: no candidate passed the gates",
+    "evaluations": "until the curve was at the target or below",
 }
 COLOURS = ("#111111", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of Okabe and Ito, for readers of any colour vision."""
@@ -49,14 +52,16 @@ def markdown(ablation: Ablation) -> str:
     spec, num = ablation.spec, ablation.spec.seeds
     parts = [
         f"# {spec.name}",
-        *([spec.description] if spec.description else []),
-        f"{len(spec.variants)} variants x {len(spec.settings)} settings x {num} seeds, over `{spec.base}`. Lower is "
-        "better throughout. Runs of one seed share their first population and all batches, so each variant is compared "
-        f"with `{spec.reference_variant}` seed by seed: the median difference with its {100 * spec.confidence:g}% "
-        "bootstrap interval, and Wilcoxon's signed-rank test, two-sided, p-values adjusted by Holm for all comparisons "
-        "of a table.",
+        *([_escaped(spec.description)] if spec.description else []),
+        f"{len(spec.variants)} variants x {count(len(spec.settings), 'setting')} x {num} seeds, over `{spec.base}`. "
+        "Lower is better throughout. Runs of one seed have the same random numbers - the same batches, where variants "
+        "sample alike, and the same first population, but for random search - so each variant is compared with "
+        f"{_escaped(spec.reference_variant)} seed by seed: the median difference with its {100 * spec.confidence:g}% "
+        "bootstrap interval, and Wilcoxon's signed-rank test, two-sided and exact, p-values adjusted by Holm for all "
+        "comparisons of a table. Intervals are not adjusted.",
         "![convergence curves](curves.svg)",
-        "Lines: medians over seeds; bands: the middle half. Fitness of each generation's best, on a fresh batch.",
+        "Lines: medians over seeds; bands: the middle half. A curve is the fitness, on a fresh batch, of the best "
+        "candidate of the last generation in which any passed the gates; there is none before the first.",
     ]
     for measure, title in TITLES.items():
         rows = [row for row in ablation.rows if row.measure == measure]
@@ -79,11 +84,13 @@ def curves(ablation: Ablation) -> str:
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, setting in zip(panels, settings, strict=False):
             _draw(axes, [arm for arm in ablation.arms if arm.setting == setting])
-            axes.set_title(setting, loc="left")
+            axes.set_title(setting, loc="left").set_parse_math(False)  # names are the user's
         for axes in panels[len(settings) :]:
             axes.set_visible(False)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        names = list(ablation.spec.variants)
+        legend = figure.legend(panels[0].get_lines(), names, loc="outside lower center", ncols=4, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
@@ -91,16 +98,13 @@ def curves(ablation: Ablation) -> str:
 
 def _draw(axes: Axes, arms: Sequence[Arm]) -> None:
     for index, arm in enumerate(arms):
-        # Searches that stopped early end early; their last value stands for what they had reached.
-        x = np.array(max((curve.evaluations for curve in arm.curves), key=len), dtype=float)
-        values = np.full((len(arm.curves), len(x)), np.nan)
-        for row, curve in zip(values, arm.curves, strict=True):
-            row[: len(curve.fitness)] = [np.nan if value is None else value for value in curve.fitness]
-            row[len(curve.fitness) :] = row[len(curve.fitness) - 1]
-        low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
+        x = np.unique([spent for curve in arm.curves for spent in curve.evaluations]).astype(float)
+        heights = np.stack([_heights(curve, x) for curve in arm.curves])
+        bands = np.quantile(heights, (0.25, 0.5, 0.75), axis=0, method="nearest")  # of infinities there is no mean
+        low, middle, high = np.where(np.isfinite(bands), bands, np.nan)
         colour = COLOURS[index % len(COLOURS)]
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(x, middle, color=colour, linestyle=DASHES[index % len(DASHES)], linewidth=1.3, label=arm.variant)
+        axes.plot(x, middle, color=colour, linestyle=DASHES[index % len(DASHES)], linewidth=1.3)
     finite = [value for arm in arms for curve in arm.curves for value in curve.fitness if value is not None]
     if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
         axes.set_yscale("log")
@@ -108,17 +112,28 @@ def _draw(axes: Axes, arms: Sequence[Arm]) -> None:
     axes.set_ylabel("fitness")
 
 
+def _heights(curve: Curve, x: np.ndarray) -> np.ndarray:
+    """Return a curve at other numbers of evaluations: what it had come to; infinite where there is no fitness."""
+    values = np.array([np.inf if value is None else value for value in curve.fitness])
+    return np.asarray(values[np.maximum(0, np.searchsorted(curve.evaluations, x, side="right") - 1)])
+
+
 def _table(ablation: Ablation, rows: Sequence[Row]) -> Iterator[str]:
     yield "| setting | variant | median | median difference | interval | lower in | p (Holm) |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
-        yield f"| {' | '.join((_setting(ablation, row), row.variant, *ablation_cells(row)))} |"
+        yield f"| {' | '.join((_setting(ablation, row), _escaped(row.variant), *ablation_cells(row)))} |"
 
 
 def _setting(ablation: Ablation, row: Row) -> str:
     if row.measure != "evaluations":
-        return row.setting
-    return f"{row.setting} (target {number(ablation.targets[row.setting])})"
+        return _escaped(row.setting)
+    return f"{_escaped(row.setting)} (target {number(ablation.targets[row.setting])})"
+
+
+def _escaped(text: str) -> str:
+    """Return a user's text as one line of markdown that shows it as it is."""
+    return re.sub(r"([\\`*_|<>\[\]$~])", r"\\\1", " ".join(text.split()))
 
 
 def ablation_cells(row: Row) -> tuple[str, str, str, str, str]:
@@ -139,14 +154,11 @@ def ablation_cells(row: Row) -> tuple[str, str, str, str, str]:
 def _steps(ablation: Ablation) -> Iterator[str]:
     yield "Mean and standard deviation of a coordinate's mutation step, measured, in units of sigma."
     yield ""
-    yield "| variant | mean | sd |"
-    yield "|---|---|---|"
-    first = next(iter(ablation.spec.settings))
+    yield "| setting | variant | mean | sd |"
+    yield "|---|---|---|---|"
     for arm in ablation.arms:
-        if arm.setting == first and arm.steps is not None:
-            yield f"| {arm.variant} | {arm.steps.mean:.4f} | {arm.steps.sd:.4f} |"
-        elif arm.setting == first:
-            yield f"| {arm.variant} | no mutation operator | |"
+        size = "no mutation operator | " if arm.steps is None else f"{arm.steps.mean:.4f} | {arm.steps.sd:.4f}"
+        yield f"| {_escaped(arm.setting)} | {_escaped(arm.variant)} | {size} |"
 
 
 def number(value: float | None) -> str:

@@ -89,7 +89,7 @@ def ablation_tables(ablation: Ablation) -> Iterator[Table]:
         table = _table(title, "setting / variant", "median", "difference\nmedian", "interval", "lower in", "p\nHolm")
         rows = [row for row in ablation.rows if row.measure == measure]
         for row in rows:
-            table.add_row(Text(f"{row.setting} / {row.variant}"), *ablation_cells(row))
+            table.add_row(*map(Text, (f"{row.setting} / {row.variant}", *ablation_cells(row))))
         yield table
 
 
@@ -131,5 +131,5 @@ def _table(title: str, first: str, *others: str) -> Table:
     )
     table.add_column(first, overflow="fold", min_width=8)
     for head in others:
-        table.add_column(head, justify="right", no_wrap=True)
+        table.add_column(Text(head), justify="right", no_wrap=True)
     return table

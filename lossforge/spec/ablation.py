@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from lossforge.component import Options
 from lossforge.spec import dump, load
@@ -31,7 +31,7 @@ class AblationSpec(Options):
         default=None, validate_default=True, description="variant that the others are compared with; null: the first"
     )
     seeds: int = Field(default=20, ge=2, description="searches of each variant in each setting: seeds 0, 1, 2, ...")
-    targets: dict[str, float] = Field(
+    targets: dict[str, FiniteFloat] = Field(
         default={},
         description="setting to a fitness to be reached; where there is none, the median of what the reference ends at",
     )

@@ -77,6 +77,6 @@ def test_an_interruption_names_the_command_to_go_on_with(lossforge, ablation, mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evidence, "ablate", interrupted)
-    outcome = lossforge("ablate", ablation, "--set", "seeds=3", "--out", "there")
+    outcome = lossforge("ablate", ablation, "--set", "seeds=3", "--out", "there", "--jobs", "3")
     assert outcome.code == 130
-    assert f"go on with: lossforge ablate {ablation} --set seeds=3 --out there" in outcome.err
+    assert f"go on with: lossforge ablate {ablation} --set seeds=3 --jobs 3 --out there" in outcome.err

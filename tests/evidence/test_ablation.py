@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence import ablate, plan_ablation
+from lossforge.evidence import ablation as module
 from lossforge.evidence.ablation_analysis import Arm, analyse
 from lossforge.evidence.ablation_run import Curve, run_search
 from lossforge.report import write_ablation
+from lossforge.run_directory import RunDirectory
 from lossforge.search import Search
 from lossforge.spec import AblationSpec, RunSpec
 
@@ -44,14 +47,23 @@ def curve(*fitness: float | None, found: float | None = 0.0) -> Curve:
 
 class TestCurve:
     def test_the_area_is_the_mean_height(self):
-        assert curve(4.0, 2.0, 0.0).area == 2.0
-        assert Curve((0, 1, 5), (1, 2, 6), (4.0, 2.0, 0.0), 0.0).area == pytest.approx((3 + 4 * 1) / 5)
-        assert curve(3.0).area == 3.0
-        assert curve(3.0, None, 1.0).area == math.inf
+        assert curve(4.0, 2.0, 0.0).area(30, nothing=9.0) == 2.0
+        uneven = Curve((0, 1, 5), (1, 2, 6), (4.0, 2.0, 0.0), 0.0)
+        assert uneven.area(6, nothing=9.0) == pytest.approx((3 + 4 * 1) / 5)
+        assert curve(3.0).area(10, nothing=9.0) == 3.0
+
+    def test_nothing_found_yet_has_its_price(self):
+        assert curve(None, 3.0, 1.0).area(30, nothing=5.0) == pytest.approx((4 + 2) / 2)
+        assert curve(None, None, found=None).area(20, nothing=5.0) == 5.0
+
+    def test_a_search_that_stopped_early_keeps_its_last_value(self):
+        assert curve(4.0, 2.0).area(40, nothing=9.0) == pytest.approx((10 * 3 + 20 * 2) / 30)
+        assert curve(4.0).area(40, nothing=9.0) == 4.0
 
     def test_evaluations_to_a_target(self):
         assert curve(4.0, 2.0, 3.0, 1.0).evaluations_to(2.0) == 20
-        assert curve(4.0, None, 1.0).evaluations_to(1.5) == 30
+        assert curve(None, 1.0, 1.0).evaluations_to(1.5) == 20
+        assert curve(None, found=None).evaluations_to(1.5) == math.inf
         assert curve(4.0, 2.0).evaluations_to(1.0) == math.inf
 
     def test_json_round_trip(self):
@@ -77,6 +89,16 @@ class TestOneSearch:
         assert found.generations == (0, 1, 2, 3)
         assert found.evaluations == (6, 12, 18, 24)
         assert found.found == search.winner().evidence["held_out"]["fitness"]
+
+    def test_what_fails_the_gates_has_not_been_found(self, monkeypatch):
+        """Of generations without a candidate that passes, the curve is that of the last one that had some."""
+        run_spec = self.run_spec()
+        whole = run_search(run_spec, 4)
+        step, feasible = Search.step, iter([0, 6, 0, 3])
+        monkeypatch.setattr(Search, "step", lambda search: {**step(search), "num_feasible": next(feasible)})
+        found = run_search(run_spec, 4)
+        assert found.fitness == (None, whole.fitness[1], whole.fitness[1], whole.fitness[3])
+        assert found.evaluations == whole.evaluations
 
     def test_fewer_points_are_evenly_spaced_and_hold_both_ends(self):
         whole, some = run_search(self.run_spec(), 4), run_search(self.run_spec(), 2)
@@ -116,6 +138,10 @@ class TestPlan:
         with pytest.raises(SpecError, match=r"small / typo: --set search.mutation=.*did you mean 'gaussian'"):
             plan_ablation(spec(variants=variants), Path())
 
+    def test_a_seed_of_a_variant_is_refused(self):
+        with pytest.raises(SpecError, match="small / logistic: seed: an ablation counts its seeds"):
+            plan_ablation(spec(variants={"gaussian": {}, "logistic": {"seed": 3}}), Path())
+
     def test_a_fitness_that_is_relative_is_refused(self):
         pareto = {
             "type": "pareto",
@@ -133,6 +159,7 @@ class TestPlan:
             {"targets": {"nowhere": 0.1}},
             {"settings": {}},
             {"curve_points": 1},
+            {"targets": {"small": math.nan}},
         ],
         ids=str,
     )
@@ -182,13 +209,23 @@ class TestAnalysis:
         found = analyse(self.asked("bad", "x", "y", "z", seeds=8), self.arms(bad=bad, x=good, y=good, z=good))
         assert {row.adjusted_p for row in found.rows if row.measure == "area"} == {None, 3 * 2 / 2**8}
 
+    def test_areas_are_over_one_number_of_evaluations(self):
+        arms = self.arms(a=[curve(4.0, 2.0, 2.0, 2.0)] * 3, b=[curve(4.0, 2.0)] * 3)
+        rows = [row for row in analyse(self.asked("a", "b", seeds=3), arms).rows if row.measure == "area"]
+        assert rows[0].median == rows[1].median
+
     def test_one_that_finds_nothing_ranks_last(self):
-        arms = self.arms(a=[curve(1.0, found=0.5 + k) for k in range(6)], b=[curve(1.0, found=None)] * 6)
-        (row,) = (
-            row for row in analyse(self.asked("a", "b", seeds=6), arms).rows if row.measure == "end" and row.difference
-        )
-        assert row.median == math.inf
-        assert row.difference.num_lower == 0
+        ends = [curve(2.0, 1.0, found=0.5 + k) for k in range(6)]
+        arms = self.arms(a=ends, b=[curve(None, None, found=None)] * 6)
+        rows = {row.measure: row for row in analyse(self.asked("a", "b", seeds=6), arms).rows if row.difference}
+        assert all(row.difference.num_lower == 0 for row in rows.values())
+        assert rows["area"].median == 2.0, "as much as the worst that any had found"
+        assert rows["end"].median == rows["evaluations"].median == math.inf
+
+    def test_where_nobody_finds_anything_nobody_is_better(self):
+        arms = self.arms(a=[curve(None, found=None)] * 3, b=[curve(None, found=None)] * 3)
+        rows = [row for row in analyse(self.asked("a", "b", seeds=3), arms).rows if row.difference]
+        assert all(row.adjusted_p == 1.0 and row.difference.num_equal == 3 for row in rows)
 
 
 class TestRuns:
@@ -233,6 +270,27 @@ class TestRuns:
         )
         with pytest.raises(RunDirectoryError, match="of another spec"):
             ablate(spec(), out)
+
+    def test_two_do_not_work_in_one_folder(self, tmp_path):
+        with RunDirectory(tmp_path).locked():
+            pass
+        (tmp_path / ".lock").unlink(missing_ok=True)
+        (tmp_path / ".ablation.yaml.1.tmp").write_text("of one that was killed")
+        with pytest.raises(KeyboardInterrupt):
+            ablate(spec(), tmp_path, on_search=self.ends_at_once)
+        with RunDirectory(tmp_path).locked(), pytest.raises(RunDirectoryError, match="another process is at work"):
+            ablate(spec(), tmp_path)
+
+    def ends_at_once(self, done: int, total: int, which: str) -> None:
+        raise KeyboardInterrupt
+
+    def test_a_folder_that_cannot_be_written_is_told_with_the_way_on(self, tmp_path, monkeypatch):
+        def full(path, content):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+        monkeypatch.setattr(module, "write_atomically", full)
+        with pytest.raises(RunDirectoryError, match=r"ablation.yaml: No space left .*give the same command again"):
+            ablate(spec(), tmp_path / "new")
 
     def test_a_folder_with_something_else_is_left_alone(self, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")

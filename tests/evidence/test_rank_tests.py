@@ -15,8 +15,8 @@ from lossforge.evidence.rank_tests import compare_pairs, holm
 
 
 def exact_p(differences: list[float]) -> float:
-    """Two-sided p of the signed-rank sum over all signs, by enumeration; no ties, no zeros."""
-    ranks = stats.rankdata(np.abs(differences))
+    """Two-sided p of the signed-rank sum over all signs, by enumeration; zeros are ranked and have no sign."""
+    ranks = stats.rankdata(np.abs(differences)) * np.abs(np.sign(differences))
     observed = abs(sum(rank * np.sign(d) for rank, d in zip(ranks, differences, strict=True)))
     sums = [
         abs(sum(map(math.prod, zip(ranks, signs, strict=True))))
@@ -36,6 +36,23 @@ class TestSignedRank:
         found = compare_pairs([0.1 * k for k in range(10)], [0.1 * k + 1 + 0.01 * k for k in range(10)], 0.95)
         assert found.p_value == pytest.approx(2 / 2**10)
         assert (found.num_lower, found.num_equal, found.num) == (10, 0, 10)
+
+    @pytest.mark.parametrize("num", [2, 5, 9])
+    def test_it_is_exact_with_ties_and_infinities(self, num):
+        # All differences are equal, or infinite: no other signs are as far from 0 but the opposite ones.
+        assert compare_pairs([1.0] * num, [2.0] * num, 0.95).p_value == pytest.approx(2 / 2**num)
+        assert compare_pairs([math.inf] * num, [1.0] * num, 0.95).p_value == pytest.approx(2 / 2**num)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_ties_and_zeros_are_those_of_an_enumeration(self, seed):
+        differences = np.random.default_rng(seed).integers(-3, 4, size=9).astype(float)
+        found = compare_pairs(differences.tolist(), [0.0] * 9, 0.95)
+        assert found.p_value == pytest.approx(exact_p(differences.tolist()))
+
+    def test_large_samples_are_those_of_scipy(self):
+        a, b = np.random.default_rng(3).normal(size=(2, 60))
+        expected = stats.wilcoxon(a, b - 0.2, method="exact").pvalue
+        assert compare_pairs(a.tolist(), (b - 0.2).tolist(), 0.95).p_value == pytest.approx(expected)
 
     def test_under_the_null_it_errs_as_often_as_it_says(self):
         random = np.random.default_rng(0)
@@ -81,6 +98,19 @@ class TestInterval:
             assert found.high is not None
             held += found.low <= 0.7 <= found.high
         assert 0.8 < held / 200 <= 1.0
+
+    @pytest.mark.parametrize("num", [6, 11])
+    def test_it_favours_neither_side(self, num):
+        a, b = np.random.default_rng(4).normal(size=(2, num)).tolist()
+        one, other = compare_pairs(a, b, 0.9), compare_pairs(b, a, 0.9)
+        assert one.median == pytest.approx(-other.median)
+        assert one.low == pytest.approx(-other.high, abs=0.1)
+        assert one.high == pytest.approx(-other.low, abs=0.1)
+
+    def test_opposite_infinities_have_nothing_between_them_but_0(self):
+        found = compare_pairs([math.inf, 1.0, math.inf, 1.0], [1.0, math.inf, 1.0, math.inf], 0.95)
+        assert found.median is None, "its interval is without ends"
+        assert found.p_value == 1.0
 
     def test_it_widens_with_the_level(self):
         a, b = np.random.default_rng(2).normal(size=(2, 15)).tolist()

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from lossforge.report.terminal import comparison_table, held_out_table, weight_profile_table
+from lossforge.report.terminal import comparison_table, held_out_table, trade_offs_table, weight_profile_table
 
 
 def lines_of(table, width=80):
@@ -74,3 +74,13 @@ def test_held_out_rows():
         ["ranking, one prediction, two labels", "100.00%", "n/a"],
         ["ranking, confident wrong", "97.00%", "n/a"],
     ]
+
+
+def test_names_with_brackets_are_shown_as_they_are():
+    console = Console(file=io.StringIO(), width=100)
+    console.print(trade_offs_table([{"objectives": {"[bold]error": 0.25, "noise[/bold]": None}}]))
+    console.print(
+        held_out_table({"fitness": 0.5, "metrics": {}}, [{"loss": "[red]mine", "fitness": 0.25, "metrics": {}}])
+    )
+    text = console.file.getvalue()
+    assert all(name in text for name in ("[bold]error", "noise[/bold]", "[red]mine"))
