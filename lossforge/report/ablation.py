@@ -38,6 +38,8 @@ DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 
 PANEL = (3.4, 2.5)
 """Width and height of a panel, in inches."""
 COLUMNS = 3
+LEGEND_HANDLE, LETTER = 0.6, 0.07
+"""Width of a legend entry's line with its margins, and of a letter, in inches."""
 
 
 def write_ablation(ablation: Ablation, out: Path) -> None:
@@ -88,7 +90,10 @@ def curves(ablation: Ablation) -> str:
         for axes in panels[len(settings) :]:
             axes.set_visible(False)
         names = list(ablation.spec.variants)
-        legend = figure.legend(panels[0].get_lines(), names, loc="outside lower center", ncols=4, frameon=False)
+        fitting = int(PANEL[0] * columns / (LEGEND_HANDLE + LETTER * max(map(len, names))))
+        legend = figure.legend(
+            panels[0].get_lines(), names, loc="outside lower center", ncols=max(1, fitting), frameon=False
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
         buffer = io.StringIO()
