@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from lossforge.errors import SearchError
+from lossforge.search.worker_process import interrupts_blocked
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -39,7 +37,7 @@ def call_all(
     with ProcessPoolExecutor(num_processes, context, _end_with_the_other_end, (watched,)) as pool:
         waiting: dict[Future[Result], Key] = {}
         try:
-            with _interrupts_blocked():
+            with interrupts_blocked():
                 waiting.update((pool.submit(function, *arguments), key) for key, arguments in calls.items())
             for future in as_completed(list(waiting)):
                 result, key = future.result(), waiting[future]
@@ -69,14 +67,3 @@ def _end_with_the_other_end(watched: Connection) -> None:
 def _wait_and_end(watched: Connection) -> None:
     watched.poll(None)
     os._exit(1)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Have processes that are started here never see Ctrl-C, which a terminal sends to all of them."""
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

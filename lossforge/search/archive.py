@@ -30,9 +30,8 @@ from lossforge.gradients import gradient_scale
 from lossforge.interfaces import LossParameterization, Objective
 from lossforge.search import progress
 from lossforge.search.evaluator import Assessment, Evaluator
-from lossforge.search.gates import skipped_gates
 from lossforge.search.history import finite_or_none
-from lossforge.search.winner import NOT_OF_THE_LOSS
+from lossforge.search.winner import how_searched
 from lossforge.types import Evaluation, State
 from lossforge.version import __version__
 
@@ -148,13 +147,7 @@ def judged(state: State, evaluator: Evaluator, name: str) -> Archive | None:
     """
     if SOLUTIONS not in state:
         return None
-    spec, solutions_AD = evaluator.spec, progress.tensor(state, SOLUTIONS)
-    search = {
-        "seed": evaluator.seed,
-        "search": spec.model_dump(mode="json", exclude=set(NOT_OF_THE_LOSS)),
-        "class_count": spec.parameterization.class_count,
-        "gates_skipped": list(skipped_gates(spec.gates, spec.parameterization)),
-    }
+    family, solutions_AD = evaluator.spec.parameterization, progress.tensor(state, SOLUTIONS)
     index = torch.zeros(0, dtype=torch.int64, device=solutions_AD.device)
     members: tuple[Mapping[str, Any], ...] = ()
     if len(solutions_AD):
@@ -166,7 +159,7 @@ def judged(state: State, evaluator: Evaluator, name: str) -> Archive | None:
             {"restart": int(found_in[place]), "scale": float(scale_A[place]), **_figures(assessment, place)}
             for place in index.tolist()
         )
-    return Archive(name, spec.parameterization, solutions_AD[index].float().cpu(), members, search)
+    return Archive(name, family, solutions_AD[index].float().cpu(), members, how_searched(evaluator))
 
 
 def load_archive(path: Path | str) -> tuple[Artifact, ...]:

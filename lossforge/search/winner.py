@@ -83,10 +83,7 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
             "finite on synthetic predictions; use features: log_prob, or another activation"
         )
     evidence = {
-        "seed": evaluator.seed,
-        "search": evaluator.spec.model_dump(mode="json", exclude=set(NOT_OF_THE_LOSS)),
-        "class_count": evaluator.spec.parameterization.class_count,
-        "gates_skipped": list(skipped_gates(evaluator.spec.gates, evaluator.spec.parameterization)),
+        **how_searched(evaluator),
         **effort,
         "restart": chosen.restart,
         "selection": chosen.selection,
@@ -98,6 +95,17 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         ),
     }
     return Artifact(name, evaluator.spec.parameterization, chosen.solution_D.float().cpu(), scale, evidence)
+
+
+def how_searched(evaluator: Evaluator) -> dict[str, Any]:
+    """Return what a found loss says of the search it is from, in JSON values."""
+    spec = evaluator.spec
+    return {
+        "seed": evaluator.seed,
+        "search": spec.model_dump(mode="json", exclude=set(NOT_OF_THE_LOSS)),
+        "class_count": spec.parameterization.class_count,
+        "gates_skipped": list(skipped_gates(spec.gates, spec.parameterization)),
+    }
 
 
 def _no_fitness(stream: str) -> SearchError:

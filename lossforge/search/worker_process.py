@@ -33,7 +33,7 @@ class WorkerProcess:
         family = _ADAPTER.dump_json(parameterization)
         self._process = context.Process(target=serve, args=(theirs, family), daemon=True)
         self.is_busy = True  # until it is ready
-        with _interrupts_blocked():
+        with interrupts_blocked():
             self._process.start()
         theirs.close()  # so that this end meets the end of the file when the process ends
 
@@ -125,7 +125,7 @@ def _tensor(array: Any) -> Tensor:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Have processes that are started here never see Ctrl-C, which a terminal sends to all of them."""
     resource_tracker.ensure_running()  # the first process would start it, which unblocks the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
