@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import ClassVar, final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +15,15 @@ class Options(BaseModel):
     """A group of options: frozen, strict, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+
+    @final
+    def within(self) -> Iterator[Options]:
+        """Yield itself and all groups of options in its fields, and in theirs."""
+        yield self
+        for _, value in self:
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, Options):
+                    yield from each.within()
 
 
 class Component(Options):

@@ -11,7 +11,8 @@
     |   |-- PluginLoadError         3   ... it cannot be imported, or is not what its entry point promises
     |   `-- PluginConflictError     3   ... two distributions claim one name
     |-- SearchError                 1   a search that cannot go on
-    |   `-- NoFeasibleSolutionError 1   ... no candidate passed the gates for too long
+    |   `-- NothingFoundError       1   ... or has ended with no loss to show
+    |       `-- NoFeasibleSolutionError 1   ... for no candidate passed the gates
     `-- RunInterrupted            130   stopped from outside; the checkpoint is saved
 
 A message says what is wrong, where, and what to do about it.
@@ -35,7 +36,10 @@ class SpecError(LossforgeError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class UnknownComponentError(LossforgeError):
@@ -86,8 +90,12 @@ class SearchError(LossforgeError):
     """A search that cannot go on."""
 
 
-class NoFeasibleSolutionError(SearchError):
-    """No candidate passed the gates for ``patience`` generations."""
+class NothingFoundError(SearchError):
+    """A search that has ended with no loss to show."""
+
+
+class NoFeasibleSolutionError(NothingFoundError):
+    """No candidate passed the gates: for ``patience`` generations, or of those that the winner is chosen from."""
 
 
 class RunInterrupted(LossforgeError):  # noqa: N818  it is an interruption, not an error

@@ -35,24 +35,34 @@ def profile_grid(p_min: float, p_max: float, p_top: float, num_points: int, devi
     return torch.cat((grid, torch.tensor([p_top]))).to(device)
 
 
-def band_violation(w_P2G: Tensor, minimum: float, maximum: float) -> Tensor:
-    """Return mean over grid and rival shapes of min(3, relu(minimum - w)) + relu(log(w / maximum)), w over its mean.
+def relative_to_mean(w_P2G: Tensor) -> tuple[Tensor, Tensor]:
+    """Return w over its mean, or over the mean of |w| where that is not positive, and where that is so.
 
-    At the last point of the grid only the upper bound holds, and the mean leaves it out. Where the mean is not
-    positive, that of |w| over all points takes its place, and 1 is added.
+    The mean leaves out the last point of a grid of :func:`profile_grid`, where a loss may push sure predictions back
+    hard, as label smoothing does.
 
     Args:
-        w_P2G: weight profiles on a grid of :func:`profile_grid`, rivals uniform and with one dominant rival.
-        minimum: smallest w / mean(w).
-        maximum: largest w / mean(w).
+        w_P2G: weight profiles, rivals uniform and with one dominant rival.
     """
     mean_P = w_P2G[..., :-1].mean(dim=(1, 2), keepdim=True)
-    relative = w_P2G / torch.where(mean_P > 0, mean_P, w_P2G.abs().mean(dim=(1, 2), keepdim=True) + 1e-30)
-    low = torch.clamp(minimum - relative, min=0.0, max=3.0)
-    low[..., -1] = 0.0
-    high = torch.log(torch.clamp(relative / maximum, min=1.0))
-    violation_P = (low + high).mean(dim=(1, 2))
-    return violation_P + (mean_P.flatten() <= 0)
+    size_P = w_P2G.abs().mean(dim=(1, 2), keepdim=True) + 1e-30
+    return w_P2G / torch.where(mean_P > 0, mean_P, size_P), (mean_P <= 0).flatten()
+
+
+def band_violation(r_P2G: Tensor, minimum: float, maximum: float, *, is_top_free: bool) -> Tensor:
+    """Return mean over grid and rival shapes of min(3, relu(minimum - r)) + relu(log(r / maximum)).
+
+    Args:
+        r_P2G: relative weights of :func:`relative_to_mean`.
+        minimum: lower edge of the band.
+        maximum: upper edge.
+        is_top_free: whether only the upper edge holds at the last point of the grid.
+    """
+    low = torch.clamp(minimum - r_P2G, min=0.0, max=3.0)
+    if is_top_free:
+        low[..., -1] = 0.0
+    high = torch.log(torch.clamp(r_P2G / maximum, min=1.0))
+    return (low + high).mean(dim=(1, 2))
 
 
 def wrong_sign_shares(gradient_PBC: Tensor, labels_B: Tensor) -> Tensor:
@@ -66,3 +76,11 @@ def wrong_sign_shares(gradient_PBC: Tensor, labels_B: Tensor) -> Tensor:
     wrong = own.clamp_min(0.0).squeeze(2) + (-rivals).clamp_min(0.0).sum(dim=2)
     norm = gradient_PBC.abs().sum(dim=2)
     return torch.where(norm > 0, wrong / norm, 1.0)
+
+
+def sign_violation(gradient_PBC: Tensor, batch: PredictionBatch, p_max: float, tolerance: float) -> Tensor:
+    """Return the mean over pairs with p_y <= ``p_max`` of what :func:`wrong_sign_shares` has beyond ``tolerance``."""
+    p_B = batch.log_probs_BC.gather(1, batch.labels_B[:, None]).squeeze(1).exp()
+    counted_B = (p_B <= p_max).to(gradient_PBC.dtype)
+    beyond_PB = (wrong_sign_shares(gradient_PBC, batch.labels_B) - tolerance).clamp_min(0.0)
+    return (beyond_PB * counted_B).sum(dim=1) / counted_B.sum().clamp_min(1.0)

@@ -111,10 +111,18 @@ class Objective(Component, ABC):
     fitness_is_relative: ClassVar[bool] = False
     """Whether a fitness means something only beside those of the same population, as a rank does. Such an objective
     cannot be part of another, and a search by it cannot stop at a fitness."""
+    is_contest: ClassVar[bool] = False
+    """Whether it depends on the other candidates how far one is evaluated; one that is alone comes to the end."""
 
     @abstractmethod
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate the whole population; called once a generation."""
+
+    @final
+    @property
+    def has_contest(self) -> bool:
+        """Whether it is a contest, or one of the objectives within it is."""
+        return any(isinstance(each, Objective) and each.is_contest for each in self.within())
 
 
 class MutationOperator(Component, ABC):

@@ -47,11 +47,15 @@ class Generation(Content):
 
 
 class WeightProfile(Content):
-    """The per-sample weight w(p) relative to cross-entropy's, for two shapes of the rivals."""
+    """The per-sample weight w(p) relative to cross-entropy's, for two shapes of the rivals.
+
+    ``label`` is the true class where they are not all treated alike.
+    """
 
     p: tuple[float, ...]
     rivals_uniform: tuple[Number, ...]
     rival_dominant: tuple[Number, ...]
+    label: int | None = None
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> WeightProfile:

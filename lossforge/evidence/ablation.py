@@ -11,7 +11,7 @@ from typing import Any
 from lossforge import presets
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.ablation_analysis import Ablation, Arm, analyse
-from lossforge.evidence.ablation_run import Curve, run_job
+from lossforge.evidence.ablation_run import Curve, run_job, titled
 from lossforge.evidence.processes import call_all
 from lossforge.evidence.step_variance import measure_steps
 from lossforge.evidence.store import identity_hash
@@ -87,13 +87,11 @@ def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tu
         raise SpecError(
             [f"{title}: seed: an ablation counts its seeds from 0 by itself; leave it out, and say seeds: n"]
         )
-    try:
+    with titled(title):
         if spec.base in presets.names() and not (folder / spec.base).is_file():
             first = presets.load(spec.base, overrides)
         else:
             first = read_spec(folder / spec.base, overrides)
-    except SpecError as error:
-        raise SpecError([f"{title}: {problem}" for problem in error.problems]) from error
     if first.search.objective.fitness_is_relative:
         raise SpecError([f"{title}: the fitness of {first.search.objective.type!r} means nothing beside another run's"])
     resolved = resolve(first)
@@ -101,20 +99,24 @@ def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tu
 
 
 def _refuse_unequal_steps(arms: Sequence[Arm]) -> None:
-    sizes = {arm.title: arm.steps.sd * _sigma(arm) for arm in arms if arm.steps is not None}
-    if not sizes or max(sizes.values()) <= (1 + STEP_TOLERANCE) * min(sizes.values()):
-        return
-    listed = ", ".join(f"{title} {size:.4g}" for title, size in sizes.items())
-    raise SpecError(
-        [
-            f"step variances differ: standard deviations {listed}; a larger step is a larger sigma in disguise: set "
-            "sigma so that they are equal, leave the variant out, or say equal_step_variance: false"
-        ]
+    remedy = (
+        "a larger step is a larger sigma in disguise: make them equal, leave the variant out, or say "
+        "equal_step_variance: false"
     )
+    options = {arm.title: _sigma_options(arm) for arm in arms if arm.steps is not None}
+    sizes = {arm.title: arm.steps.sd * options[arm.title].pop("sigma", 1.0) for arm in arms if arm.steps is not None}
+    if sizes and max(sizes.values()) > (1 + STEP_TOLERANCE) * min(sizes.values()):
+        listed = ", ".join(f"{title} {size:.4g}" for title, size in sizes.items())
+        raise SpecError([f"step variances differ: standard deviations {listed}; {remedy}"])
+    if any(changes != next(iter(options.values())) for changes in options.values()):
+        listed = ", ".join(f"{title} {changes}" for title, changes in options.items())
+        raise SpecError([f"step variances come to differ, for sigma does not change alike: {listed}; {remedy}"])
 
 
-def _sigma(arm: Arm) -> float:
-    return float(getattr(arm.specs[0].search.strategy, "sigma", 1.0))
+def _sigma_options(arm: Arm) -> dict[str, Any]:
+    """Return sigma and how it changes, by the names of the strategy's options."""
+    options = arm.specs[0].search.strategy.model_dump(mode="json")
+    return {name: value for name, value in options.items() if name.startswith("sigma")}
 
 
 def _open(out: Path, spec: AblationSpec) -> None:
@@ -169,9 +171,12 @@ def _run(
 
     def tell(key: tuple[int, int]) -> None:
         if on_search is not None:
-            on_search(len(curves), len(arms) * spec.seeds, f"{arms[key[0]].title}, seed {key[1]}")
+            on_search(len(curves), len(arms) * spec.seeds, title(key))
 
-    calls = {(index, seed): (arms[index].specs[seed].model_dump_json(), spec.curve_points) for index, seed in missing}
+    def title(key: tuple[int, int]) -> str:
+        return f"{arms[key[0]].title}, seed {key[1]}"
+
+    calls = {key: (title(key), arms[key[0]].specs[key[1]].model_dump_json(), spec.curve_points) for key in missing}
     call_all(run_job, calls, jobs, store, tell)
     return curves
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lossforge.evidence.ablation_run import Curve
-from lossforge.evidence.rank_tests import PairedDifference, compare_pairs, holm
+from lossforge.evidence.rank_tests import PairedDifference, compare_pairs, holm, median
 from lossforge.evidence.step_variance import StepSize
 from lossforge.spec import RunSpec
 from lossforge.spec.ablation import AblationSpec
@@ -104,12 +104,12 @@ def _rows(spec: AblationSpec, arms: Sequence[Arm], scales: dict[str, Scale], mea
     }
     adjusted = dict(zip(differences, holm([each.p_value for each in differences.values()]), strict=True))
     for key, found in values.items():
-        median = sorted(found)[(len(found) - 1) // 2]
-        yield Row(*key, measure, median, differences.get(key), adjusted.get(key))
+        yield Row(*key, measure, median(found), differences.get(key), adjusted.get(key))
 
 
 def _scale(spec: AblationSpec, setting: str, arms: Sequence[Arm]) -> Scale:
-    """Return the scale of a setting; its target is the spec's, or the higher median of the reference's ends."""
+    """Return the scale of a setting; its target is the spec's, or the upper median of what the reference's
+    curves end at, which more than half of them reach."""
     here = [arm for arm in arms if arm.setting == setting]
     curves = [curve for arm in here for curve in arm.curves]
     (reference,) = (arm for arm in here if arm.variant == spec.reference_variant)

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossforge.errors import NoFeasibleSolutionError
+from lossforge.errors import LossforgeError, NothingFoundError, SpecError
 from lossforge.search import Search
+from lossforge.search.evaluator import Evaluator
 from lossforge.search.progress import POOL, POOL_RESTART, tensor
 from lossforge.spec import RunSpec
 
 STREAM = "ablation"
-"""Of the batch that curves are taken on: for one seed the same for all variants."""
+"""Of the batch that curves are taken on: for one seed the same for all variants that sample alike."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one search came to.
+    """What one search came to; with ``restarts``, the curve is that of the first of them.
 
     Attributes:
         generations: at which it was looked at, from 0.
         evaluations: spent until the end of each of them.
         fitness: of what the search had by then, on a fresh batch: the best candidate of the last generation in which
             any passed the gates. None where none had yet, or it is not finite.
-        found: held-out fitness of the winner; None where no candidate passed the gates, or it is not finite.
+        found: held-out fitness of the winner, with ``restarts`` of all of them; None where the search ended with no
+            loss to show, or it is not finite.
     """
 
     generations: tuple[int, ...]
@@ -102,22 +105,45 @@ def _judged(search: Search, best_PD: Tensor, generations: Sequence[int]) -> tupl
     looked_at = sorted({generation for generation in generations if generation >= 0})
     if not looked_at:
         return (None,) * len(generations)
-    population = search.evaluator.population(best_PD[looked_at])
-    values = search.evaluator.evaluate_afresh(population, STREAM).fitness_P.tolist()
+    evaluator = search.evaluator_of(0)
+    # Where candidates compete for a place, each is judged alone, as the winner is, and not against its own successors.
+    size = 1 if search.spec.objective.has_contest else len(looked_at)
+    values = [
+        value
+        for start in range(0, len(looked_at), size)
+        for value in _fitness(evaluator, best_PD[looked_at[start : start + size]])
+    ]
     finite = {generation: v for generation, v in zip(looked_at, values, strict=True) if math.isfinite(v)}
     return tuple(finite.get(generation) for generation in generations)
 
 
-def run_job(spec_json: str, num_points: int) -> dict[str, Any]:
+def _fitness(evaluator: Evaluator, solutions_PD: Tensor) -> list[float]:
+    fitness: list[float] = evaluator.evaluate_afresh(evaluator.population(solutions_PD), STREAM).fitness_P.tolist()
+    return fitness
+
+
+def run_job(title: str, spec_json: str, num_points: int) -> dict[str, Any]:
     """Do the same in another process, on one thread: there are as many processes as cores."""
     torch.set_num_threads(1)
-    return run_search(RunSpec.model_validate_json(spec_json), num_points).to_json()
+    with titled(title):
+        return run_search(RunSpec.model_validate_json(spec_json), num_points).to_json()
+
+
+@contextmanager
+def titled(title: str) -> Iterator[None]:
+    """Say of what an error tells."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError([f"{title}: {problem}" for problem in error.problems]) from error
+    except LossforgeError as error:
+        raise type(error)(f"{title}: {error}") from error
 
 
 def _found(search: Search) -> float | None:
     try:
         found: float | None = search.winner().evidence["held_out"]["fitness"]
-    except NoFeasibleSolutionError:
+    except NothingFoundError:
         return None
     return found
 

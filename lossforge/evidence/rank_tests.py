@@ -63,6 +63,11 @@ def compare_pairs(a: Sequence[float], b: Sequence[float], confidence: float) -> 
     )
 
 
+def median(values: Sequence[float]) -> float:
+    """Return the median: of an even number of values the middle between two, infinite if one of these is."""
+    return float(_medians(np.array([values]))[0])
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number, so that any below alpha is wrong with probability at most alpha.
 
@@ -90,16 +95,16 @@ def _signed_rank(differences: np.ndarray) -> float:
 def _median_interval(differences: np.ndarray, confidence: float) -> tuple[float | None, float | None, float | None]:
     random = np.random.default_rng(0)
     drawn = random.integers(len(differences), size=(BOOTSTRAP_SAMPLES, len(differences)))
-    medians = np.sort(_median(differences[drawn]))
+    medians = np.sort(_medians(differences[drawn]))
     tail = (1 - confidence) / 2 * (BOOTSTRAP_SAMPLES - 1)
     low, high = medians[math.floor(tail)], medians[math.ceil(BOOTSTRAP_SAMPLES - 1 - tail)]
-    values = float(_median(differences[None])[0]), float(low), float(high)
+    values = median(differences.tolist()), float(low), float(high)
     if not all(map(math.isfinite, values)):
         return None, None, None
     return values
 
 
-def _median(rows: np.ndarray) -> np.ndarray:
+def _medians(rows: np.ndarray) -> np.ndarray:
     """Return the median of each row; between opposite infinities it is 0, which favours neither side."""
     ordered = np.sort(rows, axis=1)
     low, high = ordered[:, (rows.shape[1] - 1) // 2], ordered[:, rows.shape[1] // 2]

@@ -11,11 +11,13 @@ from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from lossforge.gradients import profile_grid, wrong_sign_shares
+from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
 from lossforge.interfaces import Objective, Population
 from lossforge.types import Evaluation, PredictionBatch
+
+SMALLEST_TARGET = 1e-30
+"""Least value of p^q on the grid: float32 ends at 1e38, and weights may be large themselves."""
 
 
 class GradientShape(Objective):
@@ -57,19 +59,24 @@ class GradientShape(Objective):
     )
 
     @model_validator(mode="after")
-    def _grid_rises(self) -> Self:
+    def _grid_and_target_hold(self) -> Self:
         if not self.p_min < self.p_max < self.p_top:
             raise ValueError("p_min < p_max < p_top must hold")
+        if self.p_min**self.exponent < SMALLEST_TARGET:
+            raise ValueError(
+                f"the target p_min^exponent must be at least {SMALLEST_TARGET:g}, or weights relative to it leave "
+                "float32; raise p_min or lower exponent"
+            )
         return self
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate the profile on the grid and the signs on the batch; nothing is drawn."""
         p_G = profile_grid(self.p_min, self.p_max, self.p_top, self.num_points, batch.log_probs_BC.device)
         w_P2G = population.weight_profile(p_G) / p_G**self.exponent
-        r_P2G, is_negative_P = _relative_to_mean(w_P2G)
-        band_P = self._band(r_P2G) + is_negative_P
+        r_P2G, is_negative_P = relative_to_mean(w_P2G)
+        band_P = band_violation(r_P2G, self.minimum, self.maximum, is_top_free=False) + is_negative_P
         gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
-        signs_P = self._signs(gradient_PBC, batch)
+        signs_P = sign_violation(gradient_PBC, batch, self.p_max, self.sign_tolerance)
         is_finite_P = w_P2G.isfinite().flatten(1).all(dim=1) & gradient_PBC.isfinite().flatten(1).all(dim=1)
         metrics = {
             "weight_band": band_P,
@@ -78,22 +85,3 @@ class GradientShape(Objective):
             "largest_weight": r_P2G.amax(dim=(1, 2)),
         }
         return Evaluation(torch.where(is_finite_P, band_P + self.sign_weight * signs_P, torch.inf), metrics)
-
-    def _band(self, r_P2G: Tensor) -> Tensor:
-        low = torch.clamp(self.minimum - r_P2G, min=0.0, max=3.0)
-        high = torch.log(torch.clamp(r_P2G / self.maximum, min=1.0))
-        return (low + high).mean(dim=(1, 2))
-
-    def _signs(self, gradient_PBC: Tensor, batch: PredictionBatch) -> Tensor:
-        p_B = batch.log_probs_BC.gather(1, batch.labels_B[:, None]).squeeze(1).exp()
-        counted_B = (p_B <= self.p_max).to(gradient_PBC.dtype)
-        beyond_PB = (wrong_sign_shares(gradient_PBC, batch.labels_B) - self.sign_tolerance).clamp_min(0.0)
-        return (beyond_PB * counted_B).sum(dim=1) / counted_B.sum().clamp_min(1.0)
-
-
-def _relative_to_mean(w_P2G: Tensor) -> tuple[Tensor, Tensor]:
-    """Return w over its mean, or over the mean of |w| where that is not positive, and where that is so."""
-    # Without p_top, where a loss may push sure predictions back hard, as label smoothing does.
-    mean_P = w_P2G[..., :-1].mean(dim=(1, 2), keepdim=True)
-    size_P = w_P2G.abs().mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(w_P2G.dtype).tiny)
-    return w_P2G / torch.where(mean_P > 0, mean_P, size_P), (mean_P <= 0).flatten()

@@ -22,7 +22,6 @@ from lossforge.types import Evaluation, PredictionBatch
 class HalvingRung(Part):
     """An objective and which share of the candidates it passes on."""
 
-    is_contest: ClassVar[bool] = True
     fraction: float | None = Field(
         default=None,
         gt=0,
@@ -46,6 +45,7 @@ class Halving(Objective):
     """
 
     type: Literal["halving"] = "halving"
+    is_contest: ClassVar[bool] = True
     rungs: tuple[HalvingRung, ...] = Field(min_length=2, description="objectives, from cheap to dear")
 
     @field_validator("rungs")

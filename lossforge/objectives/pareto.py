@@ -15,6 +15,7 @@ from torch import Tensor
 from lossforge.dominance import crowding_distances, front_numbers, normalised_sums
 from lossforge.interfaces import Objective, Population
 from lossforge.objectives.parts import Part, figures, names_differ, values_stand_alone
+from lossforge.ranks import shared_ranks
 from lossforge.streams import split_generator
 from lossforge.types import Evaluation, PredictionBatch
 
@@ -76,11 +77,4 @@ def pareto_fitness(values_PM: Tensor) -> Tensor:
 def _ranks_in_front(values_PM: Tensor) -> Tensor:
     """Return how many members of a front come before each: those less crowded, or as crowded and of a smaller sum."""
     crowding_P, sum_P = crowding_distances(values_PM), normalised_sums(values_PM)
-    order = sum_P.argsort(stable=True)
-    order = order[crowding_P[order].argsort(stable=True, descending=True)]
-    crowding, sums = crowding_P[order], sum_P[order]
-    position = torch.arange(len(order), device=order.device)
-    repeats = torch.zeros_like(position, dtype=torch.bool)
-    repeats[1:] = (crowding[1:] == crowding[:-1]) & (sums[1:] == sums[:-1])
-    rank = position.masked_fill(repeats, 0).cummax(dim=0).values
-    return torch.empty_like(sum_P).scatter(0, order, rank.to(sum_P.dtype))
+    return shared_ranks(-crowding_P, sum_P).double()

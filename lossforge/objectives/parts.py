@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import torch
 from pydantic import Field, field_validator
@@ -12,16 +12,13 @@ from torch import Tensor
 
 from lossforge.component import Options
 from lossforge.fields import AnyObjective
-from lossforge.interfaces import Objective, Population
+from lossforge.interfaces import Population
 from lossforge.streams import split_generator
 from lossforge.types import Evaluation, PredictionBatch
 
 
 class Part(Options):
     """An objective inside another one, and what it is called there."""
-
-    is_contest: ClassVar[bool] = False
-    """Whether it depends on the other candidates which of them go on from here."""
 
     objective: AnyObjective
     name: str | None = Field(
@@ -59,18 +56,13 @@ def names_differ(parts: tuple[PartT, ...]) -> tuple[PartT, ...]:
 def values_stand_alone(parts: tuple[PartT, ...]) -> tuple[PartT, ...]:
     """Return the parts; ValueError where the value of one depends on the other candidates, as that of halving does."""
     for part in parts:
-        if _holds_contest(part.objective):
+        if part.objective.has_contest:
             raise ValueError(
                 f"{part.objective.type!r} values a candidate by how far it comes among the others, which cannot be "
                 "added up or compared between generations; put the objective of its last rung here, or make halving "
                 "the objective of the search"
             )
     return parts
-
-
-def _holds_contest(objective: Objective) -> bool:
-    inside = [part for _, each in objective if isinstance(each, tuple) for part in each if isinstance(part, Part)]
-    return any(part.is_contest or _holds_contest(part.objective) for part in inside)
 
 
 def figures(part: Part, evaluation: Evaluation) -> dict[str, Tensor]:

@@ -63,7 +63,7 @@ class TaskOptions(Options):
         default=0.0, ge=0, lt=1, description="share of training labels that are replaced by another class"
     )
     imbalance: float = Field(
-        default=1.0, ge=1, description="how many times rarer the last class is in training than the first"
+        default=1.0, ge=1, le=1e6, description="how many times rarer the last class is in training than the first"
     )
 
     @model_validator(mode="after")

@@ -155,10 +155,12 @@ def held_out(found: Figures, references: Sequence[ReferenceFigures]) -> HeldOut:
             if name in found.metrics
         )
 
-    fitness = HeldOutRow("fitness", tuple(significant(loss.fitness, 4) for loss in losses))
+    values = [loss.fitness for loss in losses]
+    fitness = HeldOutRow("fitness", tuple(significant(value, 4) for value in values))
+    is_known = any(value is not None for value in values)  # a rank among others is no figure
     return HeldOut(
         columns=("found loss", *(reference.loss for reference in references)),
-        figures=(fitness, *rows(others, lambda value: significant(value, 4))),
+        figures=(*([fitness] if is_known else []), *rows(others, lambda value: significant(value, 4))),
         ranking=rows(kinds, lambda value: percent(value, 2)),
         by_regime=rows(regimes, lambda value: percent(value, 2)),
     )

@@ -124,7 +124,7 @@ def weight_chart(profile: WeightProfile) -> Chart:
     )
     ticks = tuple(tick for tick in PROFILE_TICKS if tick >= min(profile.p, default=0.0) / 2)
     return Chart(
-        "Weight profile",
+        "Weight profile" if profile.label is None else f"Weight profile of class {profile.label}",
         line_chart(
             "weight",
             lines,

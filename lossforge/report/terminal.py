@@ -52,7 +52,7 @@ def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
     """Return the ``weight_profile`` of ``artifact/loss.json``, cross-entropy's w = 1 beside it for scale."""
     profile = WeightProfile.model_validate(profile)
     table = _table(
-        "Weight w(p) of a sample",
+        "Weight w(p) of a sample" if profile.label is None else f"Weight w(p) of a sample of class {profile.label}",
         "p of the\ntrue class",
         "w, rivals\nuniform",
         "w, one\ndominant rival",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 from lossforge.report.numbers import accuracy_decimals, count, interval, percent, points, significant
-from lossforge.run_content import ComparedLoss, Comparison, FoundLoss
+from lossforge.run_content import ComparedLoss, Comparison, Figures, FoundLoss
 
 RANKING_ACCURACY = "ranking_accuracy"
 """Metric of the held-out stream that stands for a run without training."""
@@ -52,9 +52,11 @@ def verdict(comparison: Comparison | Mapping[str, Any], found: str | None = None
 
 def verdict_without_training(found: FoundLoss) -> str:
     """Return the verdict of a run that trained nothing."""
-    accuracy = found.held_out.metrics.get(RANKING_ACCURACY)
+    accuracy, goals = found.held_out.metrics.get(RANKING_ACCURACY), _goals(found.held_out)
     if accuracy is not None:
         known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs correctly"
+    elif found.held_out.fitness is None and goals:
+        known = f"the found loss is one of several trade-offs: on held-out data {_listed(found, goals)}"
     else:
         known = f"the found loss has a held-out fitness of {significant(found.held_out.fitness, 4)}{_beside(found)}"
     return f"{known[0].upper()}{known[1:]}; no trainings were compared, so how well it trains is not known."
@@ -64,6 +66,21 @@ def _beside(found: FoundLoss) -> str:
     """Return what the references come to, by the same objective on the same batch."""
     known = [f"{each.loss} {significant(each.fitness, 4)}" for each in found.references if each.fitness is not None]
     return f" (lower is better; on the same batch {', '.join(known)})" if known else ""
+
+
+def _goals(figures: Figures) -> list[str]:
+    """Return the metrics that are the fitness of an objective within the objective."""
+    return [name for name in figures.metrics if name.count(".") == 1 and name.endswith(".fitness")]
+
+
+def _listed(found: FoundLoss, goals: Sequence[str]) -> str:
+    """Return the value of each goal for each loss, the found one first."""
+
+    def values(figures: Figures) -> str:
+        return ", ".join(f"{goal} {significant(figures.metrics.get(goal), 4)}" for goal in goals)
+
+    others = [f"{each.loss} {values(each)}" for each in found.references]
+    return f"{values(found.held_out)} (lower is better{''.join(f'; {other}' for other in others)})"
 
 
 def _sentence(comparison: Comparison, loss: ComparedLoss) -> str:

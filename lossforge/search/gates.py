@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossforge.gradients import band_violation, profile_grid, wrong_sign_shares
+from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
 from lossforge.interfaces import LossParameterization, Population
+from lossforge.ranks import shared_ranks
 from lossforge.search.fingerprint import Memory, fingerprints, repeats
 from lossforge.search.population import ParameterPopulation
-from lossforge.spec import GateSpec, SamePredictionGate, SignGate, WeightBandGate
+from lossforge.spec import GateSpec, SamePredictionGate, WeightBandGate
 from lossforge.types import PredictionBatch
 
 
@@ -63,7 +64,7 @@ def apply_gates(
     if spec.weight_band is not None and "weight_band" not in skipped:
         violations["weight_band"] = _weight_band(spec.weight_band, population, batch)
     if spec.signs is not None and "signs" not in skipped:
-        violations["signs"] = _signs(spec.signs, gradient_PBC, batch)
+        violations["signs"] = sign_violation(gradient_PBC, batch, spec.signs.p_max, spec.signs.tolerance)
     if spec.same_prediction is not None and "same_prediction" not in skipped:
         violations["same_prediction"] = _same_prediction(spec.same_prediction, loss_PB, population, batch)
     if spec.duplicate is not None and memory is not None:
@@ -100,14 +101,7 @@ def constrained_rank(fitness_P: Tensor, violation_P: Tensor) -> Tensor:
     feasible_P = (violation_P == 0) & fitness_P.isfinite()
     key_P = torch.where(feasible_P, fitness_P, torch.where(violation_P == 0, torch.inf, violation_P))
     key_P = torch.where(key_P.isfinite(), key_P, torch.inf)
-    order = key_P.argsort(stable=True)
-    order = order[(~feasible_P[order]).to(torch.int8).argsort(stable=True)]
-    position = torch.arange(len(order), device=order.device)
-    key, feasible = key_P[order], feasible_P[order]
-    repeats_P = torch.zeros_like(feasible)
-    repeats_P[1:] = (key[1:] == key[:-1]) & (feasible[1:] == feasible[:-1])
-    rank = position.masked_fill(repeats_P, 0).cummax(dim=0).values
-    return torch.empty_like(key_P).scatter(0, order, rank.to(key_P.dtype))
+    return shared_ranks((~feasible_P).to(torch.int8), key_P).to(key_P.dtype)
 
 
 def _same_prediction(
@@ -132,12 +126,5 @@ def _same_prediction(
 
 def _weight_band(gate: WeightBandGate, population: Population, batch: PredictionBatch) -> Tensor:
     p_G = profile_grid(gate.p_min, gate.p_max, gate.p_top, gate.num_points, batch.log_probs_BC.device)
-    return band_violation(population.weight_profile(p_G), gate.minimum, gate.maximum)
-
-
-def _signs(gate: SignGate, gradient_PBC: Tensor, batch: PredictionBatch) -> Tensor:
-    """Mean over predictions with p_y <= p_max of the wrong-signed share of the gradient's L1 norm beyond tolerance."""
-    share_PB = wrong_sign_shares(gradient_PBC, batch.labels_B)
-    p_B = batch.log_probs_BC.gather(1, batch.labels_B[:, None]).squeeze(1).exp()
-    counted_B = (p_B <= gate.p_max).to(share_PB.dtype)
-    return ((share_PB - gate.tolerance).clamp_min(0.0) * counted_B).sum(dim=1) / counted_B.sum().clamp_min(1.0)
+    relative_P2G, is_negative_P = relative_to_mean(population.weight_profile(p_G))
+    return band_violation(relative_P2G, gate.minimum, gate.maximum, is_top_free=True) + is_negative_P

@@ -82,7 +82,7 @@ class Search:
     @property
     def evaluator(self) -> Evaluator:
         """The evaluator of this search."""
-        return self._evaluator(self.restart)
+        return self.evaluator_of(self.restart)
 
     @property
     def finished(self) -> bool:
@@ -93,6 +93,13 @@ class Search:
     def ended(self) -> tuple[SearchEnd, ...]:
         """How the searches so far have ended."""
         return progress.searches_ended(self.state)
+
+    def evaluator_of(self, restart: int) -> Evaluator:
+        """Return the evaluator of one of the searches, counted from 0; each keeps its gates' batch."""
+        if restart not in self._evaluators:
+            seed = self.seed if restart == 0 else derive_generator(self.seed, "restart", restart).initial_seed()
+            self._evaluators[restart] = Evaluator(self.spec, seed, self.device, self._blocks)
+        return self._evaluators[restart]
 
     def ask(self) -> Tensor:
         """Return solutions_PD to evaluate in this generation; call it once a generation.
@@ -166,7 +173,7 @@ class Search:
             NoFeasibleSolutionError: none of these passes the gates.
         """
         pools = [
-            Pool(restart, self._evaluator(restart), progress.pool_of(self.state, restart))
+            Pool(restart, self.evaluator_of(restart), progress.pool_of(self.state, restart))
             for restart in range(self.restart + 1)
             if restart == 0 or restart < self.restart or self.generation  # one that has only begun has found nothing
         ]
@@ -174,10 +181,10 @@ class Search:
             "generations": self.num_records,
             "evaluations": self.evaluations,
             "rejected": progress.rejections(self.state),
-            "searches": [{**vars(end), "seed": self._evaluator(end.restart).seed} for end in self.ended],
+            "searches": [{**vars(end), "seed": self.evaluator_of(end.restart).seed} for end in self.ended],
         }
         try:
-            return choose_winner(pools, self._evaluator(0), self.name, effort)
+            return choose_winner(pools, self.evaluator_of(0), self.name, effort)
         except NoFeasibleSolutionError as cause:
             if self.finished and all(end.stopped == "no_feasible" for end in self.ended):
                 raise NoFeasibleSolutionError(_no_feasible_message(self.spec.gates.patience, self.state)) from cause
@@ -185,7 +192,7 @@ class Search:
 
     def archive(self) -> Archive | None:
         """Return the trade-offs found in all searches, judged afresh on one batch; None where nothing told of any."""
-        return archive.judged(self.state, self._evaluator(0), self.name)
+        return archive.judged(self.state, self.evaluator_of(0), self.name)
 
     def state_dict(self) -> dict[str, Tensor | float | int]:
         """Return a copy, on the CPU, of all that changes: tensors, and numbers that JSON can hold."""
@@ -220,17 +227,10 @@ class Search:
     ) -> None:
         self.close()
 
-    def _evaluator(self, restart: int) -> Evaluator:
-        """Return the evaluator of a search; each keeps its gates' batch."""
-        if restart not in self._evaluators:
-            seed = self.seed if restart == 0 else derive_generator(self.seed, "restart", restart).initial_seed()
-            self._evaluators[restart] = Evaluator(self.spec, seed, self.device, self._blocks)
-        return self._evaluators[restart]
-
     def _first_state(self, restart: int, earlier: State) -> State:
         """Return the state before the first generation of a search, after ``earlier`` ones."""
         mutation, parameterization = self.spec.mutation, self.spec.parameterization
-        strategy, evaluator = self.spec.strategy_of(restart), self._evaluator(restart)
+        strategy, evaluator = self.spec.strategy_of(restart), self.evaluator_of(restart)
         solutions_PD = parameterization.init(strategy.num_solutions, evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:

@@ -125,8 +125,12 @@ class ParameterPopulation:
         self._exhausted[self._rows_P[index]] = True
 
 
+PROFILE_LABEL = 0
+"""The true class of weight profiles; where classes are treated alike, any other would do."""
+
+
 def profile_log_probs(p_G: Tensor, num_classes: int) -> Tensor:
-    """Return log-probabilities (2, G, C) with p_y at class 0: rivals uniform, then one with 9/10 of what is left."""
+    """Return log-probabilities (2, G, C) with p_y first: rivals uniform, then one with 9/10 of what is left."""
     rest_G = torch.log1p(-p_G)
     num_rivals = num_classes - 1
     shares = p_G.new_full((2, num_rivals), 1.0 / num_rivals)

@@ -12,6 +12,7 @@ from lossforge.interfaces import LossParameterization
 from lossforge.search.evaluator import Evaluator
 from lossforge.search.history import finite_or_none
 from lossforge.search.population import ParameterPopulation
+from lossforge.types import Evaluation
 
 
 class PublishedLoss(LossParameterization):
@@ -57,13 +58,14 @@ def reference_figures(evaluator: Evaluator, stream: str) -> list[dict[str, Any]]
         solutions_PD = torch.zeros(1, 0, device=evaluator.device)
         population = ParameterPopulation(family, solutions_PD, evaluator.spec.num_classes)
         evaluation = evaluator.evaluate_afresh(population, stream)
-        fitness = None if evaluator.spec.objective.fitness_is_relative else float(evaluation.fitness_P[0])
         metrics = {name: finite_or_none(float(metric_P[0])) for name, metric_P in evaluation.metrics.items()}
-        figures.append(
-            {
-                "loss": published.label,
-                "fitness": None if fitness is None else finite_or_none(fitness),
-                "metrics": metrics,
-            }
-        )
+        fitness = absolute_fitness(evaluator, evaluation, 0)
+        figures.append({"loss": published.label, "fitness": fitness, "metrics": metrics})
     return figures
+
+
+def absolute_fitness(evaluator: Evaluator, evaluation: Evaluation, index: int) -> float | None:
+    """Return a candidate's fitness, None where it is not finite, or means nothing outside its population."""
+    if evaluator.spec.objective.fitness_is_relative:
+        return None
+    return finite_or_none(float(evaluation.fitness_P[index]))

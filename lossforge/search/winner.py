@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from lossforge.artifact import Artifact
-from lossforge.errors import NoFeasibleSolutionError, SearchError
+from lossforge.errors import NoFeasibleSolutionError, NothingFoundError
 from lossforge.gradients import gradient_scale
+from lossforge.interfaces import Population
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import skipped_gates
 from lossforge.search.history import finite_or_none
-from lossforge.search.references import reference_figures
+from lossforge.search.population import PROFILE_LABEL
+from lossforge.search.references import absolute_fitness, reference_figures
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
@@ -51,7 +53,7 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
 
     Raises:
         NoFeasibleSolutionError: no solution of the pools passes the gates.
-        SearchError: the best one's fitness or scale is not a finite number.
+        NothingFoundError: the best one's fitness or scale is not a finite number.
     """
     assessments = [pool.evaluator.assess(pool.solutions_PD, "selection") for pool in pools]
     finalists = [
@@ -74,11 +76,11 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         index = _best(assessment, evaluator.generator("final.ties"))
         if not assessment.evaluation.fitness_P[index].isfinite():
             raise _no_fitness("final")
-        chosen, final = finalists[index], _fresh_figures(assessment, index)
+        chosen, final = finalists[index], _fresh_figures(assessment, index, evaluator)
     population = evaluator.population(chosen.solution_D[None])
     scale = float(gradient_scale(population, evaluator.fixed_batch("scale")))
     if not 0 < scale < math.inf:
-        raise SearchError(
+        raise NothingFoundError(
             f"the winner's gradient cannot be scaled to that of cross-entropy (factor {scale}): it vanishes or is not "
             "finite on synthetic predictions; use features: log_prob, or another activation"
         )
@@ -88,11 +90,9 @@ def choose_winner(pools: Sequence[Pool], evaluator: Evaluator, name: str, effort
         "restart": chosen.restart,
         "selection": chosen.selection,
         **({} if final is None else {"final": final}),
-        "held_out": _fresh_figures(evaluator.assess_afresh(chosen.solution_D[None], "held_out"), 0),
+        "held_out": _fresh_figures(evaluator.assess_afresh(chosen.solution_D[None], "held_out"), 0, evaluator),
         "references": reference_figures(evaluator, "held_out"),
-        "weight_profile": _weight_profile(
-            population.weight_profile(torch.tensor(PROFILE_P, device=evaluator.device)) * scale
-        ),
+        "weight_profile": _weight_profile(population, scale, evaluator),
     }
     return Artifact(name, evaluator.spec.parameterization, chosen.solution_D.float().cpu(), scale, evidence)
 
@@ -108,8 +108,8 @@ def how_searched(evaluator: Evaluator) -> dict[str, Any]:
     }
 
 
-def _no_fitness(stream: str) -> SearchError:
-    return SearchError(
+def _no_fitness(stream: str) -> NothingFoundError:
+    return NothingFoundError(
         f"the winner's fitness on the {stream} stream is not a finite number, so nothing was found; enlarge "
         "search.selection_batch_size, or choose a severity that tells predictions apart"
     )
@@ -120,7 +120,7 @@ def _finalist(pool: Pool, assessment: Assessment) -> _Finalist | None:
     index = int(assessment.rank_P.argmin())
     if not assessment.feasible_P[index]:
         return None
-    return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index))
+    return _Finalist(pool.restart, pool.solutions_PD[index], _figures(assessment, index, pool.evaluator))
 
 
 def _best(assessment: Assessment, generator: torch.Generator) -> int:
@@ -136,17 +136,20 @@ def _best(assessment: Assessment, generator: torch.Generator) -> int:
     return int(order[0])
 
 
-def _figures(assessment: Assessment, index: int) -> dict[str, Any]:
+def _figures(assessment: Assessment, index: int, evaluator: Evaluator) -> dict[str, Any]:
     evaluation = assessment.evaluation
     metrics = {name: finite_or_none(float(metric[index])) for name, metric in evaluation.metrics.items()}
-    return {"fitness": finite_or_none(float(evaluation.fitness_P[index])), "metrics": metrics}
+    return {"fitness": absolute_fitness(evaluator, evaluation, index), "metrics": metrics}
 
 
-def _fresh_figures(assessment: Assessment, index: int) -> dict[str, Any]:
+def _fresh_figures(assessment: Assessment, index: int, evaluator: Evaluator) -> dict[str, Any]:
     violations = {name: finite_or_none(float(each_P[index])) for name, each_P in assessment.gates.violations.items()}
-    return {**_figures(assessment, index), "gate_violations": violations}
+    return {**_figures(assessment, index, evaluator), "gate_violations": violations}
 
 
-def _weight_profile(w_P2G: Tensor) -> dict[str, Any]:
+def _weight_profile(population: Population, scale: float, evaluator: Evaluator) -> dict[str, Any]:
+    w_P2G = population.weight_profile(torch.tensor(PROFILE_P, device=evaluator.device)) * scale
     uniform, dominant = w_P2G[0].tolist()
-    return {"p": list(PROFILE_P), "rivals_uniform": uniform, "rival_dominant": dominant}
+    is_for_all = evaluator.spec.parameterization.class_count is None
+    label = {} if is_for_all else {"label": PROFILE_LABEL}
+    return {"p": list(PROFILE_P), "rivals_uniform": uniform, "rival_dominant": dominant, **label}

@@ -33,7 +33,7 @@ class AblationSpec(Options):
     seeds: int = Field(default=20, ge=2, description="searches of each variant in each setting: seeds 0, 1, 2, ...")
     targets: dict[str, FiniteFloat] = Field(
         default={},
-        description="setting to a fitness to be reached; where there is none, the median of what the reference ends at",
+        description="setting to a fitness to be reached; without one, the upper median of the ends of the reference",
     )
     curve_points: int = Field(default=50, ge=2, description="generations, evenly spaced, that are judged afresh")
     equal_step_variance: bool = Field(

@@ -341,10 +341,15 @@ def test_trade_offs_are_shown_and_can_be_exported(lossforge, search_spec, folder
     outcome = lossforge("run", search_spec, "--set", objective)
     assert outcome.code == 0, outcome.err
     assert "Trade-offs" in outcome.out
+    assert "fitness  " not in outcome.out.replace(".fitness", ""), "a rank is no figure"
     assert ["member", "gradient_shape", "ranking_consistency"] in [line.split() for line in outcome.out.splitlines()]
     assert "lossforge export runs/tiny --member 0" in outcome.out
     assert lossforge("export", "runs/tiny", "--member", "0").code == 0
     assert "class Loss" in (folder / "loss.py").read_text()
+    best = lossforge("runs", "best")
+    assert best.code == 2
+    assert "no finished run has 'fitness'" in best.err
+    assert "gradient_shape.fitness" in best.err
     missing = lossforge("export", "runs/tiny", "--member", "999", "--out", "other.py")
     assert missing.code == 2
     assert "has no trade-off 999; there are 0 to" in missing.err

@@ -192,3 +192,9 @@ def test_what_makes_no_sense_is_refused(options):
 def test_a_grid_that_does_not_rise_is_named():
     with pytest.raises(ValidationError, match="p_min < p_max < p_top must hold"):
         GradientShape(p_max=0.999)
+
+
+def test_a_target_that_float32_cannot_hold_is_named():
+    with pytest.raises(ValidationError, match=r"p_min\^exponent must be at least 1e-30.*raise p_min or lower exponent"):
+        GradientShape(exponent=5, p_min=1e-7)
+    assert GradientShape(exponent=5, p_min=1e-5).exponent == 5

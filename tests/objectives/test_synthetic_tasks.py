@@ -182,6 +182,7 @@ class TestOptions:
             {"label_noise": 1.0},
             {"label_noise": -0.1},
             {"imbalance": 0.5},
+            {"imbalance": 1e300},
             {"num_tasks": 0},
             {"separation": 0.0},
             {"noise": 0.1},

@@ -51,6 +51,9 @@ def test_weight_profile_rows():
     profile = {"p": [0.0001, 0.99], "rivals_uniform": [1.5, -0.25], "rival_dominant": [None, 2.0]}
     rows = [line.split() for line in lines_of(weight_profile_table(profile))[-2:]]
     assert rows == [["0.0001", "1.50", "n/a", "1"], ["0.99", "-0.25", "2.00", "1"]]
+    assert not any("class 0" in line for line in lines_of(weight_profile_table(profile)))
+    of_one_class = lines_of(weight_profile_table({**profile, "label": 0}))
+    assert any("Weight w(p) of a sample of class 0" in line for line in of_one_class)
 
 
 def test_held_out_rows():

@@ -84,6 +84,26 @@ def test_without_training_the_ranking_is_all_that_is_known():
     assert "held-out fitness of 0.25 (lower is better; on the same batch cross_entropy 0.5432);" in sentence
 
 
+def test_a_trade_off_is_judged_by_its_goals():
+    found = {
+        "name": "tiny",
+        "seed": 0,
+        "generations": 1,
+        "evaluations": 8,
+        "search": {},
+        "weight_profile": {"p": [], "rivals_uniform": [], "rival_dominant": []},
+        "held_out": {"fitness": None, "metrics": {"front": 0.0, "error.fitness": 0.25, "nll.fitness": 1.5}},
+        "references": [
+            {"loss": "cross_entropy", "fitness": None, "metrics": {"error.fitness": 0.5, "nll.fitness": 1.0}}
+        ],
+    }
+    assert verdict_without_training(FoundLoss.model_validate(found)) == (
+        "The found loss is one of several trade-offs: on held-out data error.fitness 0.25, nll.fitness 1.5 (lower is "
+        "better; cross_entropy error.fitness 0.5, nll.fitness 1); no trainings were compared, so how well it trains is "
+        "not known."
+    )
+
+
 @pytest.mark.parametrize(
     ("fraction", "text"), [(1.0, "100.0%"), (0.9999, ">99.9%"), (0.5, "50.0%"), (0.0, "0.0%"), (None, "n/a")]
 )

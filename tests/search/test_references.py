@@ -54,7 +54,10 @@ def test_figures_are_those_of_the_held_out_batch():
 
 def test_where_fitness_is_an_order_there_are_metrics_only():
     goals = ({"objective": {"type": "ranking_consistency", "form": "hinge"}}, {"objective": "gradient_shape"})
-    found = Search(spec(objective={"type": "pareto", "objectives": goals}), seed=3).run().evidence["references"]
+    evidence = Search(spec(objective={"type": "pareto", "objectives": goals}), seed=3).run().evidence
+    assert evidence["selection"]["fitness"] is evidence["held_out"]["fitness"] is None
+    assert evidence["held_out"]["metrics"]["gradient_shape.fitness"] > 0
+    found = evidence["references"]
     assert [each["fitness"] for each in found] == [None]
     assert found[0]["metrics"]["gradient_shape.fitness"] == pytest.approx(0, abs=1e-6)  # cross-entropy has w = 1
 

@@ -17,7 +17,7 @@ from lossforge.gradients import gradient_scale
 from lossforge.interfaces import MutationOperator, Objective, Population, SyntheticSampler
 from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.objectives import RankingConsistency
-from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
+from lossforge.parameterizations import ClassCorrelation, ClasswiseMLP, PairwiseMLP
 from lossforge.samplers import DirichletSampler, MixtureSampler
 from lossforge.search import Search, apply_gates, constrained_rank
 from lossforge.search.checkpoint import load_checkpoint, save_checkpoint
@@ -425,6 +425,12 @@ class TestWinner:
         assert artifact.evidence["held_out"]["metrics"]["ranking_accuracy"] == accuracy
         assert artifact.evidence["selection"] != artifact.evidence["held_out"]
 
+    def test_the_profile_of_a_family_that_treats_classes_unalike_names_its_class(self):
+        spec = make_spec()
+        family = ClassCorrelation(num_classes=spec.num_classes)
+        artifact = Search(spec.model_copy(update={"parameterization": family}), seed=0).run()
+        assert artifact.evidence["weight_profile"]["label"] == 0
+
     def test_what_the_artifact_says(self):
         search = Search(make_spec(), seed=11, name="my-run")
         artifact = search.run()
@@ -441,6 +447,7 @@ class TestWinner:
         assert SearchSpec.model_validate_json(json.dumps(evidence["search"])) == search.spec
         profile = evidence["weight_profile"]
         w_2G = population.weight_profile(torch.tensor(profile["p"]))[0] * artifact.scale
+        assert "label" not in profile
         assert profile["rivals_uniform"] == pytest.approx(w_2G[0].tolist())
         assert profile["rival_dominant"] == pytest.approx(w_2G[1].tolist())
 
