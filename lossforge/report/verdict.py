@@ -56,7 +56,7 @@ def verdict_without_training(found: FoundLoss) -> str:
     if accuracy is not None:
         known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs correctly"
     elif found.held_out.fitness is None and goals:
-        known = f"the found loss is one of several trade-offs: on held-out data {_listed(found, goals)}"
+        known = f"the found loss is one of the trade-offs found: on held-out data {_listed(found, goals)}"
     else:
         known = f"the found loss has a held-out fitness of {significant(found.held_out.fitness, 4)}{_beside(found)}"
     return f"{known[0].upper()}{known[1:]}; no trainings were compared, so how well it trains is not known."

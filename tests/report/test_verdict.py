@@ -98,7 +98,7 @@ def test_a_trade_off_is_judged_by_its_goals():
         ],
     }
     assert verdict_without_training(FoundLoss.model_validate(found)) == (
-        "The found loss is one of several trade-offs: on held-out data error.fitness 0.25, nll.fitness 1.5 (lower is "
+        "The found loss is one of the trade-offs found: on held-out data error.fitness 0.25, nll.fitness 1.5 (lower is "
         "better; cross_entropy error.fitness 0.5, nll.fitness 1); no trainings were compared, so how well it trains is "
         "not known."
     )
