@@ -65,9 +65,10 @@ class WeightProfile(Content):
 
 
 class Figures(Content):
-    """Fitness and metrics of the found loss on one stream."""
+    """Fitness and metrics of the found loss on one stream; a fitness that is a rank among others is left out."""
 
     fitness: Number = None
+    fitness_is_relative: bool = False
     metrics: dict[str, Number] = {}
 
 

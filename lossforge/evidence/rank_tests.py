@@ -17,7 +17,7 @@ class PairedDifference:
     """The differences a - b of matched numbers, of which lower is better.
 
     Attributes:
-        median: of the differences; None where most have no finite one.
+        median: of the differences; None where it, or an end of its interval, is infinite.
         low: lower end of its interval; None likewise.
         high: upper end.
         num_lower: in how many pairs a is lower.

@@ -29,7 +29,7 @@ TITLES = {
 MEANINGS = {
     "area": "mean of the curve over the evaluations; its last value stands for what a search that stopped early has "
     "left of them, and nothing found yet is worth the worst that any search of the setting had found",
-    "end": "of the loss that the search returns; never: no candidate passed the gates",
+    "end": "of the loss that the search returns; never: it has none to show, or one without a finite fitness",
     "evaluations": "until the curve was at the target or below",
 }
 COLOURS = ("#111111", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -155,12 +155,10 @@ def held_out(found: Figures, references: Sequence[ReferenceFigures]) -> HeldOut:
             if name in found.metrics
         )
 
-    values = [loss.fitness for loss in losses]
-    fitness = HeldOutRow("fitness", tuple(significant(value, 4) for value in values))
-    is_known = any(value is not None for value in values)  # a rank among others is no figure
+    fitness = HeldOutRow("fitness", tuple(significant(loss.fitness, 4) for loss in losses))
     return HeldOut(
         columns=("found loss", *(reference.loss for reference in references)),
-        figures=(*([fitness] if is_known else []), *rows(others, lambda value: significant(value, 4))),
+        figures=(*([] if found.fitness_is_relative else [fitness]), *rows(others, lambda value: significant(value, 4))),
         ranking=rows(kinds, lambda value: percent(value, 2)),
         by_regime=rows(regimes, lambda value: percent(value, 2)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -52,11 +52,11 @@ def verdict(comparison: Comparison | Mapping[str, Any], found: str | None = None
 
 def verdict_without_training(found: FoundLoss) -> str:
     """Return the verdict of a run that trained nothing."""
-    accuracy, goals = found.held_out.metrics.get(RANKING_ACCURACY), _goals(found.held_out)
+    accuracy = found.held_out.metrics.get(RANKING_ACCURACY)
     if accuracy is not None:
         known = f"the found loss ranks {percent(accuracy, 2)} of held-out synthetic pairs correctly"
-    elif found.held_out.fitness is None and goals:
-        known = f"the found loss is one of the trade-offs found: on held-out data {_listed(found, goals)}"
+    elif found.held_out.fitness_is_relative:
+        known = f"the found loss is one of the trade-offs found: on held-out data {_goals(found)}"
     else:
         known = f"the found loss has a held-out fitness of {significant(found.held_out.fitness, 4)}{_beside(found)}"
     return f"{known[0].upper()}{known[1:]}; no trainings were compared, so how well it trains is not known."
@@ -68,13 +68,9 @@ def _beside(found: FoundLoss) -> str:
     return f" (lower is better; on the same batch {', '.join(known)})" if known else ""
 
 
-def _goals(figures: Figures) -> list[str]:
-    """Return the metrics that are the fitness of an objective within the objective."""
-    return [name for name in figures.metrics if name.count(".") == 1 and name.endswith(".fitness")]
-
-
-def _listed(found: FoundLoss, goals: Sequence[str]) -> str:
-    """Return the value of each goal for each loss, the found one first."""
+def _goals(found: FoundLoss) -> str:
+    """Return the fitness that each loss has by each of the objectives within the objective, the found one first."""
+    goals = [name for name in found.held_out.metrics if name.count(".") == 1 and name.endswith(".fitness")]
 
     def values(figures: Figures) -> str:
         return ", ".join(f"{goal} {significant(figures.metrics.get(goal), 4)}" for goal in goals)

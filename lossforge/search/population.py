@@ -85,9 +85,9 @@ class ParameterPopulation:
         """
         log_probs_2GC = profile_log_probs(p_G, self.num_classes)
         rows = log_probs_2GC.flatten(0, 1)
-        labels = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-        gradient_P2G = self.gradients(rows[None], labels)[:, :, 0].reshape(-1, *log_probs_2GC.shape[:2])
-        w_P2G: Tensor = gradient_P2G / torch.expm1(log_probs_2GC[:, :, 0])
+        labels = torch.full((len(rows),), PROFILE_LABEL, device=rows.device)
+        gradient_P2G = self.gradients(rows[None], labels)[:, :, PROFILE_LABEL].reshape(-1, *log_probs_2GC.shape[:2])
+        w_P2G: Tensor = gradient_P2G / torch.expm1(log_probs_2GC[:, :, PROFILE_LABEL])
         return w_P2G
 
     def _in_blocks(self, quantity: Quantity, inputs_PBC: Tensor, labels_B: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class ParameterPopulation:
 
 
 PROFILE_LABEL = 0
-"""The true class of weight profiles; where classes are treated alike, any other would do."""
+"""The true class of weight profiles, which :func:`profile_log_probs` puts first."""
 
 
 def profile_log_probs(p_G: Tensor, num_classes: int) -> Tensor:

@@ -59,13 +59,12 @@ def reference_figures(evaluator: Evaluator, stream: str) -> list[dict[str, Any]]
         population = ParameterPopulation(family, solutions_PD, evaluator.spec.num_classes)
         evaluation = evaluator.evaluate_afresh(population, stream)
         metrics = {name: finite_or_none(float(metric_P[0])) for name, metric_P in evaluation.metrics.items()}
-        fitness = absolute_fitness(evaluator, evaluation, 0)
-        figures.append({"loss": published.label, "fitness": fitness, "metrics": metrics})
+        figures.append({"loss": published.label, **fitness_figures(evaluator, evaluation, 0), "metrics": metrics})
     return figures
 
 
-def absolute_fitness(evaluator: Evaluator, evaluation: Evaluation, index: int) -> float | None:
-    """Return a candidate's fitness, None where it is not finite, or means nothing outside its population."""
+def fitness_figures(evaluator: Evaluator, evaluation: Evaluation, index: int) -> dict[str, Any]:
+    """Return a candidate's ``fitness``, None where it is not finite, or is a rank within the population."""
     if evaluator.spec.objective.fitness_is_relative:
-        return None
-    return finite_or_none(float(evaluation.fitness_P[index]))
+        return {"fitness": None, "fitness_is_relative": True}
+    return {"fitness": finite_or_none(float(evaluation.fitness_P[index]))}

@@ -18,7 +18,7 @@ from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import skipped_gates
 from lossforge.search.history import finite_or_none
 from lossforge.search.population import PROFILE_LABEL
-from lossforge.search.references import absolute_fitness, reference_figures
+from lossforge.search.references import fitness_figures, reference_figures
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
@@ -139,7 +139,7 @@ def _best(assessment: Assessment, generator: torch.Generator) -> int:
 def _figures(assessment: Assessment, index: int, evaluator: Evaluator) -> dict[str, Any]:
     evaluation = assessment.evaluation
     metrics = {name: finite_or_none(float(metric[index])) for name, metric in evaluation.metrics.items()}
-    return {"fitness": absolute_fitness(evaluator, evaluation, index), "metrics": metrics}
+    return {**fitness_figures(evaluator, evaluation, index), "metrics": metrics}
 
 
 def _fresh_figures(assessment: Assessment, index: int, evaluator: Evaluator) -> dict[str, Any]:

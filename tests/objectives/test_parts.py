@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lossforge.fields import AnyObjective
+from lossforge.interfaces import Objective
 from lossforge.objectives import (
     Halving,
     HalvingRung,
@@ -105,3 +109,41 @@ class TestContests:
         population = table(torch.tensor([[2.0], [1.0], [0.0], [-1.0]]))
         fitness_P = objective.evaluate(population, batch, torch.Generator().manual_seed(0)).fitness_P
         assert fitness_P.argsort().tolist() == [3, 2, 1, 0]
+
+
+class Wrapped(Objective):
+    """Another objective as it is."""
+
+    type: Literal["wrapped"] = "wrapped"
+    inner: AnyObjective
+
+    def evaluate(self, population, batch, generator):
+        return self.inner.evaluate(population, batch, generator)
+
+
+class TestWhichHoldContests:
+    plain = RankingConsistency()
+    halving = Halving(rungs=(HalvingRung(objective=plain, fraction=0.5), HalvingRung(objective=plain, name="last")))
+
+    @pytest.mark.parametrize(
+        ("objective", "expected"),
+        [
+            (plain, False),
+            (halving, True),
+            (Wrapped(inner=plain), False),
+            (Wrapped(inner=halving), True),
+            (Weighted(terms=(WeightedTerm(objective=plain),)), False),
+            (
+                Lexicographic(
+                    stages=(LexicographicStage(objective=plain, threshold=0.1), LexicographicStage(objective=halving))
+                ),
+                True,
+            ),
+        ],
+    )
+    def test_one_anywhere_inside_is_seen(self, objective, expected):
+        assert objective.has_contest is expected
+
+    def test_all_options_within_are_walked_through(self):
+        types = [each.type for each in Wrapped(inner=self.halving).within() if isinstance(each, Objective)]
+        assert types == ["wrapped", "halving", "ranking_consistency", "ranking_consistency"]

@@ -92,7 +92,11 @@ def test_a_trade_off_is_judged_by_its_goals():
         "evaluations": 8,
         "search": {},
         "weight_profile": {"p": [], "rivals_uniform": [], "rival_dominant": []},
-        "held_out": {"fitness": None, "metrics": {"front": 0.0, "error.fitness": 0.25, "nll.fitness": 1.5}},
+        "held_out": {
+            "fitness": None,
+            "fitness_is_relative": True,
+            "metrics": {"front": 0.0, "error.fitness": 0.25, "nll.fitness": 1.5},
+        },
         "references": [
             {"loss": "cross_entropy", "fitness": None, "metrics": {"error.fitness": 0.5, "nll.fitness": 1.0}}
         ],
@@ -102,6 +106,9 @@ def test_a_trade_off_is_judged_by_its_goals():
         "better; cross_entropy error.fitness 0.5, nll.fitness 1); no trainings were compared, so how well it trains is "
         "not known."
     )
+    found["held_out"]["fitness_is_relative"] = False
+    of_a_sum = verdict_without_training(FoundLoss.model_validate(found))
+    assert of_a_sum.startswith("The found loss has a held-out fitness of n/a;")
 
 
 @pytest.mark.parametrize(

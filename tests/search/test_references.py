@@ -56,6 +56,7 @@ def test_where_fitness_is_an_order_there_are_metrics_only():
     goals = ({"objective": {"type": "ranking_consistency", "form": "hinge"}}, {"objective": "gradient_shape"})
     evidence = Search(spec(objective={"type": "pareto", "objectives": goals}), seed=3).run().evidence
     assert evidence["selection"]["fitness"] is evidence["held_out"]["fitness"] is None
+    assert evidence["held_out"]["fitness_is_relative"]
     assert evidence["held_out"]["metrics"]["gradient_shape.fitness"] > 0
     found = evidence["references"]
     assert [each["fitness"] for each in found] == [None]
