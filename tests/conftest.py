@@ -4,8 +4,26 @@ Tensors are tiny here, so more threads only wait for each other, and far longer 
 """
 
 import os
+import signal
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Processes that wait for each other end as a failure, after two minutes."""
+
+    def give_up(number: int, frame: Any) -> None:
+        raise TimeoutError("this test hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -13,11 +13,11 @@ from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.ablation_analysis import Ablation, Arm, analyse
 from lossforge.evidence.ablation_run import Curve, run_job, titled
 from lossforge.evidence.processes import call_all
-from lossforge.evidence.step_variance import measure_steps
+from lossforge.evidence.step_variance import StepSize, measure_steps
 from lossforge.evidence.store import identity_hash
 from lossforge.files import to_json, write_atomically
 from lossforge.run_directory import RunDirectory
-from lossforge.spec import RunSpec, read_spec
+from lossforge.spec import RunSpec, SearchSpec, read_spec
 from lossforge.spec.ablation import AblationSpec, Changes
 from lossforge.training import resolve
 
@@ -38,8 +38,9 @@ def plan(spec: AblationSpec, folder: Path) -> tuple[Arm, ...]:
         SpecError: a variant is no valid spec, its fitness cannot be compared between searches, or variants of one
             setting step unequally far.
     """
+    measured: dict[tuple[str, int], StepSize] = {}
     arms = tuple(
-        Arm(setting, variant, specs, measure_steps(specs[0].search))
+        Arm(setting, variant, specs, _steps(specs[0].search, measured))
         for setting, outer in spec.settings.items()
         for variant, inner in spec.variants.items()
         for specs in [_specs(spec, folder, f"{setting} / {variant}", {**outer, **inner})]
@@ -96,6 +97,16 @@ def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tu
         raise SpecError([f"{title}: the fitness of {first.search.objective.type!r} means nothing beside another run's"])
     resolved = resolve(first)
     return tuple(resolved.model_copy(update={"seed": seed}) for seed in range(spec.seeds))
+
+
+def _steps(search: SearchSpec, measured: dict[tuple[str, int], StepSize]) -> StepSize | None:
+    """Return how far a search's mutation operator steps, measured once for all searches with the same one."""
+    if search.mutation is None:
+        return None
+    key = (search.mutation.model_dump_json(), search.parameterization.num_parameters)
+    if key not in measured:
+        measured[key] = measure_steps(search.mutation, key[1])
+    return measured[key]
 
 
 def _refuse_unequal_steps(arms: Sequence[Arm]) -> None:

@@ -108,8 +108,10 @@ def _rows(spec: AblationSpec, arms: Sequence[Arm], scales: dict[str, Scale], mea
 
 
 def _scale(spec: AblationSpec, setting: str, arms: Sequence[Arm]) -> Scale:
-    """Return the scale of a setting; its target is the spec's, or the upper median of what the reference's
-    curves end at, which more than half of them reach."""
+    """Return the scale of a setting.
+
+    Its target is the spec's, or the upper median of what the reference's curves end at: more than half reach it.
+    """
     here = [arm for arm in arms if arm.setting == setting]
     curves = [curve for arm in here for curve in arm.curves]
     (reference,) = (arm for arm in here if arm.variant == spec.reference_variant)

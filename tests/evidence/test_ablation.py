@@ -14,6 +14,7 @@ from lossforge.evidence import ablate, plan_ablation
 from lossforge.evidence import ablation as module
 from lossforge.evidence.ablation_analysis import Arm, analyse
 from lossforge.evidence.ablation_run import Curve, run_job, run_search
+from lossforge.evidence.step_variance import measure_steps
 from lossforge.report import write_ablation
 from lossforge.run_directory import RunDirectory
 from lossforge.search import Search
@@ -178,7 +179,20 @@ class TestPlan:
             "random": {"search.strategy": {"type": "random_search"}, "search.mutation": None},
         }
         settings = {"here": {key: value for key, value in TINY.items() if "strategy" not in key}}
-        assert len(plan_ablation(spec(variants=variants, settings=settings), Path())) == 2
+        steps = [arm.steps for arm in plan_ablation(spec(variants=variants, settings=settings), Path())]
+        assert steps[0] is not None
+        assert steps[1] is None
+
+    def test_the_steps_of_an_operator_are_measured_once(self, monkeypatch):
+        measured: list[str] = []
+
+        def measure(mutation, dim):
+            measured.append(mutation.type)
+            return measure_steps(mutation, dim)
+
+        monkeypatch.setattr(module, "measure_steps", measure)
+        assert len(plan_ablation(spec(), Path())) == 4
+        assert measured == ["gaussian", "chaotic"]
 
     def test_a_variant_that_is_no_spec_is_named(self):
         variants = {"gaussian": {"search.mutation": "gaussian"}, "typo": {"search.mutation": "gausian"}}

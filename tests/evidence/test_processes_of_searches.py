@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from lossforge.errors import SearchError
 from lossforge.evidence.processes import call_all
 
-
-@pytest.fixture(autouse=True)
-def _in_time() -> Iterator[None]:
-    """Processes that wait for each other end as a failure."""
-
-    def give_up(number: int, frame: Any) -> None:
-        raise TimeoutError("this test hangs")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(120)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("in_time")
 
 
 def test_results_are_stored_and_then_told():

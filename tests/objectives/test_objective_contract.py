@@ -59,9 +59,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Small ones where the defaults are dear."""
 
-SEES_OTHERS = {"halving"}
-"""How far a candidate comes depends on the others; what it comes to at the end does not."""
-
 FAMILY = PairwiseMLP(hidden=(5,))
 
 
@@ -134,21 +131,17 @@ def test_permuting_the_population_permutes_the_fitness(evaluate, name):
         )
 
 
-@every_objective
+@pytest.mark.parametrize("name", [name for name in sorted(OPTIONS) if not build(name).fitness_is_relative])
 def test_draws_do_not_depend_on_how_many_there_are(evaluate, name):
-    if build(name).fitness_is_relative:
-        pytest.skip("its fitness is an order within the population")
     whole = evaluate(name).fitness_P
-    places = [int(whole.argmin())] if name in SEES_OTHERS else [0, 4]
+    places = [int(whole.argmin())] if build(name).has_contest else [0, 4]
     alone = [evaluate(name, (place,)).fitness_P.item() for place in places]
     assert alone == whole[places].tolist()
 
 
-@every_objective
+@pytest.mark.parametrize("name", [name for name in sorted(OPTIONS) if not build(name).has_contest])
 def test_values_do_not_depend_on_how_many_there_are(evaluate, name):
-    """Metrics, also of an objective whose fitness is an order."""
-    if name in SEES_OTHERS:
-        pytest.skip("which metrics there are depends on how far a candidate comes")
+    """Metrics, also of an objective whose fitness is an order; which there are in a contest depends on the others."""
     whole, alone = evaluate(name), evaluate(name, (4,))
     for metric in alone.metrics.keys() - {"front"}:
         torch.testing.assert_close(

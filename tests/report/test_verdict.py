@@ -61,14 +61,19 @@ def test_the_reference_alone_gives_nothing_to_compare(comparison):
     assert "nothing to compare" in verdict(comparison(cross_entropy=REFERENCE))
 
 
+SEARCHED = {
+    "name": "tiny",
+    "seed": 0,
+    "generations": 1,
+    "evaluations": 8,
+    "search": {},
+    "weight_profile": {"p": [], "rivals_uniform": [], "rival_dominant": []},
+}
+
+
 def test_without_training_the_ranking_is_all_that_is_known():
     found = {
-        "name": "tiny",
-        "seed": 0,
-        "generations": 1,
-        "evaluations": 8,
-        "search": {},
-        "weight_profile": {"p": [], "rivals_uniform": [], "rival_dominant": []},
+        **SEARCHED,
         "held_out": {"fitness": 0.25, "metrics": {"ranking_accuracy": 0.9975}},
     }
     sentence = verdict_without_training(FoundLoss.model_validate(found))
@@ -86,12 +91,7 @@ def test_without_training_the_ranking_is_all_that_is_known():
 
 def test_a_trade_off_is_judged_by_its_goals():
     found = {
-        "name": "tiny",
-        "seed": 0,
-        "generations": 1,
-        "evaluations": 8,
-        "search": {},
-        "weight_profile": {"p": [], "rivals_uniform": [], "rival_dominant": []},
+        **SEARCHED,
         "held_out": {
             "fitness": None,
             "fitness_is_relative": True,

@@ -34,23 +34,11 @@ from lossforge.search.workers import WorkerPool, block_evaluator, check_workers
 from lossforge.spec import GateSpec, SamePredictionGate, SearchSpec
 from lossforge.strategies import MuCommaLambda, MuPlusLambda
 
+pytestmark = pytest.mark.usefixtures("in_time")
+
 NO_GATES = GateSpec(weight_band=None, signs=None, same_prediction=None, duplicate=None)
 GATES = GateSpec(weight_band=None, signs=None, same_prediction=SamePredictionGate(tolerance=0.9))
 FAMILIES = {"pairwise": PairwiseMLP(hidden=(13, 9), activation="silu"), "classwise": ClasswiseMLP(hidden=(3, 2))}
-
-
-@pytest.fixture(autouse=True)
-def _in_time() -> Iterator[None]:
-    """Two processes that wait for each other end as a failure."""
-
-    def give_up(number: int, frame: Any) -> None:
-        raise TimeoutError("this test hangs")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(120)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def make_spec(**options: Any) -> SearchSpec:
