@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Protocol, final
+from typing import ClassVar, Protocol, Self, final
 
 import torch
 from torch import Tensor, nn
 
+from lossforge.comparisons import Comparisons, Concordance
 from lossforge.component import Component
+from lossforge.forms import PerceptronForm
 from lossforge.types import Evaluation, ImageData, PredictionBatch, State
 
 
@@ -63,6 +65,15 @@ class LossParameterization(Component, ABC):
         """
 
 
+class PerceptronParameterization(LossParameterization, ABC):
+    """A family whose losses have a form that fused kernels evaluate; :meth:`loss` remains the definition."""
+
+    @property
+    @abstractmethod
+    def form(self) -> PerceptronForm:
+        """What a kernel has to know: it computes what :meth:`loss` does, to rounding."""
+
+
 class SyntheticSampler(Component, ABC):
     """A distribution of synthetic prediction-label pairs."""
 
@@ -94,10 +105,16 @@ class Population(Protocol):
     def gradients(self, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return grad_PBC, the derivative of each candidate's per-sample losses in its own copy of the logits."""
 
+    def concordance(self, comparisons: Comparisons) -> Concordance:
+        """Return in how many comparisons each candidate's losses are in the right order.
+
+        The (P, R) losses need not be in memory at once.
+        """
+
     def weight_profile(self, p_G: Tensor) -> Tensor:
         """Return w_P2G = -(dloss/dz_y) / (1 - p_y), rivals uniform [:, 0] and with one dominant rival [:, 1]."""
 
-    def take(self, index: Tensor) -> Population:
+    def take(self, index: Tensor) -> Self:
         """Return the population of the candidates at ``index``."""
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
+
+_outside: ContextVar[int | None] = ContextVar("_outside", default=None)
 
 
 @contextmanager
@@ -15,8 +18,15 @@ def one_thread() -> Iterator[None]:
     Small products are no slower for it, and much faster where other processes want the cores.
     """
     before = torch.get_num_threads()
+    token = _outside.set(usable_threads())
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        _outside.reset(token)
+
+
+def usable_threads() -> int:
+    """Return how many threads torch may use where nobody asks for one: for code whose bits do not depend on it."""
+    return _outside.get() or torch.get_num_threads()

@@ -12,6 +12,7 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
+from lossforge.finite import all_finite
 from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
 from lossforge.interfaces import Objective, Population
 from lossforge.types import Evaluation, PredictionBatch
@@ -77,7 +78,7 @@ class GradientShape(Objective):
         band_P = band_violation(r_P2G, self.minimum, self.maximum, is_top_free=False) + is_negative_P
         gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
         signs_P = sign_violation(gradient_PBC, batch, self.p_max, self.sign_tolerance)
-        is_finite_P = w_P2G.isfinite().flatten(1).all(dim=1) & gradient_PBC.isfinite().flatten(1).all(dim=1)
+        is_finite_P = all_finite(w_P2G) & all_finite(gradient_PBC)
         metrics = {
             "weight_band": band_P,
             "wrong_signs": signs_P,

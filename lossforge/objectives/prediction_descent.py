@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.finite import all_finite
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
 from lossforge.types import Evaluation, PredictionBatch
@@ -50,7 +51,7 @@ class PredictionDescent(Objective):
         logits_PBC = self._descend(population, rows, self.learning_rate * scale_P[:, None, None])
         after_P2 = _nll_and_accuracy(logits_PBC, rows.labels_B)
         before_P2 = before_P2.expand_as(after_P2)
-        is_finite_P = logits_PBC.isfinite().flatten(1).all(dim=1) & (scale_P > 0)
+        is_finite_P = all_finite(logits_PBC) & (scale_P > 0)
         fitness_P = after_P2[:, 0] if self.fitness == "nll" else 1 - after_P2[:, 1]
         metrics = {
             "nll.before": before_P2[:, 0],

@@ -8,8 +8,10 @@ and margin are ours. Pairs with one prediction and two labels are those that bea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -17,8 +19,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossforge.chunks import chunks
+from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.interfaces import Objective, Population
 from lossforge.types import Evaluation, PredictionBatch
+
+COMPARED_ITEMS = 1 << 20
+"""Most losses, (candidate, row), that are in memory at once for the hinge."""
 
 
 class RankingConsistency(Objective):
@@ -49,21 +56,30 @@ class RankingConsistency(Objective):
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate on as many pairs as the batch has rows."""
         pairs = self._draw_pairs(batch, generator)
-        loss_PR = population.losses(pairs.log_probs_RC[None], pairs.labels_R)
-        gap = (loss_PR[:, pairs.first] - loss_PR[:, pairs.second]) * pairs.direction
-        concordant = (gap > 0).to(pairs.counted.dtype) * pairs.counted
-        accuracy_P = concordant.sum(dim=1) / pairs.counted.sum()
-        fitness_P = 1 - accuracy_P
         if self.form == "hinge":
-            scale_P = loss_PR.std(dim=1, keepdim=True).clamp_min(torch.finfo(loss_PR.dtype).tiny)
-            hinge = F.relu(self.margin * pairs.severity_gap - gap / scale_P) * pairs.counted
-            fitness_P = hinge.sum(dim=1) / pairs.counted.sum()
-        finite_P = loss_PR.isfinite().all(dim=1)
-        by_group = concordant @ pairs.groups / (pairs.counted @ pairs.groups)
-        metrics = {"ranking_accuracy": accuracy_P} | {
-            f"ranking_accuracy.{name}": by_group[:, index] for index, name in enumerate(pairs.group_names)
-        }
-        return Evaluation(torch.where(finite_P, fitness_P, torch.inf), metrics)
+            agreement, fitness_P = self._hinge(population, pairs)
+        else:
+            agreement, fitness_P = population.concordance(pairs.comparisons), None
+        # Counts are whole numbers, exact in float32, and so is every sum of them.
+        by_group_PG = agreement.counts_PK.to(pairs.membership_KG.dtype) @ pairs.membership_KG
+        accuracy_PG = by_group_PG / pairs.counted_G
+        metrics = {name: accuracy_PG[:, index] for index, name in enumerate(pairs.metric_names)}
+        fitness_P = 1 - metrics["ranking_accuracy"] if fitness_P is None else fitness_P
+        return Evaluation(torch.where(agreement.finite_P, fitness_P, torch.inf), metrics)
+
+    def _hinge(self, population: Population, pairs: _Pairs) -> tuple[Concordance, Tensor]:
+        """Return what zero_one looks at, and the hinge, with a few candidates' losses in memory at a time."""
+        parts, fitness = [], []
+        compared, gap_B = pairs.comparisons, pairs.severity_gap_B
+        for chunk in chunks(population, len(compared.labels_R), COMPARED_ITEMS):
+            loss_PR = chunk.losses(compared.log_probs_RC[None], compared.labels_R)
+            parts.append(concordance(loss_PR, compared))
+            scale_P1 = loss_PR.std(dim=1, keepdim=True).clamp_min(torch.finfo(loss_PR.dtype).tiny)
+            difference_PB = (loss_PR[:, compared.first_B] - loss_PR[:, : len(gap_B)]) * compared.sign_B
+            hinge_PB = F.relu(self.margin * gap_B - difference_PB / scale_P1) * compared.sign_B.abs()
+            fitness.append(hinge_PB.sum(dim=1) / pairs.counted_G[0])
+        counts_PK, finite_P = (torch.cat([getattr(part, name) for part in parts]) for name in ("counts_PK", "finite_P"))
+        return Concordance(counts_PK, finite_P), torch.cat(fitness)
 
     def _draw_pairs(self, batch: PredictionBatch, generator: torch.Generator) -> _Pairs:
         num, num_classes = batch.log_probs_BC.shape
@@ -73,41 +89,65 @@ class RankingConsistency(Objective):
         # Random pairs join neighbours of a random cycle, so no row meets itself; other rows get a second label.
         rows = torch.randperm(num, generator=generator, device=device)[:num_same]
         shift = torch.randint(1, num_classes, (num_same,), generator=generator, device=device)
-        log_probs_RC = torch.cat((batch.log_probs_BC, batch.log_probs_BC[rows]))
-        labels_R = torch.cat((batch.labels_B, (batch.labels_B[rows] + shift) % num_classes))
-        severity_R = SEVERITIES[self.severity](log_probs_RC, labels_R)
+        before = order.roll(1)
         first = torch.cat((order[num_same:], rows))
-        second = torch.cat((order.roll(1)[num_same:], num + torch.arange(num_same, device=device)))
-        difference = severity_R[first] - severity_R[second]
+        second = torch.cat((before[num_same:], torch.arange(num, num + num_same, device=device)))
         is_same = torch.arange(num, device=device) >= num - num_same
-        regimes = F.one_hot(batch.regime_B[first], len(batch.regime_names))
-        groups = torch.cat((torch.stack((~is_same, is_same), dim=1).to(regimes.dtype), regimes), dim=1)
+        cell_B = is_same * len(batch.regime_names) + batch.regime_B[first]
+        by_cell = cell_B.argsort(stable=True)
+        # Rows stand in the order in which they are second in a comparison; then those that are second in none.
+        place = torch.cat((second[by_cell], before[:num_same]))
+        log_probs_RC = torch.cat((batch.log_probs_BC, batch.log_probs_BC[rows]))[place]
+        labels_R = torch.cat((batch.labels_B, (batch.labels_B[rows] + shift) % num_classes))[place]
+        place_of = torch.empty_like(place).scatter_(0, place, torch.arange(len(place), device=device))
+        first_B = place_of[first[by_cell]]
+        severity_R = SEVERITIES[self.severity](log_probs_RC, labels_R)
+        difference_B = severity_R[first_B] - severity_R[:num]
         return _Pairs(
-            log_probs_RC,
-            labels_R,
-            first,
-            second,
-            direction=difference.sign(),
-            severity_gap=difference.abs(),
-            counted=(difference != 0).to(log_probs_RC.dtype),
-            groups=groups.to(log_probs_RC.dtype),
-            group_names=("random", "same_prediction", *batch.regime_names),
+            Comparisons(
+                log_probs_RC, labels_R, first_B, difference_B.sign(), cell_B[by_cell], 2 * len(batch.regime_names)
+            ),
+            severity_gap_B=difference_B.abs(),
+            regime_names=batch.regime_names,
         )
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """B pairs among R rows; ``groups`` is a (B, groups) table of ones and zeros."""
+    """Comparisons, counted by (random or same prediction, regime of the first row)."""
 
-    log_probs_RC: Tensor
-    labels_R: Tensor
-    first: Tensor
-    second: Tensor
-    direction: Tensor
-    severity_gap: Tensor
-    counted: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
+    comparisons: Comparisons
+    severity_gap_B: Tensor
+    regime_names: tuple[str, ...]
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the groups: all, two kinds of pairs, the regimes."""
+        return tuple(
+            f"ranking_accuracy{suffix}"
+            for suffix in ("", ".random", ".same_prediction", *(f".{name}" for name in self.regime_names))
+        )
+
+    @property
+    def membership_KG(self) -> Tensor:
+        """1 where a cell belongs to a group."""
+        return _membership(len(self.regime_names), self.severity_gap_B.dtype, self.severity_gap_B.device)
+
+    @cached_property
+    def counted_G(self) -> Tensor:
+        """How many comparisons of each group count; those of equal severity do not."""
+        counted_B = self.comparisons.sign_B.abs()
+        cells_BK = F.one_hot(self.comparisons.cell_B, self.comparisons.num_cells).to(counted_B.dtype)
+        return counted_B @ cells_BK @ self.membership_KG
+
+
+@functools.lru_cache(maxsize=16)
+def _membership(num_regimes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the table of cells (random, then same prediction, by regime) and groups (all, the two kinds, regimes)."""
+    regimes = torch.eye(num_regimes, dtype=dtype, device=device).repeat(2, 1)
+    is_same = torch.arange(2 * num_regimes, device=device) >= num_regimes
+    kinds = torch.stack((torch.ones_like(is_same), ~is_same, is_same), dim=1)
+    return torch.cat((kinds.to(dtype), regimes), dim=1)
 
 
 def _own(log_probs_RC: Tensor, labels_R: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ one perceptron of (p_c, y_c) for every class, summed over classes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +22,7 @@ class ClasswiseMLP(MLPParameterization):
     """
 
     type: Literal["classwise_mlp"] = "classwise_mlp"
+    items: ClassVar[Literal["rivals", "classes"]] = "classes"
 
     def loss(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; the leading size of ``log_probs_PBC`` is 1 or P."""

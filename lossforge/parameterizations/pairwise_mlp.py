@@ -6,7 +6,7 @@ Dynamic Loss Network", NeurIPS 2023, arXiv 2310.19313, here in log-probability s
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class PairwiseMLP(MLPParameterization):
     """
 
     type: Literal["pairwise_mlp"] = "pairwise_mlp"
+    items: ClassVar[Literal["rivals", "classes"]] = "rivals"
 
     def loss(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; the leading size of ``log_probs_PBC`` is 1 or P."""

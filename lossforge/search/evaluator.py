@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lossforge.interfaces import Population
+from lossforge.search.backends import Kernel, kernel_of
 from lossforge.search.blocks import BlockEvaluator, InProcess
 from lossforge.search.fingerprint import Memory
 from lossforge.search.gates import GateResult, apply_gates, constrained_rank
@@ -120,12 +121,17 @@ class Evaluator:
 
     def population(self, solutions_PD: Tensor) -> ParameterPopulation:
         """Return solutions as a population that can be evaluated."""
-        spec = self.spec
-        return ParameterPopulation(spec.parameterization, solutions_PD.to(self.device), spec.num_classes, self.blocks)
+        family, solutions_PD = self.spec.parameterization, solutions_PD.to(self.device)
+        return ParameterPopulation(family, solutions_PD, self.spec.num_classes, self.blocks, self.kernel)
 
     def generator(self, stream: str, index: int = 0) -> torch.Generator:
         """Return the generator of a named stream, on the evaluator's device."""
         return derive_generator(self.seed, stream, index, self.device)
+
+    @cached_property
+    def kernel(self) -> Kernel | None:
+        """The kernel of the spec's back end; None where it is eager."""
+        return kernel_of(self.spec, self.device)
 
     @cached_property
     def gate_batch(self) -> PredictionBatch:

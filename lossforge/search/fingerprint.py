@@ -8,6 +8,7 @@ Equal losses that rounding puts on two sides of a cell's border meet on a second
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -42,17 +43,21 @@ def fingerprints(gradient_PBC: Tensor, resolution: float) -> Tensor:
     """
     flat = gradient_PBC.flatten(1).double()  # float64: the projection shall add no rounding of its own
     norm = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-    unit = torch.where(norm > 0, flat / norm, 0.0)
-    # Drawn on the CPU, so that every device has the same ones.
-    generator = derive_generator(0, "fingerprint.directions")
-    directions = torch.randn(flat.shape[1], NUM_DIRECTIONS, dtype=torch.float64, generator=generator)
     shifts = torch.arange(NUM_GRIDS, dtype=torch.float64, device=flat.device) / NUM_GRIDS
-    unit = torch.where(norm.isfinite(), unit, torch.nan)
-    coordinates_PK = unit @ directions.to(flat.device) / resolution
+    projected_PK = flat @ _directions(flat.shape[1], flat.device)
+    unit_PK = torch.where(norm > 0, projected_PK / norm, 0.0)
+    coordinates_PK = torch.where(norm.isfinite(), unit_PK, torch.nan) / resolution
     coordinates_PK = coordinates_PK.nan_to_num(nan=_NO_CELL)  # and not the cell of the constant
     cells_PGK = torch.floor(coordinates_PK[:, None] + shifts[:, None]).to(torch.int64)
     # The grid's number is part of the key, so that a cell of one is never taken for a cell of the other.
     return _hashed(cells_PGK) * NUM_GRIDS + torch.arange(NUM_GRIDS, device=flat.device)
+
+
+@functools.lru_cache(maxsize=8)
+def _directions(num: int, device: torch.device) -> Tensor:
+    """Draw the (num, K) directions; on the CPU, so that every device has the same ones."""
+    generator = derive_generator(0, "fingerprint.directions")
+    return torch.randn(num, NUM_DIRECTIONS, dtype=torch.float64, generator=generator).to(device)
 
 
 def repeats(keys_PG: Tensor, solutions_PD: Tensor, memory: Memory) -> Tensor:

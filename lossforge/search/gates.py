@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossforge.chunks import chunks
+from lossforge.finite import all_finite
 from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
 from lossforge.interfaces import LossParameterization, Population
 from lossforge.ranks import shared_ranks
@@ -56,26 +58,59 @@ def apply_gates(
         batch: fixed for the whole search.
         memory: what the search has evaluated so far; without it nothing is taken for a duplicate.
     """
+    items = batch.log_probs_BC.numel() * NUMBERS_AN_ITEM
+    parts = [_judged(spec, chunk, batch, memory is not None) for chunk in chunks(population, items, MOST_NUMBERS)]
+    violations = {name: torch.cat([part.violations[name] for part in parts]) for name in parts[0].violations}
+    if parts[0].keys_PG is None or memory is None:
+        return GateResult(violations)
+    keys_PG = torch.cat([part.keys_PG for part in parts if part.keys_PG is not None])
+    repeated_P = repeats(keys_PG, population.solutions_PD, memory).to(violations["finite"].dtype)
+    # A candidate that is not finite fails the first gate alone; the others would only repeat it.
+    violations["duplicate"] = torch.where(violations["finite"] == 0, repeated_P, 0.0)
+    return GateResult(violations, keys_PG)
+
+
+NUMBERS_AN_ITEM = 12
+"""Float32 numbers in memory at once for every (candidate, pair, class): gradients, and fingerprints in float64."""
+
+MOST_NUMBERS = 1 << 27
+"""Of those, for the candidates that are looked at together: half a gigabyte."""
+
+
+def _judged(spec: GateSpec, population: ParameterPopulation, batch: PredictionBatch, with_keys: bool) -> GateResult:
+    """Return the violations of every gate but ``duplicate``, and for that one the fingerprints."""
     skipped = skipped_gates(spec, population.parameterization)
+    asked_for = {name for name in EQUIVARIANCE_GATES if getattr(spec, name) is not None} - {*skipped}
+    if not asked_for and not (with_keys and spec.duplicate is not None):
+        return GateResult({"finite": _infinity(population, batch)})
     gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
     loss_PB = population.losses(batch.log_probs_BC[None], batch.labels_B)
-    finite_P = loss_PB.isfinite().all(dim=1) & gradient_PBC.isfinite().flatten(1).all(dim=1)
-    violations, keys_PG = {}, None
+    finite_P = all_finite(loss_PB) & all_finite(gradient_PBC)
+    violations = {}
     if spec.weight_band is not None and "weight_band" not in skipped:
         violations["weight_band"] = _weight_band(spec.weight_band, population, batch)
     if spec.signs is not None and "signs" not in skipped:
         violations["signs"] = sign_violation(gradient_PBC, batch, spec.signs.p_max, spec.signs.tolerance)
     if spec.same_prediction is not None and "same_prediction" not in skipped:
         violations["same_prediction"] = _same_prediction(spec.same_prediction, loss_PB, population, batch)
-    if spec.duplicate is not None and memory is not None:
-        keys_PG = fingerprints(gradient_PBC, spec.duplicate.resolution)
-        violations["duplicate"] = repeats(keys_PG, population.solutions_PD, memory).to(loss_PB.dtype)
-    # A candidate that is not finite fails the first gate alone; the others would only repeat it.
     passed_on = {
         name: torch.where(finite_P, violation_P.nan_to_num(nan=torch.inf, posinf=torch.inf), 0.0)
         for name, violation_P in violations.items()
     }
+    keys_PG = None
+    if with_keys and spec.duplicate is not None:
+        keys_PG = fingerprints(gradient_PBC, spec.duplicate.resolution)
     return GateResult({"finite": torch.where(finite_P, 0.0, torch.inf), **passed_on}, keys_PG)
+
+
+def _infinity(population: ParameterPopulation, batch: PredictionBatch) -> Tensor:
+    """Return 0 for candidates with finite losses and gradients, else infinity; most are never evaluated for it."""
+    finite_P = population.surely_finite(batch.log_probs_BC)
+    open_P = (~finite_P).nonzero().squeeze(1)
+    if len(open_P):
+        rest, inputs = population.take(open_P), (batch.log_probs_BC[None], batch.labels_B)
+        finite_P[open_P] = all_finite(rest.losses(*inputs)) & all_finite(rest.gradients(*inputs))
+    return torch.where(finite_P, 0.0, torch.inf)
 
 
 EQUIVARIANCE_GATES = ("weight_band", "signs", "same_prediction")

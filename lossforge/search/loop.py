@@ -16,6 +16,7 @@ from lossforge.interfaces import Strategy
 from lossforge.run_content import ENDS_THE_RUN, StopReason
 from lossforge.search import archive, progress
 from lossforge.search.archive import Archive
+from lossforge.search.backends import resolved_backend
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import Record, record_of
 from lossforge.search.progress import SearchEnd
@@ -47,9 +48,9 @@ class Search:
     """
 
     def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
-        self.spec, self.seed, self.name = spec, seed, name
-        self.device = torch.device(device)
-        self._blocks = block_evaluator(spec, self.device)
+        self.seed, self.name, self.device = seed, name, torch.device(device)
+        self.spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
+        self._blocks = block_evaluator(self.spec, self.device)
         self._evaluators: dict[int, Evaluator] = {}
         self.state: State = self._first_state(0, {})
         self._start_clock()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from lossforge.chunks import chunks
+from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.interfaces import LossParameterization
+from lossforge.search.backends import Kernel
 from lossforge.search.blocks import Block, BlockEvaluator, InProcess, Quantity
 
 BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 18
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
+
+COMPARED_ITEMS = 1 << 20
+"""Most losses, (candidate, pair), that are in memory at once while they are compared."""
 
 PAIRS_MULTIPLE = 16
 """Batches are padded to a multiple of this: candidates then start at multiples of 64 bytes, on which BLAS rounding
@@ -29,7 +36,8 @@ class ParameterPopulation:
 
     Candidates are evaluated in blocks whose shape depends on the batch alone; the last block is padded with its first
     candidate, and every batch with its first pair. Rounding therefore depends neither on P, nor on where in a block a
-    candidate stands, nor on the process that evaluates the block.
+    candidate stands, nor on the process that evaluates the block. With a kernel there are no blocks: it has no
+    intermediates to bound, and each candidate's numbers are its own. It is for float32.
 
     A candidate that runs out of memory evaluates to NaN, and is remembered in ``exhausted_P``.
     """
@@ -38,6 +46,7 @@ class ParameterPopulation:
     solutions_PD: Tensor
     num_classes: int
     blocks: BlockEvaluator = field(default_factory=InProcess)
+    kernel: Kernel | None = None
     _exhausted: Tensor | None = None  # of the population this one was taken from, shared with it
     _rows_P: Tensor | None = None  # where in it the candidates stand
 
@@ -58,25 +67,47 @@ class ParameterPopulation:
         assert self._exhausted is not None
         return self._exhausted[self._rows_P]
 
-    def take(self, index: Tensor) -> ParameterPopulation:
+    def take(self, index: Tensor) -> Self:
         """Return the population of the candidates at ``index``."""
         assert self._rows_P is not None
-        return ParameterPopulation(
+        return type(self)(
             self.parameterization,
             self.solutions_PD[index],
             self.num_classes,
             self.blocks,
+            self.kernel,
             self._exhausted,
             self._rows_P[index],
         )
 
     def losses(self, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
+        if self.kernel is not None and log_probs_PBC.dtype == torch.float32:
+            return self.kernel.losses(self.solutions_PD, log_probs_PBC, labels_B)
         return self._in_blocks("losses", log_probs_PBC, labels_B)
 
     def gradients(self, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return grad_PBC, the derivative of each candidate's per-sample losses in its own copy of the logits."""
+        if self.kernel is not None and logits_PBC.dtype == torch.float32:
+            return self.kernel.gradients(self.solutions_PD, logits_PBC, labels_B)
         return self._in_blocks("gradients", logits_PBC, labels_B)
+
+    def surely_finite(self, log_probs_BC: Tensor) -> Tensor:
+        """Return True for candidates whose losses and gradients a kernel shows to be finite without evaluating them."""
+        if self.kernel is None:
+            return torch.zeros(self.num_solutions, dtype=torch.bool, device=self.solutions_PD.device)
+        return self.kernel.surely_finite(self.solutions_PD, log_probs_BC)
+
+    def concordance(self, comparisons: Comparisons) -> Concordance:
+        """Return in how many comparisons each candidate's losses are in the right order."""
+        if self.kernel is not None and comparisons.log_probs_RC.dtype == torch.float32:
+            return self.kernel.concordance(self.solutions_PD, comparisons)
+        rows, labels_R = comparisons.log_probs_RC[None], comparisons.labels_R
+        parts = [
+            concordance(chunk.losses(rows, labels_R), comparisons)
+            for chunk in chunks(self, len(labels_R), COMPARED_ITEMS)
+        ]
+        return Concordance(torch.cat([part.counts_PK for part in parts]), torch.cat([part.finite_P for part in parts]))
 
     def weight_profile(self, p_G: Tensor) -> Tensor:
         """Return w_P2G = -(dloss/dz_y) / (1 - p_y), rivals uniform [:, 0] and with one dominant rival [:, 1].

@@ -6,12 +6,13 @@ from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
-from lossforge.spec.model import SCHEMA_VERSION, EvidenceSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
+from lossforge.spec.model import SCHEMA_VERSION, Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
 from lossforge.spec.read import read_spec, spec_from_text
 
 __all__ = [
     "SCHEMA_VERSION",
     "AblationSpec",
+    "Backend",
     "DuplicateGate",
     "EvidenceSpec",
     "GateSpec",

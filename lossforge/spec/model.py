@@ -33,6 +33,10 @@ SCHEMA_VERSION = 1
 """Version of the spec format this lossforge reads and writes."""
 
 
+Backend = Literal["eager", "compiled"]
+"""What evaluates candidates: torch operations in blocks, or C++ compiled for the family and this CPU."""
+
+
 class StopSpec(Options):
     """When a search ends before its generations are done; null: never for that reason.
 
@@ -82,8 +86,15 @@ class SearchSpec(Options):
     population_growth: float = Field(
         default=1.0, ge=1, description="factor on the population from one search to the next"
     )
+    backend: Literal["auto"] | Backend = Field(
+        default="auto",
+        description="what evaluates candidates: compiled C++, or torch operations (eager); auto: by a fixed rule",
+    )
     workers: int = Field(
-        default=1, ge=1, description="processes that evaluate, 16 candidates at a time; 1: this one alone"
+        default=1,
+        ge=1,
+        description="processes that evaluate, 16 candidates at a time, with the eager back end; 1: this one alone. The "
+        "compiled one uses as many threads as torch",
     )
     checkpoint_every: int = Field(default=10, ge=1, description="generations between checkpoints")
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds after which one is saved anyway")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 
 from lossforge.errors import SpecError
+from lossforge.search.backends import resolved_backend
 from lossforge.search.workers import check_workers
 from lossforge.spec import RunSpec
 from lossforge.training.precision import resolve_precision
 
 
 def resolve(spec: RunSpec) -> RunSpec:
-    """Return the spec with ``device: auto`` and ``precision: auto`` replaced by what they come to here.
+    """Return the spec with the ``auto`` of device, search.backend and precision replaced by what it comes to here.
 
     Raises:
-        SpecError: it asks for CUDA and there is none, or for workers that cannot serve.
+        SpecError: it asks for CUDA and there is none, or for workers or a back end that cannot serve.
     """
     has_cuda = torch.cuda.is_available()
     if spec.device == "cuda" and not has_cuda:
@@ -25,4 +26,6 @@ def resolve(spec: RunSpec) -> RunSpec:
     if training is not None:
         precision = resolve_precision(training, torch.device(device))
         training = training.model_copy(update={"precision": precision})
-    return spec.model_copy(update={"device": device, "training": training})
+    backend = resolved_backend(spec.search, torch.device(device))
+    search = spec.search.model_copy(update={"backend": backend})
+    return spec.model_copy(update={"device": device, "search": search, "training": training})

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import Tensor
 
+from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.objectives import RankingConsistency
 from lossforge.types import PredictionBatch
 
@@ -77,6 +78,9 @@ class FakePopulation:
         self.calls.append((log_probs_PBC[0], labels_B))
         return torch.stack([function(log_probs_PBC[0], labels_B) for function in self.functions])
 
+    def concordance(self, comparisons: Comparisons) -> Concordance:
+        return concordance(self.losses(comparisons.log_probs_RC[None], comparisons.labels_R), comparisons)
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -97,6 +101,28 @@ def evaluate(objective: RankingConsistency, functions: list[LossFunction], batch
     return objective.evaluate(FakePopulation(functions), batch, generator(seed))
 
 
+@dataclass
+class Drawn:
+    """The pairs of a draw, worked out from predictions and labels alone: which row each is, by its numbers."""
+
+    log_probs_RC: Tensor
+    labels_R: Tensor
+    first: Tensor
+    second: Tensor
+    is_same: Tensor
+    regime_names: list[str]
+
+
+def draw_pairs(objective: RankingConsistency, batch: PredictionBatch, seed: int = 1) -> Drawn:
+    drawn = objective._draw_pairs(batch, generator(seed)).comparisons
+    first, second = drawn.first_B, torch.arange(len(drawn.first_B))
+    row_of = {tuple(row): index for index, row in enumerate(batch.log_probs_BC.tolist())}
+    rows = [row_of[tuple(row)] for row in drawn.log_probs_RC.tolist()]
+    regimes = [batch.regime_names[int(batch.regime_B[rows[i]])] for i in first.tolist()]
+    is_same = (drawn.log_probs_RC[first] == drawn.log_probs_RC[second]).all(dim=1)
+    return Drawn(drawn.log_probs_RC, drawn.labels_R, first, second, is_same, regimes)
+
+
 def reference_severity(kind: str, log_probs: Tensor, label: int) -> float:
     p = log_probs.double().exp().numpy()
     if kind == "error":
@@ -110,14 +136,13 @@ def reference_severity(kind: str, log_probs: Tensor, label: int) -> float:
 
 def reference(objective: RankingConsistency, function: LossFunction, batch: PredictionBatch, seed: int = 1):
     """Fitness and metrics by a loop over the pairs; their rows are taken from the objective's own draw."""
-    pairs = objective._draw_pairs(batch, generator(seed))
+    pairs = draw_pairs(objective, batch, seed)
     loss = function(pairs.log_probs_RC, pairs.labels_R).double().tolist()
     labels = pairs.labels_R.tolist()
     deviation = float(np.std(loss, ddof=1)) or 1.0
     right, hinges, groups = [], [], {}
     for index, (a, b) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
-        names = ["same_prediction" if b >= len(batch.labels_B) else "random"]
-        names.append(batch.regime_names[batch.regime_B[pairs.first[index]]])
+        names = ["same_prediction" if pairs.is_same[index] else "random", pairs.regime_names[index]]
         e_a, e_b = (reference_severity(objective.severity, pairs.log_probs_RC[row], labels[row]) for row in (a, b))
         if abs(e_a - e_b) < 1e-7:
             continue
@@ -200,10 +225,11 @@ class TestAgainstTheLoop:
             regime_B=torch.zeros(30, dtype=torch.int64),
             regime_names=("only",),
         )
-        pairs = RankingConsistency(severity=severity)._draw_pairs(batch, generator())
-        values = torch.tensor(expected)[pairs.labels_R]
-        difference = values[pairs.first] - values[pairs.second]
-        torch.testing.assert_close(pairs.severity_gap * pairs.direction, difference, rtol=1e-5, atol=1e-6)
+        drawn = RankingConsistency(severity=severity)._draw_pairs(batch, generator())
+        compared = drawn.comparisons
+        values = torch.tensor(expected)[compared.labels_R]
+        difference = values[compared.first_B] - values[:30]
+        torch.testing.assert_close(drawn.severity_gap_B * compared.sign_B, difference, rtol=1e-5, atol=1e-6)
         assert difference.unique().numel() > 3
 
 
@@ -248,28 +274,40 @@ class TestKnownRankings:
 class TestPairs:
     def test_random_pairs_join_different_rows_and_the_others_one_prediction_with_two_labels(self):
         batch = draw_batch(101)
-        pairs = RankingConsistency(same_prediction_share=0.4)._draw_pairs(batch, generator())
-        assert len(pairs.first) == len(pairs.second) == 101
-        is_same = pairs.second >= 101
-        assert is_same.sum() == 40
-        assert (pairs.first < 101).all()
-        assert (pairs.first[~is_same] != pairs.second[~is_same]).all()
-        first, second = pairs.first[is_same], pairs.second[is_same]
-        assert torch.equal(pairs.log_probs_RC[first], pairs.log_probs_RC[second])
+        pairs = draw_pairs(RankingConsistency(same_prediction_share=0.4), batch)
+        assert len(pairs.first) == 101
+        assert pairs.is_same.sum() == 40
+        first, second = pairs.first[pairs.is_same], pairs.second[pairs.is_same]
         assert (pairs.labels_R[first] != pairs.labels_R[second]).all()
         # No row is used twice in the same role: every prediction counts about as much as any other.
         assert len(first.unique()) == 40
-        assert len(pairs.first[~is_same].unique()) == 61
-        assert len(pairs.second[~is_same].unique()) == 61
+        assert len(pairs.first[~pairs.is_same].unique()) == 61
 
-    def test_rows_of_the_batch_come_first_and_unchanged(self):
+    def test_rows_are_those_of_the_batch_once_and_those_with_a_second_label(self):
         batch = draw_batch()
-        pairs = RankingConsistency()._draw_pairs(batch, generator())
-        assert torch.equal(pairs.log_probs_RC[:60], batch.log_probs_BC)
-        assert torch.equal(pairs.labels_R[:60], batch.labels_B)
+        pairs = draw_pairs(RankingConsistency(), batch)
+        rows = sorted(zip(pairs.log_probs_RC.tolist(), pairs.labels_R.tolist(), strict=True))
+        relabelled = pairs.second[pairs.is_same]
+        others = sorted(
+            (pairs.log_probs_RC[i].tolist(), int(pairs.labels_R[i]))
+            for i in range(len(rows))
+            if i not in relabelled.tolist()
+        )
+        assert len(rows) == 90
+        assert others == sorted(zip(batch.log_probs_BC.tolist(), batch.labels_B.tolist(), strict=True))
+
+    def test_comparisons_are_in_the_order_of_their_cells(self):
+        """Random pairs, then pairs with one prediction, by the regime of the first row."""
+        objective, batch = RankingConsistency(same_prediction_share=0.4), draw_batch(101)
+        cells, pairs = objective._draw_pairs(batch, generator(1)).comparisons, draw_pairs(objective, batch)
+        assert cells.num_cells == 6
+        assert cells.cell_B.tolist() == sorted(cells.cell_B.tolist())
+        names = [("left", "middle", "right")[cell % 3] for cell in cells.cell_B.tolist()]
+        assert names == pairs.regime_names
+        assert torch.equal(cells.cell_B >= 3, pairs.is_same)
 
     def test_the_second_label_is_uniform_over_the_other_classes(self):
-        pairs = RankingConsistency(same_prediction_share=1.0)._draw_pairs(draw_batch(5000), generator())
+        pairs = draw_pairs(RankingConsistency(same_prediction_share=1.0), draw_batch(5000))
         shift = (pairs.labels_R[pairs.second] - pairs.labels_R[pairs.first]) % 6
         counts = torch.bincount(shift, minlength=6)
         assert counts[0] == 0
@@ -333,12 +371,17 @@ class TestMetrics:
         """Weighted by how many pairs count in each, both splits give back the total."""
         objective, batch = RankingConsistency(), draw_batch(300)
         evaluation = evaluate(objective, [noisy(0), noisy(1)], batch)
-        pairs = objective._draw_pairs(batch, generator(1))
-        sizes = (pairs.counted[:, None] * pairs.groups).sum(dim=0)
-        total = sum(
-            evaluation.metrics[f"ranking_accuracy.{name}"] * sizes[pairs.group_names.index(name)] for name in groups
+        pairs, counted = (
+            draw_pairs(objective, batch),
+            objective._draw_pairs(batch, generator(1)).comparisons.sign_B.abs(),
         )
-        torch.testing.assert_close(total / pairs.counted.sum(), evaluation.metrics["ranking_accuracy"])
+        kinds = ["same_prediction" if same else "random" for same in pairs.is_same.tolist()]
+        sizes = {
+            name: sum(float(counted[i]) for i in range(300) if name in (kinds[i], pairs.regime_names[i]))
+            for name in groups
+        }
+        total = sum(evaluation.metrics[f"ranking_accuracy.{name}"] * size for name, size in sizes.items())
+        torch.testing.assert_close(total / counted.sum(), evaluation.metrics["ranking_accuracy"])
 
     def test_a_regime_without_pairs_has_no_accuracy(self):
         batch = draw_batch(50)

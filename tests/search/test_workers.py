@@ -53,6 +53,7 @@ def make_spec(**options: Any) -> SearchSpec:
         "batch_size": 27,
         "selection_batch_size": 50,
         "gates": NO_GATES,
+        "backend": "eager",
     }
     return SearchSpec(**{**defaults, **options})
 
@@ -534,6 +535,7 @@ spec = SearchSpec(
     batch_size=24,
     selection_batch_size=48,
     gates=GateSpec(weight_band=None, signs=None, same_prediction=None),
+    backend="eager",
     workers=2,
 )
 

@@ -38,6 +38,7 @@ search:
   selection_batch_size: 64
   checkpoint_every: 3
   gates: {weight_band: null, signs: null}
+  backend: eager  # the one that worker processes serve
 """
 TRAINING = """\
 training:

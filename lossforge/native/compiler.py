@@ -1,0 +1,118 @@
+"""C++ to a shared library, once a machine: compiled when it is first needed, and kept in a cache.
+
+The name of a library is a hash of all that it follows from: sources, macros, flags, compiler and CPU. Whoever needs one
+that another process is compiling compiles it, too; the first to finish is overwritten by an equal one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+
+COMPILERS = ("c++", "g++", "clang++")
+"""Tried in this order where the environment variable CXX names none."""
+
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-ffp-contract=fast",  # products and sums become fused ones
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wno-psabi",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+)
+
+
+class CompilationError(Exception):
+    """There is no compiler, or it does not compile our sources; the message says which, and what it printed."""
+
+
+def compiled_library(source: str, macros: Mapping[str, str | int]) -> ctypes.CDLL:
+    """Return the library of one of our sources, compiled for this CPU if it is not in the cache.
+
+    Args:
+        source: file name of the source, beside this module.
+        macros: what is defined for it.
+
+    Raises:
+        CompilationError: it cannot be compiled or kept.
+    """
+    return _library(source, tuple(sorted(macros.items())))
+
+
+def cache_folder() -> Path:
+    """Return where libraries are kept: LOSSFORGE_CACHE, else ``lossforge`` in XDG_CACHE_HOME or ~/.cache."""
+    if chosen := os.environ.get("LOSSFORGE_CACHE"):
+        return Path(chosen) / "native"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lossforge" / "native"
+
+
+def compiler() -> str:
+    """Return the path of the C++ compiler.
+
+    Raises:
+        CompilationError: there is none.
+    """
+    candidates = (chosen,) if (chosen := os.environ.get("CXX")) else COMPILERS
+    for name in candidates:
+        if path := shutil.which(name):
+            return path
+    raise CompilationError(f"no C++ compiler found ({', '.join(candidates)})")
+
+
+@functools.lru_cache(maxsize=256)
+def _library(source: str, macros: tuple[tuple[str, str | int], ...]) -> ctypes.CDLL:
+    command = [compiler(), *FLAGS, _cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]
+    path = cache_folder() / f"{Path(source).stem}-{_key(source, command)}.so"
+    try:
+        if not path.exists():
+            _compile([*command, str(SOURCES / source)], path)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompilationError(f"{path}: {error}") from error
+
+
+def _compile(command: list[str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # In the same folder, so that the rename is atomic; of another name, so that nobody loads half a library.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compiling-") as folder:
+        unfinished = Path(folder) / path.name
+        done = subprocess.run([*command, "-o", str(unfinished)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            first = "\n".join(done.stderr.strip().splitlines()[:10])
+            raise CompilationError(f"{command[0]} failed with {done.returncode}:\n{first}")
+        unfinished.replace(path)
+
+
+def _cpu_flag() -> str:
+    return "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+
+
+def _key(source: str, command: list[str]) -> str:
+    compiler_file = Path(command[0]).resolve()
+    stat = compiler_file.stat()
+    parts = [*command, str(compiler_file), str(stat.st_size), str(stat.st_mtime_ns), *_cpu()]
+    parts += [path.read_text() for path in (SOURCES / source, *sorted(SOURCES.glob("*.h")))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _cpu() -> list[str]:
+    """Return what tells this CPU from others that may share the cache."""
+    described = [platform.machine(), platform.processor()]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        first = cpuinfo.read_text().split("\n\n")[0].splitlines()
+        described += [line for line in first if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    return described

@@ -1,0 +1,107 @@
+"""What evaluates a population: the rule that chooses it, and the kernel that it comes to.
+
+The choice is a fixed function of family, shape, device and torch version, so that a spec and a seed give the same bits
+wherever these are the same; nothing is timed. ``make calibrate`` times, and proposes a rule.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lossforge.comparisons import Comparisons, Concordance
+from lossforge.errors import SpecError
+from lossforge.interfaces import LossParameterization, PerceptronParameterization
+from lossforge.native import CompilationError, PerceptronKernel
+from lossforge.spec import Backend, SearchSpec
+
+_log = logging.getLogger(__name__)
+
+
+class Kernel(Protocol):
+    """Fused evaluation in float32 of a family's candidates; bits do not depend on how many there are."""
+
+    def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
+
+    def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return grad_PBC, the derivatives of each candidate's losses in the logits."""
+
+    def surely_finite(self, solutions_PD: Tensor, log_probs_BC: Tensor) -> Tensor:
+        """Return True for candidates whose losses and gradients are shown to be finite without evaluation."""
+
+    def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
+        """Return what :func:`lossforge.comparisons.concordance` does of the losses."""
+
+
+def best_backend(parameterization: LossParameterization, num_classes: int, device: torch.device) -> Backend:
+    """Return the back end that the rule gives.
+
+    * ``compiled``, C++ for this CPU: perceptrons on the CPU, whatever their shape, up to 256 units a layer and 1,024
+      classes. It was faster at every size that has been measured (docs/results/evaluation-speed.md).
+    * ``eager``, torch operations in blocks: everything else.
+    """
+    return "compiled" if _has_compiled_kernel(parameterization, num_classes, device) else "eager"
+
+
+def resolved_backend(spec: SearchSpec, device: torch.device) -> Backend:
+    """Return the back end of a search: what the spec says, or the rule.
+
+    Where C++ cannot be compiled, the rule comes to ``eager``, and a warning says so once.
+
+    Raises:
+        SpecError: the back end that the spec asks for cannot serve.
+    """
+    backend = best_backend(spec.parameterization, spec.num_classes, device) if spec.backend == "auto" else spec.backend
+    if backend == "eager":
+        return backend
+    if not _has_compiled_kernel(spec.parameterization, spec.num_classes, device):
+        raise SpecError(
+            [
+                f"search.backend: there is no compiled kernel for {spec.parameterization.type!r} with "
+                f"{spec.num_classes} classes on {device.type}; use 'auto' or 'eager'"
+            ]
+        )
+    try:
+        _kernel(spec.parameterization, spec.num_classes)
+    except CompilationError as error:
+        if spec.backend == "compiled":
+            raise SpecError([f"search.backend: {error}; use 'eager', or install a C++ compiler such as g++"]) from error
+        _warn_once(str(error))
+        return "eager"
+    return backend
+
+
+def kernel_of(spec: SearchSpec, device: torch.device) -> Kernel | None:
+    """Return the kernel of the search's back end; None where it is eager.
+
+    Raises:
+        SpecError: the back end that the spec asks for cannot serve.
+    """
+    if resolved_backend(spec, device) == "eager":
+        return None
+    return _kernel(spec.parameterization, spec.num_classes)
+
+
+def _has_compiled_kernel(parameterization: LossParameterization, num_classes: int, device: torch.device) -> bool:
+    return (
+        device.type == "cpu"
+        and isinstance(parameterization, PerceptronParameterization)
+        and PerceptronKernel.supports(parameterization.form, num_classes)
+    )
+
+
+def _kernel(parameterization: LossParameterization, num_classes: int) -> Kernel:
+    assert isinstance(parameterization, PerceptronParameterization)
+    return PerceptronKernel(parameterization.form, num_classes)
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    _log.warning(
+        "losses are evaluated by the eager back end, which is slower: %s; install a C++ compiler such as g++", reason
+    )
