@@ -46,7 +46,8 @@ class Concordance:
 
 def concordance(loss_PR: Tensor, comparisons: Comparisons) -> Concordance:
     """Return how the losses of candidates agree with fewer than 2^24 comparisons."""
-    gap_PB = (loss_PR[:, comparisons.first_B] - loss_PR[:, : len(comparisons.first_B)]) * comparisons.sign_B
+    second_PB = loss_PR[:, : len(comparisons.first_B)]
+    gap_PB = (loss_PR.index_select(1, comparisons.first_B) - second_PB) * comparisons.sign_B
     # A product with a table of cells: whole numbers below 2^24 are exact in float32.
     cells_BK = F.one_hot(comparisons.cell_B, comparisons.num_cells).to(loss_PR.dtype)
     counts_PK = (gap_PB > 0).to(loss_PR.dtype) @ cells_BK

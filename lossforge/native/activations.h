@@ -1,12 +1,9 @@
 // Activations: each with its value, and its slope where value and argument are known.
 //
-// Those that are a fraction of polynomials say so: two fractions can be added with one division. `bound` is one on the
-// size of a value, given one on the size of the argument; no slope is larger than LARGEST_SLOPE.
+// Those that are a fraction of polynomials say so: two fractions can be added with one division.
 #pragma once
 
 #include "vectors.h"
-
-constexpr double LARGEST_SLOPE = 1.2;
 
 struct Fraction {
     Floats numerator, denominator;
@@ -83,7 +80,6 @@ struct Silu {
         Floats s = Sigmoid::of(x);
         return s * (1.0f + x * (1.0f - s));
     }
-    static double bound(double x) { return x; }
 };
 
 struct Softplus {
@@ -95,7 +91,6 @@ struct Softplus {
         return at_least(x, all(0.0f)) + log1p;
     }
     INLINE Floats slope(Floats x, Floats) { return Sigmoid::of(x); }
-    static double bound(double x) { return x + 1.0; }
 };
 
 template <int PER_MILLE> struct Rectifier {  // slope below 0, in thousandths
@@ -105,7 +100,6 @@ template <int PER_MILLE> struct Rectifier {  // slope below 0, in thousandths
         return x > 0.0f ? x : x * (PER_MILLE / 1000.0f);
     }
     INLINE Floats slope(Floats x, Floats) { return x > 0.0f ? all(1.0f) : all(PER_MILLE / 1000.0f); }
-    static double bound(double x) { return x; }
 };
 typedef Rectifier<0> Relu;
 typedef Rectifier<10> LeakyRelu;

@@ -377,34 +377,6 @@ long num_concordant(const float *loss, const int32_t *first, const float *sign, 
     return count;
 }
 
-// Whether bounds on every number on the way show that losses and gradients are finite, for features up to `largest`: the
-// sizes of a layer's values, and of the network's slopes from there to its first inputs, multiplied up layer by layer.
-template <int LAYER> bool within_reach(const float *solution, const double *values, double slope) {
-    constexpr double REACH = 1e30;  // far from the largest float, and room for sums over classes and units
-    if constexpr (LAYER == NUM_HIDDEN) {
-        const float *output = solution + layer_start(NUM_HIDDEN);
-        double sum = 0.0;
-        for (int i = 0; i < HIDDEN[NUM_HIDDEN - 1]; i++) sum += std::fabs(output[i]) * std::max(values[i], slope);
-        return sum * C < REACH;
-    } else {
-        constexpr int INPUTS = LAYER ? HIDDEN[LAYER - 1] : 2;
-        const float *weights = solution + layer_start(LAYER), *biases = weights + INPUTS * HIDDEN[LAYER];
-        double next[HIDDEN[LAYER]], steepest = 0.0;
-        for (int o = 0; o < HIDDEN[LAYER]; o++) {
-            double size = HAS_BIAS ? std::fabs(biases[o]) : 0.0, sum = 0.0;
-            for (int i = 0; i < INPUTS; i++) {
-                const double weight = std::fabs(weights[o * INPUTS + i]);
-                size += weight * values[i];
-                sum += weight;
-            }
-            if (!(size < REACH)) return false;
-            next[o] = Activation::bound(size);
-            steepest = std::max(steepest, sum);
-        }
-        return within_reach<LAYER + 1>(solution, next, slope * steepest * LARGEST_SLOPE);
-    }
-}
-
 // Run a task for ranges of candidates; return 0, or 1 where memory was exhausted. A candidate's numbers do not depend on
 // who works it out, nor on the others.
 template <class Task> int for_candidates(long num, int num_threads, Task task) {
@@ -462,13 +434,6 @@ int gradients(const float *solutions, long num, const float *rows, long stride, 
     });
 } catch (const std::bad_alloc &) {
     return 1;
-}
-
-// `is_finite` (P,): 1 where losses and gradients are finite for features up to `largest`, and slopes of features in log p
-// up to `steepest`; 0 where that is open.
-void surely_finite(const float *solutions, long num, double largest, double steepest, uint8_t *is_finite) {
-    const double inputs[] = {std::max(largest, 1.0), std::max(largest, 1.0)};
-    for (long p = 0; p < num; p++) is_finite[p] = within_reach<0>(solutions + p * NUM_PARAMETERS, inputs, steepest);
 }
 
 // Comparisons of losses, comparison i of pair first[i] with pair i: `counts` (P, cells) says in how many of a cell's the

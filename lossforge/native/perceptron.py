@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,8 +68,6 @@ class PerceptronKernel:
         library.concordance.argtypes = [
             *population, _POINTER, _POINTER, _POINTER, _LONG, ctypes.c_int, _POINTER, _POINTER
         ]  # fmt: skip
-        library.surely_finite.argtypes = [_POINTER, _LONG, ctypes.c_double, ctypes.c_double, _POINTER]
-        library.surely_finite.restype = None
         object.__setattr__(self, "_library", library)
 
     @staticmethod
@@ -89,21 +86,6 @@ class PerceptronKernel:
         gradient_PBC = torch.empty(len(solutions_PD), len(labels_B), self.num_classes)
         self._call("gradients", solutions_PD, logits_PBC, labels_B, gradient_PBC)
         return gradient_PBC
-
-    def surely_finite(self, solutions_PD: Tensor, log_probs_BC: Tensor) -> Tensor:
-        """Return True for candidates whose losses and gradients are shown to be finite by bounds, without evaluation.
-
-        False where that is open; so it is for predictions that are not finite.
-        """
-        largest, steepest = float(log_probs_BC.abs().amax()), 1.0
-        if self.form.features == "log_prob":
-            largest, steepest = largest / self.form.log_scale, 1.0 / self.form.log_scale
-        finite_P = torch.zeros(len(solutions_PD), dtype=torch.bool)
-        if math.isfinite(largest):
-            nothing = torch.zeros(0, dtype=torch.int64)
-            population = self._population(solutions_PD, log_probs_BC[None, :0], nothing)
-            self._library.surely_finite(*population.arguments[:2], largest, steepest, *_pointers(finite_P))
-        return finite_P
 
     def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
         """Return what :func:`lossforge.comparisons.concordance` does; the losses never leave the cache."""

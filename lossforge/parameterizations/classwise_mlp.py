@@ -28,7 +28,7 @@ class ClasswiseMLP(MLPParameterization):
         """Return loss_PB; the leading size of ``log_probs_PBC`` is 1 or P."""
         phi = self.features_of(log_probs_PBC)
         is_label = F.one_hot(labels_B, phi.shape[2]).to(phi.dtype)[None]
-        return self.evaluate(solutions_PD, phi, is_label).sum(dim=2)
+        return self.evaluate(solutions_PD, phi, is_label)
 
     def source(self, solution_D: Tensor) -> str:
         """Return the code of ``class Network`` for one solution."""

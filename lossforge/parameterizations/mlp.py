@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lossforge.forms import Activation, PerceptronForm
 from lossforge.interfaces import PerceptronParameterization
+from lossforge.parameterizations.blocked_mlp import perceptron_sums
 from lossforge.parameterizations.common import checked, full_precision, literal
 from lossforge.parameterizations.rational_tanh import rational_tanh
 
@@ -94,15 +95,25 @@ class MLPParameterization(PerceptronParameterization, ABC):
         return log_probs.exp() if self.features == "prob" else -log_probs / self.log_scale
 
     def evaluate(self, solutions_PD: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Return f(first, second) of every candidate, shape (P, B, items).
+        """Return loss_PB: the mean of f(first, second) over rivals, or its sum over classes.
 
         Args:
             solutions_PD: the candidates.
             first: first input, broadcastable to (P, B, items).
             second: second input, likewise.
         """
+        layers = list(self._unpack(solutions_PD.to(first.dtype)))
+        num_items = torch.broadcast_shapes(first.shape, second.shape)[-1]  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled() and first.device.type == "cpu" and first.dtype == torch.float32:
+            sum_PB = perceptron_sums(layers, first, second, self.activation)
+        else:
+            sum_PB = self._values(layers, first, second).sum(dim=2)
+        return sum_PB / num_items if self.items == "rivals" else sum_PB
+
+    def _values(self, layers: Sequence[tuple[Tensor, Tensor | None]], first: Tensor, second: Tensor) -> Tensor:
+        """Return f(first, second), (P, B, items), differentiable in the inputs."""
         activation = ACTIVATIONS[self.activation].function
-        (weight, bias), *others = self._unpack(solutions_PD.to(first.dtype))
+        (weight, bias), *others = layers
         # The first layer as a broadcast sum: inputs shared by all candidates are never expanded to P copies.
         hidden = first[..., None] * weight[:, None, None, :, 0] + second[..., None] * weight[:, None, None, :, 1]
         if bias is not None:

@@ -34,7 +34,7 @@ class PairwiseMLP(MLPParameterization):
         steps = torch.arange(1, num_classes, device=labels_B.device)
         rivals = (labels_B[:, None] + steps) % num_classes
         others = phi.gather(2, rivals.expand(leading, num, num_classes - 1))
-        return self.evaluate(solutions_PD, own, others).mean(dim=2)
+        return self.evaluate(solutions_PD, own, others)
 
     def source(self, solution_D: Tensor) -> str:
         """Return the code of ``class Network`` for one solution."""

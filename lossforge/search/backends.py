@@ -31,9 +31,6 @@ class Kernel(Protocol):
     def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return grad_PBC, the derivatives of each candidate's losses in the logits."""
 
-    def surely_finite(self, solutions_PD: Tensor, log_probs_BC: Tensor) -> Tensor:
-        """Return True for candidates whose losses and gradients are shown to be finite without evaluation."""
-
     def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
         """Return what :func:`lossforge.comparisons.concordance` does of the losses."""
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossforge.certificates import surely_finite
 from lossforge.chunks import chunks
 from lossforge.finite import all_finite
 from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
-from lossforge.interfaces import LossParameterization, Population
+from lossforge.interfaces import LossParameterization, PerceptronParameterization, Population
 from lossforge.ranks import shared_ranks
 from lossforge.search.fingerprint import Memory, fingerprints, repeats
 from lossforge.search.population import ParameterPopulation
@@ -105,7 +106,10 @@ def _judged(spec: GateSpec, population: ParameterPopulation, batch: PredictionBa
 
 def _infinity(population: ParameterPopulation, batch: PredictionBatch) -> Tensor:
     """Return 0 for candidates with finite losses and gradients, else infinity; most are never evaluated for it."""
-    finite_P = population.surely_finite(batch.log_probs_BC)
+    family, solutions_PD = population.parameterization, population.solutions_PD
+    finite_P = torch.zeros(len(solutions_PD), dtype=torch.bool, device=solutions_PD.device)
+    if isinstance(family, PerceptronParameterization):
+        finite_P = surely_finite(family.form, solutions_PD, batch.log_probs_BC)
     open_P = (~finite_P).nonzero().squeeze(1)
     if len(open_P):
         rest, inputs = population.take(open_P), (batch.log_probs_BC[None], batch.labels_B)

@@ -16,10 +16,10 @@ from lossforge.search.backends import Kernel
 from lossforge.search.blocks import Block, BlockEvaluator, InProcess, Quantity
 
 BLOCK_SOLUTIONS = 16
-BLOCK_ITEMS = 1 << 18
+BLOCK_ITEMS = 1 << 20
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
 
-COMPARED_ITEMS = 1 << 20
+COMPARED_ITEMS = 1 << 17
 """Most losses, (candidate, pair), that are in memory at once while they are compared."""
 
 PAIRS_MULTIPLE = 16
@@ -91,12 +91,6 @@ class ParameterPopulation:
         if self.kernel is not None and logits_PBC.dtype == torch.float32:
             return self.kernel.gradients(self.solutions_PD, logits_PBC, labels_B)
         return self._in_blocks("gradients", logits_PBC, labels_B)
-
-    def surely_finite(self, log_probs_BC: Tensor) -> Tensor:
-        """Return True for candidates whose losses and gradients a kernel shows to be finite without evaluating them."""
-        if self.kernel is None:
-            return torch.zeros(self.num_solutions, dtype=torch.bool, device=self.solutions_PD.device)
-        return self.kernel.surely_finite(self.solutions_PD, log_probs_BC)
 
     def concordance(self, comparisons: Comparisons) -> Concordance:
         """Return in how many comparisons each candidate's losses are in the right order."""

@@ -251,45 +251,6 @@ class TestExtremes:
             assert finite_PB[:, torch.arange(40) != 33].all()
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("options", [{}, {"features": "prob"}, {"log_scale": 1e-20}], ids=str)
-class TestSurelyFinite:
-    """A bound that says finite is never wrong, and is told of ordinary candidates."""
-
-    def family(self, family, activation, options):
-        return family(activation=activation, hidden=(6, 5), **options)
-
-    def test_is_right(self, family, activation, options):
-        family = self.family(family, activation, options)
-        solutions_PD, log_probs, labels_B = drawn(family, num=400, num_pairs=20, spread=30.0)
-        generator = torch.Generator().manual_seed(5)
-        solutions_PD = solutions_PD * 10 ** torch.empty(400, 1).uniform_(-2, 20, generator=generator)
-        solutions_PD[::7] *= 10 ** torch.empty(len(solutions_PD[::7]), 1).uniform_(0, 12, generator=generator)
-        kernel = kernel_of(family)
-        sure_P = kernel.surely_finite(solutions_PD, log_probs[0])
-        finite_P = kernel.losses(solutions_PD, log_probs, labels_B).isfinite().all(dim=1)
-        finite_P &= kernel.gradients(solutions_PD, log_probs, labels_B).isfinite().flatten(1).all(dim=1)
-        assert not (sure_P & ~finite_P).any()
-        assert not sure_P.all()
-
-    def test_is_told_of_ordinary_candidates(self, family, activation, options):
-        family = self.family(family, activation, {**options, "log_scale": 10.0})
-        solutions_PD, log_probs, _ = drawn(family, num=100)
-        assert kernel_of(family).surely_finite(1000 * solutions_PD, log_probs[0]).all()
-
-    @pytest.mark.parametrize("value", [math.nan, math.inf])
-    def test_is_not_told_of_what_is_not_a_number(self, family, activation, options, value):
-        family = self.family(family, activation, options)
-        solutions_PD, log_probs, _ = drawn(family, num=family.num_parameters + 1)
-        solutions_PD.diagonal()[:] = value
-        assert kernel_of(family).surely_finite(solutions_PD[:-1], log_probs[0]).tolist() == [False] * (
-            len(solutions_PD) - 1
-        )
-        log_probs[0, 3, 2] = value
-        assert not kernel_of(family).surely_finite(solutions_PD[-1:], log_probs[0]).any()
-
-
 class TestRefusals:
     FAMILY = PairwiseMLP()
 

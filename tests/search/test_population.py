@@ -140,11 +140,11 @@ class TestBlocks:
     def test_memory_is_bounded_by_the_block(self, family, monkeypatch):
         """A large batch is evaluated one candidate at a time."""
         sizes = []
-        candidates, logits, labels_B = draw(family, 3, num_pairs=3000, num_classes=100, dtype=torch.float32)
+        candidates, logits, labels_B = draw(family, 3, num_pairs=8000, num_classes=100, dtype=torch.float32)
         monkeypatch.setattr(
             type(family),
             "loss",
-            lambda self, given, *rest: (sizes.append(len(given)), torch.zeros(len(given), 3000))[1],
+            lambda self, given, *rest: (sizes.append(len(given)), torch.zeros(len(given), 8000))[1],
         )
         candidates.losses(logits, labels_B)
         assert sizes == [1, 1, 1]
