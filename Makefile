@@ -2,17 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 
-.PHONY: help install run test check bench torture study clean
+.PHONY: help install run test check bench bench-peers calibrate torture study clean
 
 help:
-	@echo "make run      create $(VENV), install, evolve a loss and train with it on real digits"
-	@echo "make test     create $(VENV) with the test tools and run everything CI runs"
-	@echo "make install  create $(VENV) and install lossforge"
-	@echo "make bench    time the parts of a search against plain references"
-	@echo "make torture  kill runs at hundreds of instants, damage them, and resume them: half an hour"
-	@echo "make study    repeat the ablations of docs/results: hours"
-	@echo "make clean    remove $(VENV) and caches"
+	@echo "make run          create $(VENV), install, evolve a loss and train with it on real digits"
+	@echo "make test         create $(VENV) with the test tools and run everything CI runs"
+	@echo "make install      create $(VENV) and install lossforge"
+	@echo "make bench        time the parts of a search, and how fast candidates are evaluated: a quarter of an hour"
+	@echo "make bench-peers  time whole generations beside evosax, EvoTorch, nevergrad and NumPy, in an environment of theirs"
+	@echo "make calibrate    time the back ends of the evaluation, and propose the rule that chooses between them"
+	@echo "make torture      kill runs at hundreds of instants, damage them, and resume them: half an hour"
+	@echo "make study        repeat the ablations of docs/results: hours"
+	@echo "make clean        remove $(VENV) and caches"
 
 install: $(VENV)/.installed
 
@@ -43,6 +46,17 @@ check: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
+$(PEERS)/.installed: tests/benchmarks/peers/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+bench-peers: $(VENV)/.installed-test $(PEERS)/.installed
+	$(BIN)/python tests/benchmarks/peers/table.py $(PEERS)/bin/python
+
+calibrate: $(VENV)/.installed-test
+	$(BIN)/python tests/benchmarks/calibrate.py
+
 torture: $(VENV)/.installed-test
 	$(BIN)/python tests/torture/damage.py
 	$(BIN)/python tests/torture/crash_points.py --twice
@@ -52,4 +66,4 @@ study: $(VENV)/.installed
 	for study in examples/studies/*.yaml; do $(BIN)/lossforge ablate $$study || exit 1; done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -74,7 +74,7 @@ def compiler() -> str:
 
 @functools.lru_cache(maxsize=256)
 def _library(source: str, macros: tuple[tuple[str, str | int], ...]) -> ctypes.CDLL:
-    command = [compiler(), *FLAGS, _cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]
+    command = [compiler(), *FLAGS, cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]
     path = cache_folder() / f"{Path(source).stem}-{_key(source, command)}.so"
     try:
         if not path.exists():
@@ -96,7 +96,8 @@ def _compile(command: list[str], path: Path) -> None:
         unfinished.replace(path)
 
 
-def _cpu_flag() -> str:
+def cpu_flag() -> str:
+    """Return the flag that has code made for the CPU that it is compiled on."""
     return "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
 
 

@@ -64,7 +64,7 @@ def resolved_backend(spec: SearchSpec, device: torch.device) -> Backend:
             ]
         )
     try:
-        _kernel(spec.parameterization, spec.num_classes)
+        kernel_of_family(spec.parameterization, spec.num_classes)
     except CompilationError as error:
         if spec.backend == "compiled":
             raise SpecError([f"search.backend: {error}; use 'eager', or install a C++ compiler such as g++"]) from error
@@ -81,7 +81,7 @@ def kernel_of(spec: SearchSpec, device: torch.device) -> Kernel | None:
     """
     if resolved_backend(spec, device) == "eager":
         return None
-    return _kernel(spec.parameterization, spec.num_classes)
+    return kernel_of_family(spec.parameterization, spec.num_classes)
 
 
 def _has_compiled_kernel(parameterization: LossParameterization, num_classes: int, device: torch.device) -> bool:
@@ -92,7 +92,12 @@ def _has_compiled_kernel(parameterization: LossParameterization, num_classes: in
     )
 
 
-def _kernel(parameterization: LossParameterization, num_classes: int) -> Kernel:
+def kernel_of_family(parameterization: LossParameterization, num_classes: int) -> Kernel:
+    """Return the compiled kernel of a family that has one.
+
+    Raises:
+        CompilationError: it cannot be compiled.
+    """
     assert isinstance(parameterization, PerceptronParameterization)
     return PerceptronKernel(parameterization.form, num_classes)
 
