@@ -22,8 +22,8 @@ BOUNDED = ("tanh", "rational_tanh", "softsign", "sigmoid")
 def surely_finite(form: PerceptronForm, solutions_PD: Tensor, log_probs_BC: Tensor) -> Tensor:
     """Return True for candidates whose losses and gradients in the logits are finite on a batch; False: that is open.
 
-    With |x| the largest feature, a layer's values are bounded by act(|W| |x| + |b|) and the slopes of the network by
-    the products of LARGEST_SLOPE times the largest row sum of |W|.
+    With |x| the largest feature and m the largest parameter of a candidate, arguments in a layer of n inputs are at
+    most m (n |x| + 1), and each layer makes the slopes of the network at most LARGEST_SLOPE m n times as large.
     """
     largest = float(log_probs_BC.abs().amax())  # no exponential of it exceeds 1, for they are probabilities
     steepest = 1.0
@@ -31,19 +31,14 @@ def surely_finite(form: PerceptronForm, solutions_PD: Tensor, log_probs_BC: Tens
         largest, steepest = largest / form.log_scale, 1.0 / form.log_scale
     if not math.isfinite(largest):
         return torch.zeros(len(solutions_PD), dtype=torch.bool, device=solutions_PD.device)
-    sizes_PD = solutions_PD.abs().double()
-    values_PH = sizes_PD.new_full((len(sizes_PD), 2), max(largest, 1.0))
-    slope_P = sizes_PD.new_full((len(sizes_PD),), steepest)
-    within_P, start = torch.ones_like(slope_P, dtype=torch.bool), 0
+    size_P = solutions_PD.abs().amax(dim=1).double()
+    value_P, slope_P = torch.full_like(size_P, max(largest, 1.0)), torch.full_like(size_P, steepest)
+    num_inputs, reach_P = 2, torch.zeros_like(size_P)
     for width in form.hidden:
-        end = start + width * values_PH.shape[1]
-        weights_POH = sizes_PD[:, start:end].reshape(len(sizes_PD), width, -1)
-        arguments_PO = (weights_POH @ values_PH[:, :, None]).squeeze(2)
-        start = end
-        if form.has_bias:
-            arguments_PO, start = arguments_PO + sizes_PD[:, end : end + width], end + width
-        within_P &= (arguments_PO < REACH).all(dim=1)
-        slope_P = slope_P * weights_POH.sum(dim=2).amax(dim=1) * LARGEST_SLOPE
-        values_PH = torch.ones_like(arguments_PO) if form.activation in BOUNDED else arguments_PO + 1.0
-    total_P = (sizes_PD[:, start:] * torch.maximum(values_PH, slope_P[:, None])).sum(dim=1)
-    return within_P & (total_P * log_probs_BC.shape[1] < REACH)
+        argument_P = size_P * (num_inputs * value_P + 1.0)
+        reach_P = torch.maximum(reach_P, argument_P)
+        slope_P = slope_P * (LARGEST_SLOPE * num_inputs) * size_P
+        value_P = torch.ones_like(size_P) if form.activation in BOUNDED else argument_P + 1.0
+        num_inputs = width
+    total_P = size_P * torch.maximum(value_P, slope_P) * (num_inputs * log_probs_BC.shape[1])
+    return torch.maximum(reach_P, total_P) < REACH

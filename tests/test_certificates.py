@@ -30,7 +30,7 @@ class TestSurelyFinite:
     """A bound that says finite is never wrong, and is told of ordinary candidates."""
 
     def family(self, family, activation, options):
-        return family(activation=activation, hidden=(6, 5), **options)
+        return family(activation=activation, hidden=(16,), **options)
 
     def test_is_right(self, family, activation, options):
         family = self.family(family, activation, options)
@@ -59,3 +59,15 @@ class TestSurelyFinite:
         assert surely_finite(family.form, solutions_PD[:-1], log_probs[0]).tolist() == [False] * (len(solutions_PD) - 1)
         log_probs[0, 3, 2] = value
         assert not surely_finite(family.form, solutions_PD[-1:], log_probs[0]).any()
+
+
+def test_through_several_layers():
+    """Of growing weights, some are shown to be finite until the first is not, and none after that."""
+    family = PairwiseMLP(hidden=(4, 3, 5), activation="relu")
+    solutions_PD, log_probs, labels_B = drawn(family, num=1)
+    solutions_PD = solutions_PD * torch.logspace(0, 12, 60)[:, None]
+    sure_P = surely_finite(family.form, solutions_PD, log_probs[0])
+    losses = ParameterPopulation(family, solutions_PD, 10).losses(log_probs, labels_B)
+    assert sure_P.tolist() == sorted(sure_P.tolist(), reverse=True)
+    assert 10 < int(sure_P.sum()) < 60
+    assert losses[sure_P].isfinite().all()

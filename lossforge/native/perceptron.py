@@ -153,7 +153,8 @@ class _Arguments:
 
 
 def _refuse_outside(name: str, index: Tensor, size: int) -> None:
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < size:
+    low, high = torch.stack(index.aminmax()).tolist() if len(index) else (0, 0)
+    if not 0 <= low <= high < max(size, 1):
         raise IndexError(f"{name} must lie in [0, {size})")
 
 

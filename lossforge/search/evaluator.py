@@ -46,7 +46,7 @@ class Assessment:
             torch.zeros_like(fitness_P, dtype=torch.bool),
         )
 
-    @property
+    @cached_property
     def feasible_P(self) -> Tensor:
         """True for candidates that pass every gate, have a fitness, and never ran out of memory."""
         return self.gates.feasible_P & self.evaluation.fitness_P.isfinite() & ~self.exhausted_P

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,12 +38,12 @@ class GateResult:
     violations: Mapping[str, Tensor]
     keys_PG: Tensor | None = None
 
-    @property
+    @cached_property
     def total_P(self) -> Tensor:
         """Sum over gates; 0 for a feasible candidate, infinite for one without finite losses and gradients."""
         return torch.stack(tuple(self.violations.values())).sum(dim=0)
 
-    @property
+    @cached_property
     def feasible_P(self) -> Tensor:
         """True for candidates that pass every gate."""
         return self.total_P == 0

@@ -217,7 +217,7 @@ class TestConcordance:
 class TestExtremes:
     def test_far_out(self, family, activation):
         """As far as float32 reaches in the definition, and where it is not a number, not a number."""
-        family = family(activation=activation, hidden=(6,))
+        family = family(activation=activation, hidden=(16,))
         solutions_PD, _, labels_B = drawn(family, num_pairs=4)
         solutions_PD = torch.cat([solutions_PD * size for size in (1.0, 1e4, 1e12)])
         logits = torch.zeros(1, 4, 10)
@@ -232,14 +232,14 @@ class TestExtremes:
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_parameters_that_are_not_finite(self, family, activation, value):
-        family = family(activation=activation, hidden=(6,))
+        family = family(activation=activation, hidden=(16,))
         solutions_PD, log_probs, labels_B = drawn(family, num=2)
         solutions_PD[1, -1] = value
         found = kernel_of(family).losses(solutions_PD, log_probs, labels_B).isfinite().all(dim=1)
         assert found.tolist() == [True, False]
 
     def test_predictions_that_are_not_numbers(self, family, activation):
-        family = family(activation=activation, hidden=(6,))
+        family = family(activation=activation, hidden=(16,))
         solutions_PD, log_probs, labels_B = drawn(family, num_pairs=40)
         log_probs[0, 33, (labels_B[33] + 1) % 10] = math.nan
         for found in (
