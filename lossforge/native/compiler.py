@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -56,25 +57,25 @@ def cache_folder() -> Path:
     """Return where libraries are kept: LOSSFORGE_CACHE, else ``lossforge`` in XDG_CACHE_HOME or ~/.cache."""
     if chosen := os.environ.get("LOSSFORGE_CACHE"):
         return Path(chosen) / "native"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lossforge" / "native"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lossforge" / "native"
 
 
-def compiler() -> str:
-    """Return the path of the C++ compiler.
+def compiler() -> list[str]:
+    """Return the command of the C++ compiler: its path, and what CXX may add, as in ``ccache g++``.
 
     Raises:
         CompilationError: there is none.
     """
-    candidates = (chosen,) if (chosen := os.environ.get("CXX")) else COMPILERS
-    for name in candidates:
+    chosen = os.environ.get("CXX")
+    for name, *rest in [shlex.split(chosen)] if chosen else [[name] for name in COMPILERS]:
         if path := shutil.which(name):
-            return path
-    raise CompilationError(f"no C++ compiler found ({', '.join(candidates)})")
+            return [path, *rest]
+    raise CompilationError(f"no C++ compiler found ({chosen or ', '.join(COMPILERS)})")
 
 
 @functools.lru_cache(maxsize=256)
 def _library(source: str, macros: tuple[tuple[str, str | int], ...]) -> ctypes.CDLL:
-    command = [compiler(), *FLAGS, cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]
+    command = [*compiler(), *FLAGS, cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]
     path = cache_folder() / f"{Path(source).stem}-{_key(source, command)}.so"
     try:
         if not path.exists():
@@ -102,9 +103,11 @@ def cpu_flag() -> str:
 
 
 def _key(source: str, command: list[str]) -> str:
-    compiler_file = Path(command[0]).resolve()
-    stat = compiler_file.stat()
-    parts = [*command, str(compiler_file), str(stat.st_size), str(stat.st_mtime_ns), *_cpu()]
+    parts = [*command, *_cpu()]
+    for word in command:  # the compiler, by way of others or not
+        if (found := shutil.which(word)) is not None:
+            stat = Path(found).resolve().stat()
+            parts += [str(Path(found).resolve()), str(stat.st_size), str(stat.st_mtime_ns)]
     parts += [path.read_text() for path in (SOURCES / source, *sorted(SOURCES.glob("*.h")))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 

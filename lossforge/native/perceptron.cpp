@@ -263,20 +263,26 @@ INLINE void slopes_of(const float *solution, const Tile &tile, Slopes &slopes) {
 
 constexpr float SHARE = COMPARES ? 1.0f / RIVALS : 1.0f;  // of an item in the loss
 
+typedef float Columns[C][PAIRS];  // a number for each class and pair of a tile
+
 struct Tiles {
     long num_pairs;
     std::unique_ptr<Tile[]> tiles;
     std::unique_ptr<Slopes[]> probabilities;  // of every class, where gradients need them
+    std::unique_ptr<Columns[]> scratch;       // not on the stack: those of threads may be small
 
     Tiles(long num_pairs, bool for_gradients)
-        : num_pairs(num_pairs), tiles(new Tile[count()]), probabilities(for_gradients ? new Slopes[count()] : nullptr) {}
+        : num_pairs(num_pairs),
+          tiles(new Tile[count()]),
+          probabilities(for_gradients ? new Slopes[count()] : nullptr),
+          scratch(new Columns[1]) {}
 
     long count() const { return (num_pairs + PAIRS - 1) / PAIRS; }
 
     // Take in log-probabilities, or where gradients are wanted logits, in rows of C.
     void fill(const float *rows, const int64_t *labels, float scale) {
         for (long t = 0; t < count(); t++) {
-            float columns[C][PAIRS];
+            Columns &columns = scratch[0];
             for (int i = 0; i < PAIRS; i++) {
                 const long pair = std::min(t * PAIRS + i, num_pairs - 1);  // the last one fills the last tile up
                 long k = labels[pair];
@@ -288,7 +294,7 @@ struct Tiles {
     }
 
   private:
-    void fill_vector(Tile &tile, long t, const float (&columns)[C][PAIRS], int v, float scale) {
+    void fill_vector(Tile &tile, long t, const Columns &columns, int v, float scale) {
         Floats log_sum = all(0.0f);
         if (probabilities) {
             Floats top = load(columns[0] + v * LANES), sum = all(0.0f);
@@ -333,10 +339,12 @@ void losses_of(const float *solution, const Tiles &tiles, float *out) {
 
 // dloss/dz_k = g_k - p_k sum_j g_j, with g_k = dloss/dlog p_k.
 void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labels, float scale, float *out) {
+    const std::unique_ptr<Slopes> memory(new Slopes);
+    const std::unique_ptr<Columns[]> scratch(new Columns[1]);
+    Slopes &slopes = *memory;
+    Columns &columns = scratch[0];
     for (long t = 0; t < tiles.count(); t++) {
-        Slopes slopes;
         slopes_of(solution, tiles.tiles[t], slopes);
-        float columns[C][PAIRS];
         for (int v = 0; v < VECTORS; v++) {
             Floats sum = all(0.0f);
             for (int c = 0; c < C; c++) {

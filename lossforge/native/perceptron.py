@@ -32,8 +32,11 @@ ITEMS_A_THREAD = 1 << 17
 """Fewest (candidate, pair, class) items that are worth a thread of their own."""
 
 WIDEST = 256
+MOST_UNITS = 1024
+"""Units of a layer, and layers times the widest of them: more do not fit a thread's stack of half a megabyte."""
+
 MOST_CLASSES = 1024
-"""Larger layers, and more classes, do not fit the stack of a thread."""
+"""Far more than a search has been seen to need; nothing larger is tested."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class PerceptronKernel:
     @staticmethod
     def supports(form: PerceptronForm, num_classes: int) -> bool:
         """Return whether there is a kernel for such losses."""
-        return max(form.hidden) <= WIDEST and num_classes <= MOST_CLASSES
+        widest = max(form.hidden)
+        return widest <= WIDEST and widest * len(form.hidden) <= MOST_UNITS and num_classes <= MOST_CLASSES
 
     def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""

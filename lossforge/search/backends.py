@@ -38,8 +38,8 @@ class Kernel(Protocol):
 def best_backend(parameterization: LossParameterization, num_classes: int, device: torch.device) -> Backend:
     """Return the back end that the rule gives.
 
-    * ``compiled``, C++ for this CPU: perceptrons on the CPU, whatever their shape, up to 256 units a layer and 1,024
-      classes. It was faster at every size that has been measured (docs/results/evaluation-speed.md).
+    * ``compiled``, C++ for this CPU: perceptrons on the CPU, up to 256 units a layer, 1,024 in all, and 1,024 classes.
+      It was faster at every size that has been measured (docs/results/evaluation-speed.md).
     * ``eager``, torch operations in blocks: everything else.
     """
     return "compiled" if _has_compiled_kernel(parameterization, num_classes, device) else "eager"

@@ -19,7 +19,15 @@ def peak_flop_per_second() -> float:
         library = Path(folder) / "fma_peak.so"
         source = Path(__file__).with_name("fma_peak.cpp")
         subprocess.run(
-            [compiler.compiler(), *compiler.FLAGS, compiler.cpu_flag(), f"-I{compiler.SOURCES}", source, "-o", library],
+            [
+                *compiler.compiler(),
+                *compiler.FLAGS,
+                compiler.cpu_flag(),
+                f"-I{compiler.SOURCES}",
+                source,
+                "-o",
+                library,
+            ],
             check=True,
         )
         probe = ctypes.CDLL(str(library)).flop_per_second

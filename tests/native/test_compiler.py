@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
 def recorder(tmp_path: Path, monkeypatch) -> Path:
     """A compiler that notes each call and then does what the real one does."""
     script, calls = tmp_path / "cxx", tmp_path / "calls"
-    script.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {compiler.compiler()} "$@"\n')
+    script.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {compiler.compiler()[0]} "$@"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     calls.touch()
     monkeypatch.setenv("CXX", str(script))
@@ -76,6 +76,12 @@ class TestCache:
         assert cache_folder() == tmp_path / "b" / "lossforge" / "native"
         monkeypatch.setenv("XDG_CACHE_HOME", "")
         assert cache_folder() == Path.home() / ".cache" / "lossforge" / "native"
+
+
+def test_a_compiler_by_way_of_another_command(cache, recorder, monkeypatch):
+    monkeypatch.setenv("CXX", f"{recorder.with_name('cxx')} -DBESIDE=1")
+    assert compiled_library("perceptron.cpp", MACROS).num_parameters() == 8
+    assert recorder.read_text().startswith("-DBESIDE=1 -std=c++17")
 
 
 class TestWhatCannotBeDone:

@@ -251,6 +251,23 @@ class TestExtremes:
             assert finite_PB[:, torch.arange(40) != 33].all()
 
 
+@pytest.mark.parametrize(("hidden", "num_classes"), [((256, 256, 256, 256), 2), ((256,), 1024)])
+def test_the_largest(hidden, num_classes, monkeypatch):
+    """On several threads, whose stacks are smaller."""
+    monkeypatch.setattr("lossforge.native.perceptron.usable_threads", lambda: 2)
+    monkeypatch.setattr("lossforge.native.perceptron.ITEMS_A_THREAD", 1)
+    family = PairwiseMLP(hidden=hidden)
+    solutions_PD, log_probs, labels_B = drawn(family, num=2, num_pairs=3, num_classes=num_classes)
+    kernel = kernel_of(family, num_classes)
+    assert_near(
+        kernel.losses(solutions_PD, log_probs, labels_B),
+        exact_losses(family, solutions_PD, log_probs, labels_B),
+        TOLERANCE,
+    )
+    gradients = kernel.gradients(solutions_PD, log_probs, labels_B)
+    assert_near(gradients, exact_gradients(family, solutions_PD, log_probs, labels_B), TOLERANCE)
+
+
 class TestRefusals:
     FAMILY = PairwiseMLP()
 

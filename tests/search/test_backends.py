@@ -44,6 +44,8 @@ class TestRule:
             (PairwiseMLP(), 10, CPU, "compiled"),
             (ClasswiseMLP(hidden=(256, 16)), 1024, CPU, "compiled"),
             (PairwiseMLP(hidden=(257,)), 10, CPU, "eager"),
+            (PairwiseMLP(hidden=(256,) * 4), 10, CPU, "compiled"),
+            (PairwiseMLP(hidden=(205, 4, 4, 4, 4)), 10, CPU, "eager"),
             (PairwiseMLP(), 1025, CPU, "eager"),
             (PairwiseMLP(), 10, CUDA, "eager"),
             (Power(), 10, CPU, "eager"),
