@@ -28,7 +28,7 @@ def surely_finite(form: PerceptronForm, solutions_PD: Tensor, log_probs_BC: Tens
     largest = float(log_probs_BC.abs().amax())  # no exponential of it exceeds 1, for they are probabilities
     steepest = 1.0
     if form.features == "log_prob":
-        largest, steepest = largest / form.log_scale, 1.0 / form.log_scale
+        largest, steepest = largest / form.log_scale, max(1.0, 1.0 / form.log_scale)
     if not math.isfinite(largest):
         return torch.zeros(len(solutions_PD), dtype=torch.bool, device=solutions_PD.device)
     size_P = solutions_PD.abs().amax(dim=1).double()

@@ -74,6 +74,16 @@ class PerceptronParameterization(LossParameterization, ABC):
         """What a kernel has to know: it computes what :meth:`loss` does, to rounding."""
 
 
+def stated_form(parameterization: LossParameterization) -> PerceptronForm | None:
+    """Return the form that a family's own class states; None where it has none, or inherits it.
+
+    A subclass may have changed the loss, and its form would still be that of the class above.
+    """
+    if not isinstance(parameterization, PerceptronParameterization) or "form" not in vars(type(parameterization)):
+        return None
+    return parameterization.form
+
+
 class SyntheticSampler(Component, ABC):
     """A distribution of synthetic prediction-label pairs."""
 

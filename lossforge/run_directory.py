@@ -22,6 +22,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -271,6 +272,11 @@ def refuse_changed(directory: RunDirectory, spec: RunSpec) -> None:
             f"{begun_with}: {cause.strerror}; it says what the run began with: restore it"
         ) from cause
     changes = differences(text, spec.to_yaml())
+    if changes and not re.search(r"^  backend:", text, re.MULTILINE):
+        raise RunDirectoryError(
+            f"{directory.path}: the run was begun by a lossforge without search.backend, whose numbers this one would "
+            "not repeat; go on with that version, or start the run again"
+        )
     if changes:
         listed = "\n".join(f"  {change}" for change in changes)
         again = shlex.join(["lossforge", "run", str(directory.spec), "--out", f"{directory.path}-changed"])

@@ -23,6 +23,7 @@ template <class Derived> struct Rational {
 // x P(x^2) / Q(x^2) on [-9.01, 9.01], beyond which tanh rounds to +-1. P and Q minimise the largest relative error,
 // 2.1e-8, by iteratively reweighted least squares; with the rounding of floats it is below 5e-7.
 struct Tanh : Rational<Tanh> {
+    INLINE Floats of(Floats x) { return clamped(value(fraction(x)), 1.0f); }
     INLINE Fraction fraction(Floats x) {
         x = clamped(x, 9.01f);
         Floats t = x * x;
@@ -31,9 +32,13 @@ struct Tanh : Rational<Tanh> {
                 polynomial(t, {1.0f, 0.46713687496052997f, 0.025874028950354424f, 0.00032843641654500496f,
                                7.769288017287579e-07f})};
     }
-    INLINE Floats slope(Floats, Floats y) { return 1.0f - y * y; }
+    // sech^2 = 4 e / (1 + e)^2, e = exp(-2 |x|): 1 - y^2 would leave the rounding of y where a unit is saturated, and all
+    // such units' would point the same way. Beyond the clamp it is 0, as where tanh has rounded to 1.
+    INLINE Floats slope(Floats x, Floats) {
+        Floats e = exponential(-2.0f * absolute(x)), rest = 1.0f + e;
+        return absolute(x) > 9.01f ? all(0.0f) : 4.0f * e / (rest * rest);
+    }
     static bool can_add(float) { return true; }
-    static double bound(double) { return 1.0; }
 };
 
 // The same with fewer terms on [-5, 5], and constant beyond: |error| < 1e-4.
@@ -52,7 +57,6 @@ struct RationalTanh : Rational<RationalTanh> {
         return absolute(x) > 5.0f ? all(0.0f) : inside;
     }
     static bool can_add(float) { return true; }
-    static double bound(double) { return 1.0; }
 };
 
 struct Softsign : Rational<Softsign> {
@@ -63,14 +67,12 @@ struct Softsign : Rational<Softsign> {
     }
     // The product of two denominators must be a number.
     static bool can_add(float largest_argument) { return largest_argument < 1e18f; }
-    static double bound(double) { return 1.0; }
 };
 
 struct Sigmoid {
     static constexpr bool IS_FRACTION = false;
     INLINE Floats of(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
     INLINE Floats slope(Floats, Floats y) { return y * (1.0f - y); }
-    static double bound(double) { return 1.0; }
 };
 
 struct Silu {

@@ -76,13 +76,20 @@ def compiler() -> list[str]:
 @functools.lru_cache(maxsize=256)
 def _library(source: str, macros: tuple[tuple[str, str | int], ...]) -> ctypes.CDLL:
     command = [*compiler(), *FLAGS, cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]
-    path = cache_folder() / f"{Path(source).stem}-{_key(source, command)}.so"
     try:
+        path = cache_folder() / f"{Path(source).stem}-{_key(source, command)}.so"
         if not path.exists():
             _compile([*command, str(SOURCES / source)], path)
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise CompilationError(f"{path}: {error}") from error
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:  # it is damaged, as by a crash of the machine
+            path.unlink()
+            _compile([*command, str(SOURCES / source)], path)
+            return ctypes.CDLL(str(path))
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home directory
+        raise CompilationError(
+            f"the compiled code cannot be kept or loaded: {error}; LOSSFORGE_CACHE chooses where"
+        ) from error
 
 
 def _compile(command: list[str], path: Path) -> None:

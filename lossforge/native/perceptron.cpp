@@ -19,6 +19,7 @@
 #include <cmath>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -398,8 +399,14 @@ template <class Task> int for_candidates(long num, int num_threads, Task task) {
         }
     };
     std::vector<std::thread> others;
-    for (int thread = 1; thread < num_threads; thread++) others.emplace_back(part, thread);
+    others.reserve(num_threads);
+    int started = 1;
+    try {
+        for (; started < num_threads; started++) others.emplace_back(part, started);
+    } catch (const std::system_error &) {  // no more threads: this one does what is left
+    }
     part(0);
+    for (int thread = started; thread < num_threads; thread++) part(thread);
     for (auto &other : others) other.join();
     return failed;
 }

@@ -81,30 +81,36 @@ class PerceptronKernel:
 
     def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
-        loss_PB = torch.empty(len(solutions_PD), len(labels_B))
+        loss_PB = torch.empty(len(solutions_PD), len(labels_B), dtype=torch.float32, device="cpu")
         self._call("losses", solutions_PD, log_probs_PBC, labels_B, loss_PB)
         return loss_PB
 
     def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return grad_PBC, the derivatives of each candidate's losses in the logits."""
-        gradient_PBC = torch.empty(len(solutions_PD), len(labels_B), self.num_classes)
+        shape = (len(solutions_PD), len(labels_B), self.num_classes)
+        gradient_PBC = torch.empty(shape, dtype=torch.float32, device="cpu")
         self._call("gradients", solutions_PD, logits_PBC, labels_B, gradient_PBC)
         return gradient_PBC
 
     def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
         """Return what :func:`lossforge.comparisons.concordance` does; the losses never leave the cache."""
-        num_cells = comparisons.num_cells
-        limits = torch.searchsorted(comparisons.cell_B, torch.arange(num_cells + 1))
-        counts_PK = torch.empty(len(solutions_PD), num_cells, dtype=torch.int64)
-        finite_P = torch.empty(len(solutions_PD), dtype=torch.bool)
+        num_cells, first_B, cell_B = comparisons.num_cells, comparisons.first_B, comparisons.cell_B
+        if not len(first_B) == len(comparisons.sign_B) == len(cell_B) <= len(comparisons.labels_R):
+            raise ValueError("comparisons must have a first row, a sign and a cell each, and a row that is second")
+        _refuse_outside("rows compared", first_B, len(comparisons.labels_R))
+        limits = torch.searchsorted(cell_B, torch.arange(num_cells + 1, device="cpu"))
+        counts_PK = torch.empty(len(solutions_PD), num_cells, dtype=torch.int64, device="cpu")
+        finite_P = torch.empty(len(solutions_PD), dtype=torch.bool, device="cpu")
         population = self._population(solutions_PD, comparisons.log_probs_RC[None], comparisons.labels_R)
-        _refuse_outside("rows compared", comparisons.first_B, len(comparisons.labels_R))
-        first, sign = comparisons.first_B.to(torch.int32).contiguous(), comparisons.sign_B.float().contiguous()
+        first, sign = first_B.to(torch.int32).contiguous(), comparisons.sign_B.float().contiguous()
         self._run(
             "concordance", *population.arguments, *_pointers(first, sign, limits), num_cells, population.num_threads,
             *_pointers(counts_PK, finite_P),
         )  # fmt: skip
         return Concordance(counts_PK, finite_P)
+
+    def __reduce__(self) -> tuple[type[PerceptronKernel], tuple[PerceptronForm, int]]:
+        return PerceptronKernel, (self.form, self.num_classes)  # a library cannot be pickled; it is found again
 
     def _call(self, name: str, solutions_PD: Tensor, rows_PBC: Tensor, labels_B: Tensor, result: Tensor) -> None:
         population = self._population(solutions_PD, rows_PBC, labels_B)
@@ -119,6 +125,8 @@ class PerceptronKernel:
         num_parameters = int(self._library.num_parameters())
         if solutions_PD.dim() != 2 or solutions_PD.shape[1] != num_parameters:
             raise ValueError(f"solutions of shape {tuple(solutions_PD.shape)}: must be (candidates, {num_parameters})")
+        if {solutions_PD.device.type, rows_PBC.device.type, labels_B.device.type} != {"cpu"}:
+            raise ValueError("candidates, predictions and labels must be on the CPU")
         expected = (len(labels_B), self.num_classes)
         if rows_PBC.dim() != 3 or tuple(rows_PBC.shape[1:]) != expected or len(rows_PBC) not in (1, len(solutions_PD)):
             raise ValueError(
@@ -152,7 +160,7 @@ class _Arguments:
     @property
     def num_threads(self) -> int:
         """How many threads the work is worth."""
-        items = len(self.solutions_PD) * self.rows_PBC[0].numel()
+        items = len(self.solutions_PD) * self.rows_PBC.shape[1] * self.rows_PBC.shape[2]
         return max(1, min(usable_threads(), items // ITEMS_A_THREAD))
 
 

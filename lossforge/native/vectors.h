@@ -1,6 +1,6 @@
 // Vectors of floats as wide as the machine has them, and the functions of them that losses are made of.
 //
-// NaN in gives NaN out everywhere. Divisions are true divisions: approximate reciprocals differ between makers of CPUs.
+// NaN in gives NaN out, but of logarithm. Divisions are true divisions: approximate reciprocals differ between makers of CPUs.
 #pragma once
 
 #include <cstdint>

@@ -6,11 +6,12 @@ one perceptron of (p_c, y_c) for every class, summed over classes.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossforge.forms import PerceptronForm
 from lossforge.parameterizations.mlp import MLPParameterization
 
 
@@ -22,13 +23,17 @@ class ClasswiseMLP(MLPParameterization):
     """
 
     type: Literal["classwise_mlp"] = "classwise_mlp"
-    items: ClassVar[Literal["rivals", "classes"]] = "classes"
+
+    @property
+    def form(self) -> PerceptronForm:
+        """The network on all classes."""
+        return self.form_over("classes")
 
     def loss(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; the leading size of ``log_probs_PBC`` is 1 or P."""
         phi = self.features_of(log_probs_PBC)
         is_label = F.one_hot(labels_B, phi.shape[2]).to(phi.dtype)[None]
-        return self.evaluate(solutions_PD, phi, is_label)
+        return self.evaluate(solutions_PD, phi, is_label).sum(dim=2)
 
     def source(self, solution_D: Tensor) -> str:
         """Return the code of ``class Network`` for one solution."""

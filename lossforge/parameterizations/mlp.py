@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import torch
 from pydantic import Field, PositiveInt
@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from lossforge.forms import Activation, PerceptronForm
 from lossforge.interfaces import PerceptronParameterization
-from lossforge.parameterizations.blocked_mlp import perceptron_sums
 from lossforge.parameterizations.common import checked, full_precision, literal
 from lossforge.parameterizations.rational_tanh import rational_tanh
 
@@ -50,9 +49,6 @@ class MLPParameterization(PerceptronParameterization, ABC):
     output layer has no bias: a constant added to a loss changes nothing.
     """
 
-    items: ClassVar[Literal["rivals", "classes"]]
-    """What the network is evaluated on: the rivals of the label, or all classes."""
-
     features: Literal["log_prob", "prob"] = Field(
         default="log_prob", description="what the network sees of a probability p: -log p / log_scale, or p itself"
     )
@@ -74,11 +70,10 @@ class MLPParameterization(PerceptronParameterization, ABC):
         """None: the family works for any number of classes."""
         return None
 
-    @property
     @final
-    def form(self) -> PerceptronForm:
-        """The options, and what the network is evaluated on."""
-        return PerceptronForm(self.items, self.features, self.log_scale, self.hidden, self.activation, self.bias)
+    def form_over(self, items: Literal["rivals", "classes"]) -> PerceptronForm:
+        """Return what kernels have to know of a network that is evaluated on these items."""
+        return PerceptronForm(items, self.features, self.log_scale, self.hidden, self.activation, self.bias)
 
     def init(self, num: int, generator: torch.Generator) -> Tensor:
         """Draw weights from N(0, 1 / fan-in) and biases from N(0, 1)."""
@@ -95,25 +90,15 @@ class MLPParameterization(PerceptronParameterization, ABC):
         return log_probs.exp() if self.features == "prob" else -log_probs / self.log_scale
 
     def evaluate(self, solutions_PD: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Return loss_PB: the mean of f(first, second) over rivals, or its sum over classes.
+        """Return f(first, second) of every candidate, shape (P, B, items).
 
         Args:
             solutions_PD: the candidates.
             first: first input, broadcastable to (P, B, items).
             second: second input, likewise.
         """
-        layers = list(self._unpack(solutions_PD.to(first.dtype)))
-        num_items = torch.broadcast_shapes(first.shape, second.shape)[-1]  # type: ignore[no-untyped-call]
-        if not torch.is_grad_enabled() and first.device.type == "cpu" and first.dtype == torch.float32:
-            sum_PB = perceptron_sums(layers, first, second, self.activation)
-        else:
-            sum_PB = self._values(layers, first, second).sum(dim=2)
-        return sum_PB / num_items if self.items == "rivals" else sum_PB
-
-    def _values(self, layers: Sequence[tuple[Tensor, Tensor | None]], first: Tensor, second: Tensor) -> Tensor:
-        """Return f(first, second), (P, B, items), differentiable in the inputs."""
         activation = ACTIVATIONS[self.activation].function
-        (weight, bias), *others = layers
+        (weight, bias), *others = self._unpack(solutions_PD.to(first.dtype))
         # The first layer as a broadcast sum: inputs shared by all candidates are never expanded to P copies.
         hidden = first[..., None] * weight[:, None, None, :, 0] + second[..., None] * weight[:, None, None, :, 1]
         if bias is not None:

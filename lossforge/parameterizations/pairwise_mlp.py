@@ -6,11 +6,12 @@ Dynamic Loss Network", NeurIPS 2023, arXiv 2310.19313, here in log-probability s
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lossforge.forms import PerceptronForm
 from lossforge.parameterizations.mlp import MLPParameterization
 
 
@@ -24,7 +25,11 @@ class PairwiseMLP(MLPParameterization):
     """
 
     type: Literal["pairwise_mlp"] = "pairwise_mlp"
-    items: ClassVar[Literal["rivals", "classes"]] = "rivals"
+
+    @property
+    def form(self) -> PerceptronForm:
+        """The network on the rivals of the label."""
+        return self.form_over("rivals")
 
     def loss(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; the leading size of ``log_probs_PBC`` is 1 or P."""
@@ -34,7 +39,7 @@ class PairwiseMLP(MLPParameterization):
         steps = torch.arange(1, num_classes, device=labels_B.device)
         rivals = (labels_B[:, None] + steps) % num_classes
         others = phi.gather(2, rivals.expand(leading, num, num_classes - 1))
-        return self.evaluate(solutions_PD, own, others)
+        return self.evaluate(solutions_PD, own, others).mean(dim=2)
 
     def source(self, solution_D: Tensor) -> str:
         """Return the code of ``class Network`` for one solution."""

@@ -1,7 +1,8 @@
 """What evaluates a population: the rule that chooses it, and the kernel that it comes to.
 
-The choice is a fixed function of family, shape, device and torch version, so that a spec and a seed give the same bits
-wherever these are the same; nothing is timed. ``make calibrate`` times, and proposes a rule.
+The choice is a fixed function of family, shape and device, and of whether C++ can be compiled at all, so that a spec
+and a seed give the same bits wherever these are the same; nothing is timed. ``make calibrate`` times, and proposes a
+rule.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lossforge.comparisons import Comparisons, Concordance
 from lossforge.errors import SpecError
-from lossforge.interfaces import LossParameterization, PerceptronParameterization
+from lossforge.interfaces import LossParameterization, stated_form
 from lossforge.native import CompilationError, PerceptronKernel
 from lossforge.spec import Backend, SearchSpec
 
@@ -39,7 +40,7 @@ def best_backend(parameterization: LossParameterization, num_classes: int, devic
     """Return the back end that the rule gives.
 
     * ``compiled``, C++ for this CPU: perceptrons on the CPU, up to 256 units a layer, 1,024 in all, and 1,024 classes.
-      It was faster at every size that has been measured (docs/results/evaluation-speed.md).
+      Measured in docs/results/evaluation-speed.md.
     * ``eager``, torch operations in blocks: everything else.
     """
     return "compiled" if _has_compiled_kernel(parameterization, num_classes, device) else "eager"
@@ -85,11 +86,8 @@ def kernel_of(spec: SearchSpec, device: torch.device) -> Kernel | None:
 
 
 def _has_compiled_kernel(parameterization: LossParameterization, num_classes: int, device: torch.device) -> bool:
-    return (
-        device.type == "cpu"
-        and isinstance(parameterization, PerceptronParameterization)
-        and PerceptronKernel.supports(parameterization.form, num_classes)
-    )
+    form = stated_form(parameterization)
+    return device.type == "cpu" and form is not None and PerceptronKernel.supports(form, num_classes)
 
 
 def kernel_of_family(parameterization: LossParameterization, num_classes: int) -> Kernel:
@@ -98,8 +96,9 @@ def kernel_of_family(parameterization: LossParameterization, num_classes: int) -
     Raises:
         CompilationError: it cannot be compiled.
     """
-    assert isinstance(parameterization, PerceptronParameterization)
-    return PerceptronKernel(parameterization.form, num_classes)
+    form = stated_form(parameterization)
+    assert form is not None
+    return PerceptronKernel(form, num_classes)
 
 
 @functools.cache

@@ -12,7 +12,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from lossforge.interfaces import LossParameterization
+from lossforge.interfaces import LossParameterization, stated_form
+from lossforge.search.blocked_perceptron import perceptron_losses
 from lossforge.threads import one_thread
 
 Quantity = Literal["losses", "gradients"]
@@ -121,7 +122,10 @@ def _of_row(parameterization: LossParameterization, quantity: Quantity, block: B
 
 def _evaluate(parameterization: LossParameterization, quantity: Quantity, block: Block) -> Tensor:
     if quantity == "losses":
+        form = stated_form(parameterization)
         with torch.no_grad():
+            if form is not None and block.inputs_PBC.dtype == torch.float32 and block.inputs_PBC.device.type == "cpu":
+                return perceptron_losses(form, block.solutions_PD.float(), block.inputs_PBC, block.labels_B)
             return parameterization.loss(block.solutions_PD, block.inputs_PBC, block.labels_B)
     # One leaf a candidate: a shared leaf would sum the gradients over candidates.
     leaf = block.inputs_PBC.detach().expand(len(block.solutions_PD), -1, -1).clone().requires_grad_()

@@ -18,7 +18,7 @@ from lossforge.certificates import surely_finite
 from lossforge.chunks import chunks
 from lossforge.finite import all_finite
 from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
-from lossforge.interfaces import LossParameterization, PerceptronParameterization, Population
+from lossforge.interfaces import LossParameterization, Population, stated_form
 from lossforge.ranks import shared_ranks
 from lossforge.search.fingerprint import Memory, fingerprints, repeats
 from lossforge.search.population import ParameterPopulation
@@ -109,8 +109,8 @@ def _infinity(population: ParameterPopulation, batch: PredictionBatch) -> Tensor
     """Return 0 for candidates with finite losses and gradients, else infinity; most are never evaluated for it."""
     family, solutions_PD = population.parameterization, population.solutions_PD
     finite_P = torch.zeros(len(solutions_PD), dtype=torch.bool, device=solutions_PD.device)
-    if isinstance(family, PerceptronParameterization):
-        finite_P = surely_finite(family.form, solutions_PD, batch.log_probs_BC)
+    if (form := stated_form(family)) is not None:
+        finite_P = surely_finite(form, solutions_PD, batch.log_probs_BC)
     open_P = (~finite_P).nonzero().squeeze(1)
     if len(open_P):
         rest, inputs = population.take(open_P), (batch.log_probs_BC[None], batch.labels_B)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from lossforge.chunks import chunks
 from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.interfaces import LossParameterization
 from lossforge.search.backends import Kernel
@@ -19,15 +18,16 @@ BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 20
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
 
-COMPARED_ITEMS = 1 << 17
-"""Most losses, (candidate, pair), that are in memory at once while they are compared."""
-
 PAIRS_MULTIPLE = 16
 """Batches are padded to a multiple of this: candidates then start at multiples of 64 bytes, on which BLAS rounding
 depends."""
 
 DOMINANT_SHARE = 0.9
 """Share of 1 - p_y that the dominant rival has in the second kind of weight profile."""
+
+
+def _itself(values: Tensor) -> Tensor:
+    return values
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class ParameterPopulation:
     candidate stands, nor on the process that evaluates the block. With a kernel there are no blocks: it has no
     intermediates to bound, and each candidate's numbers are its own. It is for float32.
 
-    A candidate that runs out of memory evaluates to NaN, and is remembered in ``exhausted_P``.
+    Evaluated in blocks, a candidate that runs out of memory comes to NaN, and is remembered in ``exhausted_P``; a
+    kernel that finds no memory for its result ends the search.
     """
 
     parameterization: LossParameterization
@@ -97,11 +98,13 @@ class ParameterPopulation:
         if self.kernel is not None and comparisons.log_probs_RC.dtype == torch.float32:
             return self.kernel.concordance(self.solutions_PD, comparisons)
         rows, labels_R = comparisons.log_probs_RC[None], comparisons.labels_R
-        parts = [
-            concordance(chunk.losses(rows, labels_R), comparisons)
-            for chunk in chunks(self, len(labels_R), COMPARED_ITEMS)
-        ]
-        return Concordance(torch.cat([part.counts_PK for part in parts]), torch.cat([part.finite_P for part in parts]))
+
+        def compared(loss_PR: Tensor) -> Tensor:
+            found = concordance(loss_PR, comparisons)
+            return torch.cat((found.counts_PK, found.finite_P[:, None].long()), dim=1)
+
+        found_PK = self._in_blocks("losses", rows, labels_R, compared)
+        return Concordance(found_PK[:, :-1], found_PK[:, -1].bool())
 
     def weight_profile(self, p_G: Tensor) -> Tensor:
         """Return w_P2G = -(dloss/dz_y) / (1 - p_y), rivals uniform [:, 0] and with one dominant rival [:, 1].
@@ -115,7 +118,10 @@ class ParameterPopulation:
         w_P2G: Tensor = gradient_P2G / torch.expm1(log_probs_2GC[:, :, PROFILE_LABEL])
         return w_P2G
 
-    def _in_blocks(self, quantity: Quantity, inputs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+    def _in_blocks(
+        self, quantity: Quantity, inputs_PBC: Tensor, labels_B: Tensor, reduce: Callable[[Tensor], Tensor] = _itself
+    ) -> Tensor:
+        """Return what ``reduce`` makes of the values of each block; of candidates without values it is given NaN."""
         num_pairs = len(labels_B)
         if num_pairs % PAIRS_MULTIPLE:
             rows = torch.arange(num_pairs + -num_pairs % PAIRS_MULTIPLE, device=labels_B.device)
@@ -123,17 +129,19 @@ class ParameterPopulation:
             inputs_PBC, labels_B = inputs_PBC[:, rows], labels_B[rows]
         size = max(1, min(BLOCK_SOLUTIONS, BLOCK_ITEMS // inputs_PBC[0].numel()))
         left = (~self.exhausted_P).nonzero().squeeze(1)  # what ran out of memory once is not tried again
-        results = list(
-            self.blocks.evaluate(self.parameterization, quantity, self._blocks(left, size, inputs_PBC, labels_B))
-        )
-        if not results:
-            shape = inputs_PBC.shape[1:2] if quantity == "losses" else inputs_PBC.shape[1:]
-            return inputs_PBC.new_full((self.num_solutions, *shape), torch.nan)[:, :num_pairs]
-        self._mark_exhausted(left[torch.cat([result.exhausted_P for result in results])[: len(left)]])
-        values = torch.cat([result.values for result in results])[: len(left), :num_pairs]
-        if len(left) == self.num_solutions:
-            return values
-        return values.new_full((self.num_solutions, *values.shape[1:]), torch.nan).index_copy(0, left, values)
+        blocks = self._blocks(left, size, inputs_PBC, labels_B)
+        parts, exhausted = [], [left.new_zeros(0, dtype=torch.bool)]
+        for start, result in enumerate(self.blocks.evaluate(self.parameterization, quantity, blocks)):
+            num = min(size, len(left) - start * size)
+            parts.append(reduce(result.values[:num, :num_pairs]))
+            exhausted.append(result.exhausted_P[:num])
+        self._mark_exhausted(left[torch.cat(exhausted)])
+        if len(left) == self.num_solutions and parts:
+            return torch.cat(parts)
+        shape = inputs_PBC.shape[1:2] if quantity == "losses" else inputs_PBC.shape[1:]
+        missing = reduce(inputs_PBC.new_full((1, *shape), torch.nan)[:, :num_pairs])
+        result_P = missing.repeat(self.num_solutions, *[1] * (missing.dim() - 1))
+        return result_P.index_copy(0, left, torch.cat(parts)) if parts else result_P
 
     def _blocks(self, left: Tensor, size: int, inputs_PBC: Tensor, labels_B: Tensor) -> Iterator[Block]:
         """Yield blocks of the candidates at the positions ``left``; the last is filled up with its first one."""

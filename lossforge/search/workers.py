@@ -29,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 def block_evaluator(spec: SearchSpec, device: torch.device) -> BlockEvaluator:
     """Return who evaluates the blocks of a search: this process, or workers, which start when they are first needed."""
+    if spec.backend == "compiled":
+        if spec.workers > 1:
+            _log.info("search.workers: %d is of no use to the compiled back end, which has threads", spec.workers)
+        return InProcess()
     check_workers(spec, device.type)
     return InProcess() if spec.workers == 1 else WorkerPool(spec.workers)
 

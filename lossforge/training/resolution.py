@@ -21,11 +21,12 @@ def resolve(spec: RunSpec) -> RunSpec:
     if spec.device == "cuda" and not has_cuda:
         raise SpecError(["device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
     device = ("cuda" if has_cuda else "cpu") if spec.device == "auto" else spec.device
-    check_workers(spec.search, device)
+    backend = resolved_backend(spec.search, torch.device(device))
+    search = spec.search.model_copy(update={"backend": backend})
+    if backend == "eager":
+        check_workers(search, device)
     training = spec.training
     if training is not None:
         precision = resolve_precision(training, torch.device(device))
         training = training.model_copy(update={"precision": precision})
-    backend = resolved_backend(spec.search, torch.device(device))
-    search = spec.search.model_copy(update={"backend": backend})
     return spec.model_copy(update={"device": device, "search": search, "training": training})

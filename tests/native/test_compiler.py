@@ -105,8 +105,32 @@ class TestWhatCannotBeDone:
         with pytest.raises(CompilationError, match=str(cache)):
             compiled_library("perceptron.cpp", MACROS)
 
-    def test_a_library_that_is_damaged(self, cache, monkeypatch):
-        monkeypatch.setattr(compiler, "_compile", lambda command, path: path.write_bytes(b"no library"))
+    def test_a_library_that_is_damaged_is_compiled_again(self, cache, monkeypatch):
+        compile_it = compiler._compile
+        damaged: list[Path] = []
+
+        def first_half(command, path):
+            if damaged:
+                compile_it(command, path)
+            else:
+                damaged.append(path)
+                path.write_bytes(b"no library")
+
+        monkeypatch.setattr(compiler, "_compile", first_half)
         cache.mkdir()
-        with pytest.raises(CompilationError, match=f"{cache}/perceptron-[0-9a-f]+.so"):
+        assert compiled_library("perceptron.cpp", MACROS).num_parameters() == 8
+        assert len(damaged) == 1
+
+    def test_no_home(self, monkeypatch):
+        for name in ("LOSSFORGE_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+
+        def homeless(path: Path) -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "expanduser", homeless)
+        compiler._library.cache_clear()
+        with pytest.raises(
+            CompilationError, match=r"Could not determine home directory\.; LOSSFORGE_CACHE chooses where"
+        ):
             compiled_library("perceptron.cpp", MACROS)

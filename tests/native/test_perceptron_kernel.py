@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 
 import pytest
 import torch
@@ -266,6 +267,56 @@ def test_the_largest(hidden, num_classes, monkeypatch):
     )
     gradients = kernel.gradients(solutions_PD, log_probs, labels_B)
     assert_near(gradients, exact_gradients(family, solutions_PD, log_probs, labels_B), TOLERANCE)
+
+
+class TestSaturation:
+    """Units that are saturated have no slope, as tanh has none there: no rounding that all of them share."""
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_a_constant_loss_has_no_gradient(self, family):
+        family = family(hidden=(12,))
+        solutions_PD, log_probs, labels_B = drawn(family, num=3)
+        weights, outputs = solutions_PD[:, :24], solutions_PD[:, 36:]
+        constant = torch.cat((weights, torch.full((3, 12), 40.0), outputs), dim=1)
+        assert not kernel_of(family).gradients(constant, log_probs, labels_B).any()
+
+    def test_no_value_exceeds_one(self):
+        family = PairwiseMLP(hidden=(1,), bias=False, log_scale=1.0)
+        reached = torch.linspace(0, 12, 4000)
+        log_probs = torch.stack((torch.zeros(4000), -reached), dim=1)[None]
+        solutions_PD = torch.tensor([[0.0, 1.0, 1.0], [0.0, -1.0, 1.0]])
+        found = kernel_of(family, 2).losses(solutions_PD, log_probs, torch.zeros(4000, dtype=torch.int64))
+        assert float(found.abs().max()) <= 1.0
+        torch.testing.assert_close(found[0].double(), torch.tanh(reached.double()), rtol=5e-7, atol=0.0)
+
+    def test_slopes_near_saturation(self):
+        """dloss/dz of tanh(phi(p_j)) where 1 - tanh^2 is as small as 1e-7: to six digits."""
+        family = PairwiseMLP(hidden=(1,), bias=False, log_scale=1.0)
+        logits = torch.stack((torch.linspace(1, 8.5, 50), torch.zeros(50)), dim=1)[None]
+        solutions_PD, labels_B = torch.tensor([[0.0, 1.0, 1.0]]), torch.zeros(50, dtype=torch.int64)
+        found = kernel_of(family, 2).gradients(solutions_PD, logits, labels_B)
+        exact = exact_gradients(family, solutions_PD, logits, labels_B)
+        torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_the_default_dtype_does_not_matter(dtype):
+    family = PairwiseMLP(hidden=(12,))
+    drawing = drawn(family)
+    kernel, before = kernel_of(family), torch.get_default_dtype()
+    expected = kernel.losses(*drawing), kernel.gradients(*drawing)
+    torch.set_default_dtype(dtype)
+    try:
+        found = kernel.losses(*drawing), kernel.gradients(*drawing)
+    finally:
+        torch.set_default_dtype(before)
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+def test_a_kernel_can_be_pickled():
+    kernel = kernel_of(PairwiseMLP())
+    drawing = drawn(PairwiseMLP())
+    assert torch.equal(pickle.loads(pickle.dumps(kernel)).losses(*drawing), kernel.losses(*drawing))
 
 
 class TestRefusals:

@@ -140,7 +140,7 @@ class TestBlocks:
     def test_memory_is_bounded_by_the_block(self, family, monkeypatch):
         """A large batch is evaluated one candidate at a time."""
         sizes = []
-        candidates, logits, labels_B = draw(family, 3, num_pairs=8000, num_classes=100, dtype=torch.float32)
+        candidates, logits, labels_B = draw(family, 3, num_pairs=8000, num_classes=100, dtype=torch.float64)
         monkeypatch.setattr(
             type(family),
             "loss",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from lossforge.forms import Activation
+from lossforge.forms import Activation, PerceptronForm
 
 Array = NDArray[np.float32]
 
@@ -25,37 +25,51 @@ BLOCK_NUMBERS = 1 << 17
 """Hidden units times columns of a block, a layer: half a megabyte, shared by the layers, stays in a core's cache."""
 
 
-def perceptron_sums(
-    layers: Sequence[tuple[Tensor, Tensor | None]], first: Tensor, second: Tensor, activation: Activation
-) -> Tensor:
-    """Return the sums of f(first, second) over items, (P, B), without derivatives.
-
-    Args:
-        layers: weights (P, out, in) and biases (P, out) or None of each, the output layer last.
-        first: first input, float32 on the CPU, broadcastable with the second to (1 or P, B, items).
-        second: second input.
-        activation: of all layers but the last.
-    """
-    weights = [_with_bias_column(weight, bias) for weight, bias in layers]
-    inputs = _inputs(first, second)
-    num, (num_items, num_pairs) = len(weights[0]), inputs.shape[2:]
+def perceptron_losses(form: PerceptronForm, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+    """Return loss_PB without derivatives; float32, on the CPU; a leading size of 1 is shared by all candidates."""
+    inputs, weights = _inputs(form, log_probs_PBC.detach(), labels_B), _weights(form, solutions_PD.detach())
+    num, (num_items, num_pairs) = len(solutions_PD), inputs.shape[2:]
     result = np.empty((num, num_pairs), np.float32)
-    work = _Work.of([weight.shape[1] for weight in weights[:-1]], num_items * num_pairs)
+    work = _Work.of(form.hidden, num_items * num_pairs)
     # More threads are no faster here, and wait for each other; what overflows ends as infinity, or is no number.
     with _blas().limit(limits=1), np.errstate(all="ignore"):
         for candidate in range(num):
             columns = inputs[candidate if len(inputs) > 1 else 0].reshape(3, -1)
-            _evaluate([weight[candidate] for weight in weights], columns, ACTIVATIONS[activation], work)
+            _evaluate([weight[candidate] for weight in weights], columns, ACTIVATIONS[form.activation], work)
             work.output.reshape(num_items, num_pairs).sum(axis=0, out=result[candidate])
+        if form.items == "rivals":
+            result /= num_items
     return torch.from_numpy(result)
 
 
-def _inputs(first: Tensor, second: Tensor) -> Array:
+def _inputs(form: PerceptronForm, log_probs_PBC: Tensor, labels_B: Tensor) -> Array:
     """Return (1 or P, 3, items, B): both inputs, and ones, which make biases columns of the weights."""
-    leading, num_pairs, num_items = np.broadcast_shapes(first.shape, second.shape)
+    phi = log_probs_PBC.exp() if form.features == "prob" else -log_probs_PBC / form.log_scale
+    leading, num_pairs, num_classes = phi.shape
+    num_items = num_classes - 1 if form.items == "rivals" else num_classes
     inputs = np.ones((leading, 3, num_items, num_pairs), np.float32)
-    inputs[:, 0], inputs[:, 1] = (each.detach().numpy().swapaxes(1, 2) for each in (first, second))
+    if form.items == "rivals":
+        rivals = (labels_B[:, None] + torch.arange(1, num_classes)) % num_classes
+        inputs[:, 0] = phi.gather(2, labels_B[None, :, None].expand(leading, -1, 1)).swapaxes(1, 2).numpy()
+        inputs[:, 1] = phi.gather(2, rivals.expand(leading, -1, -1)).swapaxes(1, 2).numpy()
+    else:
+        inputs[:, 0] = phi.swapaxes(1, 2).numpy()
+        inputs[:, 1] = (torch.arange(num_classes)[:, None] == labels_B).numpy()
     return inputs
+
+
+def _weights(form: PerceptronForm, solutions_PD: Tensor) -> list[Array]:
+    """Return (P, out, in + 1) of each layer, biases last; of the output layer (P, 1, in)."""
+    solutions, start, num_inputs, weights = solutions_PD.numpy(), 0, 2, []
+    for width in form.hidden:
+        weight = np.zeros((len(solutions), width, num_inputs + 1), np.float32)
+        end = start + width * num_inputs
+        weight[:, :, :-1] = solutions[:, start:end].reshape(len(solutions), width, num_inputs)
+        start, num_inputs = end, width
+        if form.has_bias:
+            weight[:, :, -1], start = solutions[:, end : end + width], end + width
+        weights.append(weight)
+    return [*weights, np.ascontiguousarray(solutions[:, None, start:], np.float32)]
 
 
 @dataclass(frozen=True)
@@ -87,12 +101,7 @@ def _evaluate(weights: Sequence[Array], inputs: Array, apply: Callable[[Array, A
             np.matmul(weight, values, out=units)
             apply(units, work.scratch[: len(units), : end - begin])
             values = layer[:, : end - begin]
-        np.matmul(weights[-1][0], values, out=work.output[begin:end])
-
-
-def _with_bias_column(weight: Tensor, bias: Tensor | None) -> Array:
-    column = weight.new_zeros(weight.shape[:2]) if bias is None else bias
-    return torch.cat((weight, column[:, :, None]), dim=2).float().detach().numpy()
+        np.matmul(weights[-1][0], values[:-1], out=work.output[begin:end])
 
 
 @functools.cache
@@ -119,12 +128,11 @@ def _softsign(x: Array, scratch: Array) -> None:
     np.divide(x, scratch, out=x)
 
 
-def _sigmoid(x: Array, scratch: Array) -> None:
-    # (1 + tanh(x / 2)) / 2, which overflows nowhere
-    np.multiply(x, 0.5, out=x)
-    np.tanh(x, out=x)
+def _sigmoid(x: Array, _: Array) -> None:
+    np.negative(x, out=x)
+    np.exp(x, out=x)
     x += 1
-    x *= 0.5
+    np.divide(1, x, out=x)
 
 
 def _silu(x: Array, scratch: Array) -> None:
