@@ -206,6 +206,19 @@ def test_a_run_of_an_earlier_format_cannot_be_compared(tmp_path, spec):
         run_directory.refuse_changed(directory, spec)
 
 
+def test_a_run_begun_without_back_ends_is_told_apart_from_a_changed_one(tmp_path, spec):
+    """Its user has changed nothing, and cannot undo anything."""
+    directory = run_directory.begin(tmp_path / "run", spec)
+    begun_with = directory.checkpoint / "spec.yaml"
+    lines = begun_with.read_text().splitlines(keepends=True)
+    begun_with.write_text("".join(line for line in lines if not line.startswith("  backend:")))
+    assert begun_with.read_text() != "".join(lines)
+    with pytest.raises(
+        RunDirectoryError, match=r"begun by a lossforge without search\.backend, .* go on with that version"
+    ):
+        run_directory.refuse_changed(directory, spec)
+
+
 class KilledError(BaseException):
     """Stands for kill -9: nothing catches it."""
 
