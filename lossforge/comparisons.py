@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lossforge.finite import all_finite
 
@@ -49,6 +49,7 @@ def concordance(loss_PR: Tensor, comparisons: Comparisons) -> Concordance:
     second_PB = loss_PR[:, : len(comparisons.first_B)]
     gap_PB = (loss_PR.index_select(1, comparisons.first_B) - second_PB) * comparisons.sign_B
     # A product with a table of cells: whole numbers below 2^24 are exact in float32.
-    cells_BK = F.one_hot(comparisons.cell_B, comparisons.num_cells).to(loss_PR.dtype)
+    cells = torch.arange(comparisons.num_cells, device=loss_PR.device)
+    cells_BK = (comparisons.cell_B[:, None] == cells).to(loss_PR.dtype)
     counts_PK = (gap_PB > 0).to(loss_PR.dtype) @ cells_BK
     return Concordance(counts_PK.long(), all_finite(loss_PR))

@@ -140,6 +140,8 @@ class Objective(Component, ABC):
     cannot be part of another, and a search by it cannot stop at a fitness."""
     is_contest: ClassVar[bool] = False
     """Whether it depends on the other candidates how far one is evaluated; one that is alone comes to the end."""
+    is_dear: ClassVar[bool] = False
+    """Whether to evaluate a candidate costs so much more than to ask a GPU whether it passes the gates."""
 
     @abstractmethod
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
@@ -150,6 +152,13 @@ class Objective(Component, ABC):
     def has_contest(self) -> bool:
         """Whether it is a contest, or one of the objectives within it is."""
         return any(isinstance(each, Objective) and each.is_contest for each in self.within())
+
+    @final
+    @property
+    def may_see_all(self) -> bool:
+        """Whether candidates that fail gates can be evaluated with the others, and then be left out of account."""
+        parts = [each for each in self.within() if isinstance(each, Objective)]
+        return not any(each.fitness_is_relative or each.is_contest or each.is_dear for each in parts)
 
 
 class MutationOperator(Component, ABC):

@@ -11,12 +11,13 @@ def shared_ranks(*keys_P: Tensor) -> Tensor:
 
     Keys must not be NaN, which equals nothing.
     """
-    order = torch.arange(len(keys_P[0]), device=keys_P[0].device)
-    for key_P in reversed(keys_P):
-        order = order[key_P[order].argsort(stable=True)]
-    repeats_P = torch.ones_like(order, dtype=torch.bool)
-    repeats_P[:1] = False
-    for key_P in keys_P:
-        repeats_P[1:] &= key_P[order][1:] == key_P[order][:-1]
-    rank = torch.arange(len(order), device=order.device).masked_fill(repeats_P, 0).cummax(dim=0).values
-    return torch.empty_like(order).scatter(0, order, rank)
+    rank_P = _how_many_are_lower(keys_P[-1])
+    for key_P in reversed(keys_P[:-1]):
+        # Ranks are below P, so that one number can hold two of them.
+        rank_P = _how_many_are_lower(_how_many_are_lower(key_P) * len(key_P) + rank_P)
+    return rank_P
+
+
+def _how_many_are_lower(key_P: Tensor) -> Tensor:
+    key_P = key_P.to(torch.uint8) if key_P.dtype == torch.bool else key_P  # which torch.searchsorted does not take
+    return torch.searchsorted(key_P.sort().values, key_P)

@@ -65,7 +65,7 @@ class ChaoticMutation(MutationOperator):
             ValueError: the state holds orbits for another number of children or coordinates, or of another map.
         """
         chaotic_map = MAPS[self.map]
-        orbit, state = advance_orbits(chaotic_map, parents_PD, state, generator)
+        orbit, state = advance_orbits(chaotic_map, parents_PD, state, generator, is_last_draw=True)
         if self.form == "standardised":
             step = chaotic_map.standardised(orbit)
         else:

@@ -23,9 +23,16 @@ def begin_orbits(chaotic_map: ChaoticMap, num: int, dim: int, burn_in: int, gene
 
 
 def advance_orbits(
-    chaotic_map: ChaoticMap, parents_PD: Tensor, state: State, generator: torch.Generator
+    chaotic_map: ChaoticMap,
+    parents_PD: Tensor,
+    state: State,
+    generator: torch.Generator,
+    *,
+    is_last_draw: bool = False,
 ) -> tuple[Tensor, State]:
     """Return the orbits one step on, and the whole next state.
+
+    ``is_last_draw`` says that nobody draws from the generator afterwards.
 
     Raises:
         ValueError: the state holds orbits for another number of children or coordinates, or of another kind of map.
@@ -37,5 +44,5 @@ def advance_orbits(
             f"chaotic orbits of shape {tuple(getattr(orbit, 'shape', ()))} cannot mutate parents of shape "
             f"{tuple(parents_PD.shape)}, which takes {shape}; initialise the operator with as many children"
         )
-    orbit, stuck = advance(chaotic_map, orbit, generator)
+    orbit, stuck = advance(chaotic_map, orbit, generator, is_last_draw=is_last_draw)
     return orbit, {**state, ORBIT: orbit, RESEEDED: count + stuck}

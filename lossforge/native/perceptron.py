@@ -6,6 +6,7 @@ import ctypes
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,7 +99,7 @@ class PerceptronKernel:
         if not len(first_B) == len(comparisons.sign_B) == len(cell_B) <= len(comparisons.labels_R):
             raise ValueError("comparisons must have a first row, a sign and a cell each, and a row that is second")
         _refuse_outside("rows compared", first_B, len(comparisons.labels_R))
-        limits = torch.searchsorted(cell_B, torch.arange(num_cells + 1, device="cpu"))
+        limits = torch.from_numpy(np.searchsorted(cell_B.numpy(), np.arange(num_cells + 1)))
         counts_PK = torch.empty(len(solutions_PD), num_cells, dtype=torch.int64, device="cpu")
         finite_P = torch.empty(len(solutions_PD), dtype=torch.bool, device="cpu")
         population = self._population(solutions_PD, comparisons.log_probs_RC[None], comparisons.labels_R)
@@ -165,8 +166,8 @@ class _Arguments:
 
 
 def _refuse_outside(name: str, index: Tensor, size: int) -> None:
-    low, high = torch.stack(index.aminmax()).tolist() if len(index) else (0, 0)
-    if not 0 <= low <= high < max(size, 1):
+    numbers = index.numpy()
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < size:
         raise IndexError(f"{name} must lie in [0, {size})")
 
 

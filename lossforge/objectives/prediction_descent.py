@@ -6,7 +6,7 @@ is ours.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -34,6 +34,8 @@ class PredictionDescent(Objective):
     Metrics: ``nll.before``, ``nll.after``, ``accuracy.before``, ``accuracy.after``, and what was gained, positive where
     it is an improvement: ``nll.gained``, ``accuracy.gained``.
     """
+
+    is_dear: ClassVar[bool] = True
 
     type: Literal["prediction_descent"] = "prediction_descent"
     fitness: Literal["nll", "error"] = Field(default="nll", description="what is minimised")

@@ -8,7 +8,7 @@ Optimization", CEC 2020, arXiv:1905.11528, there on real data; the synthetic tas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -51,6 +51,8 @@ class ProxyTraining(Objective):
 
     Metrics: ``error``, ``nll``, ``ece`` and ``learning_rate``, at the rate of the fitness.
     """
+
+    is_dear: ClassVar[bool] = True
 
     type: Literal["proxy_training"] = "proxy_training"
     fitness: Literal["error", "nll", "ece"] = Field(default="error", description="what is minimised")

@@ -91,21 +91,22 @@ class RankingConsistency(Objective):
         shift = torch.randint(1, num_classes, (num_same,), generator=generator, device=device)
         before = order.roll(1)
         first = torch.cat((order[num_same:], rows))
-        second = torch.cat((before[num_same:], torch.arange(num, num + num_same, device=device)))
-        is_same = torch.arange(num, device=device) >= num - num_same
-        cell_B = is_same * len(batch.regime_names) + batch.regime_B[first]
-        by_cell = cell_B.argsort(stable=True)
+        numbers = torch.arange(num + num_same, device=device)
+        second = torch.cat((before[num_same:], numbers[num:]))
+        is_same = numbers[:num] >= num - num_same
+        cells = (is_same * len(batch.regime_names) + batch.regime_B[first]).sort(stable=True)
+        by_cell = cells.indices
         # Rows stand in the order in which they are second in a comparison; then those that are second in none.
         place = torch.cat((second[by_cell], before[:num_same]))
-        log_probs_RC = torch.cat((batch.log_probs_BC, batch.log_probs_BC[rows]))[place]
+        log_probs_RC = batch.log_probs_BC[torch.cat((numbers[:num], rows))[place]]
         labels_R = torch.cat((batch.labels_B, (batch.labels_B[rows] + shift) % num_classes))[place]
-        place_of = torch.empty_like(place).scatter_(0, place, torch.arange(len(place), device=device))
+        place_of = torch.empty_like(place).scatter_(0, place, numbers)
         first_B = place_of[first[by_cell]]
         severity_R = SEVERITIES[self.severity](log_probs_RC, labels_R)
         difference_B = severity_R[first_B] - severity_R[:num]
         return _Pairs(
             Comparisons(
-                log_probs_RC, labels_R, first_B, difference_B.sign(), cell_B[by_cell], 2 * len(batch.regime_names)
+                log_probs_RC, labels_R, first_B, difference_B.sign(), cells.values, 2 * len(batch.regime_names)
             ),
             severity_gap_B=difference_B.abs(),
             regime_names=batch.regime_names,
@@ -137,8 +138,9 @@ class _Pairs:
     def counted_G(self) -> Tensor:
         """How many comparisons of each group count; those of equal severity do not."""
         counted_B = self.comparisons.sign_B.abs()
-        cells_BK = F.one_hot(self.comparisons.cell_B, self.comparisons.num_cells).to(counted_B.dtype)
-        return counted_B @ cells_BK @ self.membership_KG
+        # Whole numbers, exact in any order of their sum.
+        counted_K = counted_B.new_zeros(self.comparisons.num_cells).index_add_(0, self.comparisons.cell_B, counted_B)
+        return counted_K @ self.membership_KG
 
 
 @functools.lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lossforge.interfaces import SyntheticSampler
+from lossforge.samplers.normalised import log_normalised
 from lossforge.types import PredictionBatch
 
 
@@ -40,4 +41,4 @@ def log_dirichlet(num: int, num_classes: int, alpha: float, generator: torch.Gen
     gamma = torch._standard_gamma(shape, generator=generator)
     uniform = torch.rand(shape.shape, dtype=torch.float64, generator=generator, device=device)
     # rand may return 0, whose logarithm is -inf; 1 - rand lies in (0, 1].
-    return torch.log_softmax(gamma.log() + (1.0 - uniform).log() / alpha, dim=1)
+    return log_normalised(gamma.log() + (1.0 - uniform).log() / alpha)

@@ -17,6 +17,7 @@ from torch import Tensor
 from lossforge.component import Options
 from lossforge.interfaces import SyntheticSampler
 from lossforge.samplers.dirichlet import log_dirichlet
+from lossforge.samplers.normalised import log_normalised
 from lossforge.types import PredictionBatch
 
 # Every regime is sampled in float64 and returned as log p; rows are then rounded to float32 once.
@@ -105,7 +106,7 @@ class MixtureSampler(SyntheticSampler):
 
     def _softmax_normal(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         tau = _log_uniform(len(labels), self.tau, generator)
-        return torch.log_softmax(tau[:, None] * _normal(len(labels), num_classes, generator), dim=1)
+        return log_normalised(tau[:, None] * _normal(len(labels), num_classes, generator))
 
     def _confident_right(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         error = _log_uniform(len(labels), self.right_error, generator)
@@ -126,7 +127,7 @@ class MixtureSampler(SyntheticSampler):
         logits = tau[:, None] * _normal(len(labels), num_classes, generator)
         own = labels[:, None]
         rival = logits.scatter(1, own, -math.inf).argmax(dim=1, keepdim=True)
-        tied = torch.log_softmax(logits.scatter(1, own, logits.gather(1, rival)), dim=1)
+        tied = log_normalised(logits.scatter(1, own, logits.gather(1, rival)))
         # Move d/2 from one to the other: p_y - p_rival = d. If a third class is then the largest rival, it lies between
         # p_rival and p_y, so that |p_y - max rival| <= |d| < delta all the same.
         p = tied.gather(1, own).exp()
@@ -135,7 +136,7 @@ class MixtureSampler(SyntheticSampler):
         return tied.scatter(1, own, (p + half).log()).scatter(1, rival, (p - half).log())
 
     def _near_uniform(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
-        return torch.log_softmax(self.near_uniform_scale * _normal(len(labels), num_classes, generator), dim=1)
+        return log_normalised(self.near_uniform_scale * _normal(len(labels), num_classes, generator))
 
 
 def _normal(num: int, num_classes: int, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from lossforge.comparisons import Comparisons, Concordance
 from lossforge.errors import SpecError
 from lossforge.interfaces import LossParameterization, stated_form
 from lossforge.native import CompilationError, PerceptronKernel
+from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.spec import Backend, SearchSpec
 
 _log = logging.getLogger(__name__)
@@ -29,11 +30,16 @@ class Kernel(Protocol):
     def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
 
-    def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
-        """Return grad_PBC, the derivatives of each candidate's losses in the logits."""
-
     def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
         """Return what :func:`lossforge.comparisons.concordance` does of the losses."""
+
+
+@runtime_checkable
+class GradientKernel(Kernel, Protocol):
+    """A kernel that has derivatives, too; without, they are left to autograd, in blocks."""
+
+    def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return grad_PBC, the derivatives of each candidate's losses in the logits."""
 
 
 def best_backend(parameterization: LossParameterization, num_classes: int, device: torch.device) -> Backend:
@@ -75,13 +81,15 @@ def resolved_backend(spec: SearchSpec, device: torch.device) -> Backend:
 
 
 def kernel_of(spec: SearchSpec, device: torch.device) -> Kernel | None:
-    """Return the kernel of the search's back end; None where it is eager.
+    """Return the kernel of the search's back end; None where candidates are evaluated in blocks alone.
 
     Raises:
         SpecError: the back end that the spec asks for cannot serve.
     """
     if resolved_backend(spec, device) == "eager":
-        return None
+        form = stated_form(spec.parameterization)
+        # Worker processes evaluate blocks, to the same numbers.
+        return BlockedPerceptron(form) if form is not None and device.type == "cpu" and spec.workers == 1 else None
     return kernel_of_family(spec.parameterization, spec.num_classes)
 
 

@@ -7,7 +7,7 @@ products in a row, into buffers that are made once, are several times as fast.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from lossforge.comparisons import Comparisons, Concordance
 from lossforge.forms import Activation, PerceptronForm
+from lossforge.search.padding import PAIRS_MULTIPLE, padded
 
 Array = NDArray[np.float32]
 
@@ -25,21 +27,53 @@ BLOCK_NUMBERS = 1 << 17
 """Hidden units times columns of a block, a layer: half a megabyte, shared by the layers, stays in a core's cache."""
 
 
-def perceptron_losses(form: PerceptronForm, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
-    """Return loss_PB without derivatives; float32, on the CPU; a leading size of 1 is shared by all candidates."""
-    inputs, weights = _inputs(form, log_probs_PBC.detach(), labels_B), _weights(form, solutions_PD.detach())
-    num, (num_items, num_pairs) = len(solutions_PD), inputs.shape[2:]
-    result = np.empty((num, num_pairs), np.float32)
+@dataclass(frozen=True)
+class BlockedPerceptron:
+    """Losses and comparisons of perceptrons, without derivatives; float32, on the CPU, on one thread."""
+
+    form: PerceptronForm
+
+    def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
+        groups = _in_groups(self.form, solutions_PD, log_probs_PBC, labels_B)
+        return torch.from_numpy(np.concatenate([loss_PB.copy() for loss_PB in groups]))
+
+    def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
+        """Return what :func:`lossforge.comparisons.concordance` does, a few candidates at a time."""
+        first_B, sign_B = comparisons.first_B.numpy(), comparisons.sign_B.numpy()
+        second_B = np.arange(len(first_B))
+        # Where neither deserves the larger loss, a row is compared with itself.
+        larger_B = np.where(sign_B > 0, first_B, second_B)
+        smaller_B = np.where(sign_B < 0, first_B, second_B)
+        cells_N, starts_N = np.unique(comparisons.cell_B.numpy(), return_index=True)
+        counts, finite = [], []
+        for loss_PR in _in_groups(self.form, solutions_PD, comparisons.log_probs_RC[None], comparisons.labels_R):
+            agrees_PB = loss_PR.take(larger_B, axis=1) > loss_PR.take(smaller_B, axis=1)
+            counts.append(np.add.reduceat(agrees_PB, starts_N, axis=1, dtype=np.int64))
+            finite.append(np.isfinite(loss_PR).all(axis=1))
+        counts_PK = np.zeros((len(solutions_PD), comparisons.num_cells), np.int64)
+        counts_PK[:, cells_N] = np.concatenate(counts)
+        return Concordance(torch.from_numpy(counts_PK), torch.from_numpy(np.concatenate(finite)))
+
+
+def _in_groups(form: PerceptronForm, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Iterator[Array]:
+    """Yield loss_PB of one candidate after the other, or of several where batches are small, in memory used again."""
+    rows, labels = padded(log_probs_PBC.detach(), labels_B)
+    inputs, weights = _inputs(form, rows, labels), _weights(form, solutions_PD.detach())
+    num_items, num_pairs = inputs.shape[2:]
+    inputs = inputs.reshape(len(inputs), 3, -1)
     work = _Work.of(form.hidden, num_items * num_pairs)
+    loss_PB = np.empty((work.num_candidates, num_pairs), np.float32)
     # More threads are no faster here, and wait for each other; what overflows ends as infinity, or is no number.
     with _blas().limit(limits=1), np.errstate(all="ignore"):
-        for candidate in range(num):
-            columns = inputs[candidate if len(inputs) > 1 else 0].reshape(3, -1)
-            _evaluate([weight[candidate] for weight in weights], columns, ACTIVATIONS[form.activation], work)
-            work.output.reshape(num_items, num_pairs).sum(axis=0, out=result[candidate])
-        if form.items == "rivals":
-            result /= num_items
-    return torch.from_numpy(result)
+        for begin in range(0, len(solutions_PD), work.num_candidates):
+            group = slice(begin, begin + work.num_candidates)
+            columns = inputs[group] if len(inputs) > 1 else inputs
+            num = _evaluate([weight[group] for weight in weights], columns, ACTIVATIONS[form.activation], work)
+            work.output[:num].reshape(num, num_items, num_pairs).sum(axis=1, out=loss_PB[:num])
+            if form.items == "rivals":
+                loss_PB[:num] /= num_items
+            yield loss_PB[:num, : len(labels_B)]
 
 
 def _inputs(form: PerceptronForm, log_probs_PBC: Tensor, labels_B: Tensor) -> Array:
@@ -74,8 +108,17 @@ def _weights(form: PerceptronForm, solutions_PD: Tensor) -> list[Array]:
 
 @dataclass(frozen=True)
 class _Work:
-    """Blocks of columns, (begin, end); memory for the units of one, of each layer and of any, and for all outputs."""
+    """How candidates and columns are divided, and memory for what becomes of them.
 
+    Attributes:
+        num_candidates: evaluated together.
+        blocks: of columns, (begin, end).
+        layers: units of a block, of each layer, and a row of ones.
+        scratch: as much as any of them.
+        output: of all columns.
+    """
+
+    num_candidates: int
     blocks: Sequence[tuple[int, int]]
     layers: Sequence[Array]
     scratch: Array
@@ -83,25 +126,29 @@ class _Work:
 
     @classmethod
     def of(cls, widths: Sequence[int], num_columns: int) -> _Work:
+        numbers = num_columns * len(widths) * (sum(widths) + len(widths))
         # Blocks of about one size: a short one at the end would cost nearly as much as a whole one.
-        num_blocks = max(1, round(num_columns * len(widths) * (sum(widths) + len(widths)) / BLOCK_NUMBERS))
-        limits = [num_columns * block // num_blocks for block in range(num_blocks + 1)]
-        longest = -(-num_columns // num_blocks)
-        layers = [np.ones((width + 1, longest), np.float32) for width in widths]
-        scratch, output = np.empty((max(widths), longest), np.float32), np.empty(num_columns, np.float32)
-        return cls(list(pairwise(limits)), layers, scratch, output)
+        num_blocks, num = max(1, round(numbers / BLOCK_NUMBERS)), max(1, BLOCK_NUMBERS // numbers)
+        units = num_columns // PAIRS_MULTIPLE  # so that rows of a block begin where vectors do
+        limits = [PAIRS_MULTIPLE * (units * block // num_blocks) for block in range(num_blocks + 1)]
+        longest = PAIRS_MULTIPLE * -(-units // num_blocks)
+        layers = [np.ones((num, width + 1, longest), np.float32) for width in widths]
+        scratch = np.empty((num, max(widths), longest), np.float32)
+        return cls(num, list(pairwise(limits)), layers, scratch, np.empty((num, 1, num_columns), np.float32))
 
 
-def _evaluate(weights: Sequence[Array], inputs: Array, apply: Callable[[Array, Array], None], work: _Work) -> None:
-    """Work out the output unit of one candidate, block by block."""
+def _evaluate(weights: Sequence[Array], inputs: Array, apply: Callable[[Array, Array], None], work: _Work) -> int:
+    """Work out the output units of a few candidates, block by block, and return how many they are."""
+    num = len(weights[0])
     for begin, end in work.blocks:
-        values = inputs[:, begin:end]
+        values = inputs[:, :, begin:end]
         for weight, layer in zip(weights, work.layers, strict=False):
-            units = layer[:-1, : end - begin]
+            units = layer[:num, :-1, : end - begin]
             np.matmul(weight, values, out=units)
-            apply(units, work.scratch[: len(units), : end - begin])
-            values = layer[:, : end - begin]
-        np.matmul(weights[-1][0], values[:-1], out=work.output[begin:end])
+            apply(units, work.scratch[:num, : units.shape[1], : end - begin])
+            values = layer[:num, :, : end - begin]
+        np.matmul(weights[-1], values[:, :-1], out=work.output[:num, :, begin:end])
+    return num
 
 
 @functools.cache

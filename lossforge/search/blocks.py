@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossforge.interfaces import LossParameterization, stated_form
-from lossforge.search.blocked_perceptron import perceptron_losses
+from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.threads import one_thread
 
 Quantity = Literal["losses", "gradients"]
@@ -125,7 +125,7 @@ def _evaluate(parameterization: LossParameterization, quantity: Quantity, block:
         form = stated_form(parameterization)
         with torch.no_grad():
             if form is not None and block.inputs_PBC.dtype == torch.float32 and block.inputs_PBC.device.type == "cpu":
-                return perceptron_losses(form, block.solutions_PD.float(), block.inputs_PBC, block.labels_B)
+                return BlockedPerceptron(form).losses(block.solutions_PD.float(), block.inputs_PBC, block.labels_B)
             return parameterization.loss(block.solutions_PD, block.inputs_PBC, block.labels_B)
     # One leaf a candidate: a shared leaf would sum the gradients over candidates.
     leaf = block.inputs_PBC.detach().expand(len(block.solutions_PD), -1, -1).clone().requires_grad_()

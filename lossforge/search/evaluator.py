@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from lossforge import devices
 from lossforge.interfaces import Population
 from lossforge.search.backends import Kernel, kernel_of
 from lossforge.search.blocks import BlockEvaluator, InProcess
@@ -49,27 +49,13 @@ class Assessment:
     @cached_property
     def feasible_P(self) -> Tensor:
         """True for candidates that pass every gate, have a fitness, and never ran out of memory."""
-        return self.gates.feasible_P & self.evaluation.fitness_P.isfinite() & ~self.exhausted_P
+        return self.gates.feasible_P & (self.evaluation.fitness_P.abs() < torch.inf) & ~self.exhausted_P
 
     @cached_property
     def rank_P(self) -> Tensor:
         """Ranks, 0 is best: feasible by fitness, then the others by violation."""
         fitness_P = self.evaluation.fitness_P.masked_fill(self.exhausted_P, torch.inf)
         return constrained_rank(fitness_P, self.gates.total_P)
-
-    @property
-    def rejections(self) -> Mapping[str, Tensor]:
-        """How many candidates were rejected, by the first reason that applies: memory, a gate, no finite fitness."""
-        reasons = {
-            "memory": self.exhausted_P,
-            **{name: violation_P > 0 for name, violation_P in self.gates.violations.items()},
-            "fitness": ~self.evaluation.fitness_P.isfinite(),
-        }
-        counts, open_P = {}, torch.ones_like(self.exhausted_P)
-        for name, applies_P in reasons.items():
-            counts[name] = (applies_P & open_P).sum()
-            open_P = open_P & ~applies_P
-        return counts
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,7 @@ class Evaluator:
 
     @cached_property
     def kernel(self) -> Kernel | None:
-        """The kernel of the spec's back end; None where it is eager."""
+        """The kernel of the spec's back end; None where candidates are evaluated in blocks alone."""
         return kernel_of(self.spec, self.device)
 
     @cached_property
@@ -149,7 +135,12 @@ class Evaluator:
     def _evaluate_passing(
         self, population: ParameterPopulation, passes_P: Tensor, batch: PredictionBatch, generator: torch.Generator
     ) -> Evaluation:
-        """Evaluate the candidates that pass the gates: an objective may be dear, and the others rank by violation."""
+        """Evaluate the candidates that pass the gates: an objective may be dear, and the others rank by violation.
+
+        To know which these are is to wait for a GPU; there, all are evaluated where the objective allows it.
+        """
+        if devices.is_queued(self.device) and self.spec.objective.may_see_all:
+            return _of_passing(self.spec.objective.evaluate(population, batch, generator), passes_P)
         index = passes_P.nonzero().squeeze(1)
         if len(index) == population.num_solutions:
             return self.spec.objective.evaluate(population, batch, generator)
@@ -159,7 +150,7 @@ class Evaluator:
         evaluation = self.spec.objective.evaluate(population.take(index), batch, generator)
 
         def spread(values: Tensor) -> Tensor:
-            values = values if values.is_floating_point() else values.float()
+            values = _with_nan(values)
             return missing_P.to(values.dtype).index_copy(0, index, values)
 
         metrics = {name: spread(values) for name, values in evaluation.metrics.items()}
@@ -168,3 +159,19 @@ class Evaluator:
 
     def _sample(self, stream: str, num: int, index: int = 0, progress: float = 1.0) -> PredictionBatch:
         return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index), progress)
+
+
+def _of_passing(evaluation: Evaluation, passes_P: Tensor) -> Evaluation:
+    """Return an evaluation with NaN in place of the values of candidates that do not pass."""
+
+    def passing(values: Tensor) -> Tensor:
+        return _with_nan(values).masked_fill(~passes_P, torch.nan)
+
+    metrics = {name: passing(values) for name, values in evaluation.metrics.items()}
+    trade_offs = {name: passing(values) for name, values in evaluation.trade_offs.items()}
+    return Evaluation(passing(evaluation.fitness_P), metrics, trade_offs)
+
+
+def _with_nan(values: Tensor) -> Tensor:
+    """Return values of a type that has NaN."""
+    return values if values.is_floating_point() else values.float()

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lossforge.hashing import hashed, row_keys
 from lossforge.streams import derive_generator
 
 NUM_DIRECTIONS = 8
 NUM_GRIDS = 2
 _NO_CELL = 2.0**53 - 1
+NO_KEY = torch.iinfo(torch.int64).max
+"""Stands where a candidate has no key to be found by, and sorts behind all others; real ones are as rare as any."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class Memory:
 
     Attributes:
         keys_GN: fingerprints, those of each grid in rising order.
-        last_PD: solutions of the last generation, but for copies; one that is asked for again is itself, not a copy.
+        last_PD: solutions of the last generation; one that is asked for again is itself, not a copy.
+        is_new_P: which of these count, for they were no copies then; None: all.
     """
 
     keys_GN: Tensor
     last_PD: Tensor
+    is_new_P: Tensor | None = None
 
 
 def fingerprints(gradient_PBC: Tensor, resolution: float) -> Tensor:
@@ -50,7 +55,7 @@ def fingerprints(gradient_PBC: Tensor, resolution: float) -> Tensor:
     coordinates_PK = coordinates_PK.nan_to_num(nan=_NO_CELL)  # and not the cell of the constant
     cells_PGK = torch.floor(coordinates_PK[:, None] + shifts[:, None]).to(torch.int64)
     # The grid's number is part of the key, so that a cell of one is never taken for a cell of the other.
-    return _hashed(cells_PGK) * NUM_GRIDS + torch.arange(NUM_GRIDS, device=flat.device)
+    return hashed(cells_PGK) * NUM_GRIDS + torch.arange(NUM_GRIDS, device=flat.device)
 
 
 @functools.lru_cache(maxsize=8)
@@ -62,26 +67,28 @@ def _directions(num: int, device: torch.device) -> Tensor:
 
 def repeats(keys_PG: Tensor, solutions_PD: Tensor, memory: Memory) -> Tensor:
     """Return True for solutions whose loss was evaluated before, or stands earlier among those that were not."""
-    survives_P = torch.isin(_row_keys(solutions_PD), _row_keys(memory.last_PD))
-    repeated_P = _among(keys_PG.T.contiguous(), memory.keys_GN).any(dim=0) & ~survives_P
-    rest = (~repeated_P).nonzero().squeeze(1)
-    for keys_P in keys_PG[rest].T:
-        order = keys_P.argsort(stable=True)
-        follows = keys_P[order][1:] == keys_P[order][:-1]
-        repeated_P[rest[order[1:][follows]]] = True
-    return repeated_P
+    last_P, keys_GP = row_keys(memory.last_PD), keys_PG.T
+    if memory.is_new_P is not None:
+        last_P = last_P.masked_fill(~memory.is_new_P, NO_KEY)
+    survives_P = _among(row_keys(solutions_PD)[None], last_P.sort().values[None])[0]
+    repeated_P = _among(keys_GP.contiguous(), memory.keys_GN).any(dim=0) & ~survives_P
+    ordered = keys_GP.masked_fill(repeated_P, NO_KEY).sort(dim=1, stable=True)
+    later_GP, earlier_GP = ordered.values[:, 1:], ordered.values[:, :-1]
+    follows_GP = (later_GP == earlier_GP) & (later_GP != NO_KEY)
+    within_GP = torch.zeros_like(keys_GP, dtype=torch.bool).scatter(1, ordered.indices[:, 1:], follows_GP)
+    return repeated_P | within_GP.any(dim=0)
 
 
-def merged(known_GN: Tensor, keys_PG: Tensor) -> Tensor:
-    """Return the known keys with new ones in their places: in time proportional to their number, without sorting."""
-    new_GP = keys_PG.T.contiguous().sort(dim=1).values
+def merged(known_GN: Tensor, keys_PG: Tensor, counts_P: Tensor) -> Tensor:
+    """Return the known keys with new ones in their places: in time proportional to their number, without sorting.
+
+    What does not count comes to :data:`NO_KEY`, at the end, so that shapes do not depend on values.
+    """
+    new_GP = keys_PG.T.masked_fill(~counts_P, NO_KEY).sort(dim=1).values
     place_GP = torch.searchsorted(known_GN, new_GP) + torch.arange(new_GP.shape[1], device=new_GP.device)
+    place_GN = torch.searchsorted(new_GP, known_GN, right=True) + torch.arange(known_GN.shape[1], device=new_GP.device)
     result = known_GN.new_empty(len(known_GN), known_GN.shape[1] + new_GP.shape[1])
-    is_new = torch.zeros_like(result, dtype=torch.bool).scatter_(
-        1, place_GP, torch.ones_like(place_GP, dtype=torch.bool)
-    )
-    result[is_new], result[~is_new] = new_GP.flatten(), known_GN.flatten()
-    return result
+    return result.scatter_(1, place_GP, new_GP).scatter_(1, place_GN, known_GN)
 
 
 def _among(keys_GP: Tensor, known_GN: Tensor) -> Tensor:
@@ -90,19 +97,3 @@ def _among(keys_GP: Tensor, known_GN: Tensor) -> Tensor:
         return torch.zeros_like(keys_GP, dtype=torch.bool)
     place_GP = torch.searchsorted(known_GN, keys_GP).clamp_max(known_GN.shape[1] - 1)
     return known_GN.gather(1, place_GP) == keys_GP
-
-
-def _row_keys(solutions_PD: Tensor) -> Tensor:
-    """Return an int64 key of each row's bits."""
-    bits = solutions_PD.double().view(torch.int64)
-    # Signs are the highest bit, and two of them would cancel modulo 2^64: their word is folded into the lower one.
-    return _hashed(bits ^ (bits >> 32))
-
-
-def _hashed(integers: Tensor) -> Tensor:
-    """Return sum_k a_k x_k modulo 2^64 over the last dimension, with fixed random odd a_k."""
-    generator = derive_generator(0, "fingerprint.hash")
-    factors = torch.randint(-(2**63), 2**63 - 1, (integers.shape[-1],), generator=generator) | 1
-    key: Tensor = (integers * factors.to(integers.device)).sum(dim=-1)
-    # The low bits of a sum of products depend on the low bits of its terms alone; the high ones on all.
-    return key ^ (key >> 32)

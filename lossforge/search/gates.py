@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lossforge import devices
 from lossforge.certificates import surely_finite
 from lossforge.chunks import chunks
 from lossforge.finite import all_finite
@@ -102,20 +103,31 @@ def _judged(spec: GateSpec, population: ParameterPopulation, batch: PredictionBa
     keys_PG = None
     if with_keys and spec.duplicate is not None:
         keys_PG = fingerprints(gradient_PBC, spec.duplicate.resolution)
-    return GateResult({"finite": torch.where(finite_P, 0.0, torch.inf), **passed_on}, keys_PG)
+    return GateResult({"finite": _infinity_unless(finite_P), **passed_on}, keys_PG)
 
 
 def _infinity(population: ParameterPopulation, batch: PredictionBatch) -> Tensor:
-    """Return 0 for candidates with finite losses and gradients, else infinity; most are never evaluated for it."""
-    family, solutions_PD = population.parameterization, population.solutions_PD
-    finite_P = torch.zeros(len(solutions_PD), dtype=torch.bool, device=solutions_PD.device)
-    if (form := stated_form(family)) is not None:
-        finite_P = surely_finite(form, solutions_PD, batch.log_probs_BC)
-    open_P = (~finite_P).nonzero().squeeze(1)
-    if len(open_P):
-        rest, inputs = population.take(open_P), (batch.log_probs_BC[None], batch.labels_B)
-        finite_P[open_P] = all_finite(rest.losses(*inputs)) & all_finite(rest.gradients(*inputs))
-    return torch.where(finite_P, 0.0, torch.inf)
+    """Return 0 for candidates with finite losses and gradients, else infinity.
+
+    On the CPU most are never evaluated for it; a GPU would have to be asked which ones need not be.
+    """
+    form, solutions_PD = stated_form(population.parameterization), population.solutions_PD
+    if form is None or devices.is_queued(solutions_PD.device):
+        return _infinity_unless(_is_finite(population, batch))
+    finite_P = surely_finite(form, solutions_PD, batch.log_probs_BC)
+    if not finite_P.all():
+        open_P = (~finite_P).nonzero().squeeze(1)
+        finite_P[open_P] = _is_finite(population.take(open_P), batch)
+    return _infinity_unless(finite_P)
+
+
+def _infinity_unless(holds_P: Tensor) -> Tensor:
+    return torch.full(holds_P.shape, torch.inf, device=holds_P.device).masked_fill_(holds_P, 0.0)
+
+
+def _is_finite(population: ParameterPopulation, batch: PredictionBatch) -> Tensor:
+    inputs = batch.log_probs_BC[None], batch.labels_B
+    return all_finite(population.losses(*inputs)) & all_finite(population.gradients(*inputs))
 
 
 EQUIVARIANCE_GATES = ("weight_band", "signs", "same_prediction")
@@ -138,10 +150,12 @@ def constrained_rank(fitness_P: Tensor, violation_P: Tensor) -> Tensor:
 
     A feasible candidate whose fitness is not finite ranks last, with those of infinite violation.
     """
-    feasible_P = (violation_P == 0) & fitness_P.isfinite()
-    key_P = torch.where(feasible_P, fitness_P, torch.where(violation_P == 0, torch.inf, violation_P))
-    key_P = torch.where(key_P.isfinite(), key_P, torch.inf)
-    return shared_ranks((~feasible_P).to(torch.int8), key_P).to(key_P.dtype)
+    passes_P = violation_P == 0
+    feasible_P = passes_P & (fitness_P.abs() < torch.inf)
+    key_P = torch.where(feasible_P, fitness_P, violation_P.masked_fill(passes_P, torch.inf)).nan_to_num(
+        nan=torch.inf, posinf=torch.inf
+    )
+    return shared_ranks(~feasible_P, key_P).to(key_P.dtype)
 
 
 def _same_prediction(

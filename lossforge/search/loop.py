@@ -18,7 +18,8 @@ from lossforge.search import archive, progress
 from lossforge.search.archive import Archive
 from lossforge.search.backends import resolved_backend
 from lossforge.search.evaluator import Assessment, Evaluator
-from lossforge.search.history import Record, record_of
+from lossforge.search.generation import Generation, asked, assessed, generation_after, launch_size, told
+from lossforge.search.history import Record, num_passing, record_of
 from lossforge.search.progress import SearchEnd
 from lossforge.search.stopping import Progress, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
@@ -49,7 +50,11 @@ class Search:
 
     def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
         self.seed, self.name, self.device = seed, name, torch.device(device)
-        self.spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
+        found = {
+            "backend": resolved_backend(spec, self.device),
+            "generations_per_launch": launch_size(spec, self.device),
+        }
+        self.spec = spec.model_copy(update=found)
         self._blocks = block_evaluator(self.spec, self.device)
         self._evaluators: dict[int, Evaluator] = {}
         self.state: State = self._first_state(0, {})
@@ -109,18 +114,12 @@ class Search:
             SearchError: the search has ended.
         """
         self._refuse_if_finished()
-        solutions_PD, self.state = self.strategy.ask(
-            self.state,
-            self.spec.mutation,
-            self.spec.parameterization.init,
-            self.evaluator.generator("strategy", self.generation),
-        )
+        solutions_PD, self.state = asked(self.state, self.evaluator)
         return solutions_PD.clone()  # theirs to change
 
     def evaluate(self, solutions_PD: Tensor) -> Assessment:
         """Evaluate any solutions on this generation's batch, which all of them share."""
-        memory = progress.memory_of(self.state)
-        return self.evaluator.in_generation(solutions_PD.to(memory.last_PD), self.generation, memory)
+        return assessed(self.state, self.evaluator, solutions_PD)
 
     def tell(self, solutions_PD: Tensor, result: Assessment | Tensor | Sequence[float]) -> Record:
         """Take in what a generation came to, and return its line of the history.
@@ -136,35 +135,41 @@ class Search:
         """
         self._refuse_if_finished()
         solutions_PD, assessment = self._checked(solutions_PD, result)
-        record = {
-            "restart": self.restart,
-            "generation": self.generation,
-            "evaluations": self.evaluations + len(solutions_PD),
-            **record_of(assessment),
-        }
-        told = self.strategy.tell(self.state, solutions_PD, assessment.rank_P)
-        state = {
-            **told,
-            **progress.after_generation(self.state, solutions_PD, assessment, record),
-            **archive.after_generation(self.state, solutions_PD, assessment, archive.size_for(self.spec.objective)),
-            **self._seconds(),
-        }
-        reason = reason_to_stop(self.spec, self._progress(state))
-        # In one step: an interrupted tell has not happened.
-        self.state = state if reason is None else self._after_end(state, reason)
-        return {**record, "stopped": reason}
+        generation = told(self.state, self.evaluator, solutions_PD, assessment)
+        return self._taken_in(generation, generation.account)
 
     def step(self) -> Record:
         """Run one generation."""
-        solutions_PD = self.ask()
-        return self.tell(solutions_PD, self.evaluate(solutions_PD))
+        (record,) = self.launch(1)
+        return record
+
+    def launch(self, num: int) -> list[Record]:
+        """Run ``num`` generations, or fewer where the search ends, and only then read what they came to.
+
+        Numbers are those of as many steps; but a GPU is waited for once and not in every generation. What was run after
+        the generation in which the search turns out to end is thrown away.
+
+        Raises:
+            SearchError: the search has ended.
+        """
+        self._refuse_if_finished()
+        generations, state = [], self.state
+        for _ in range(max(1, min(num, self.spec.generations - self.generation))):
+            generations.append(generation_after(state, self.evaluator))
+            state = generations[-1].state
+        records: list[Record] = []
+        for generation, account in zip(generations, _on_the_cpu([each.account for each in generations]), strict=True):
+            records.append(self._taken_in(generation, account))
+            if records[-1]["stopped"] is not None:
+                break
+        return records
 
     def run(self, on_generation: Callable[[Record], None] | None = None) -> Artifact:
         """Run what is left, and return the winner."""
         while not self.finished:
-            record = self.step()
-            if on_generation is not None:
-                on_generation(record)
+            for record in self.launch(launch_size(self.spec, self.device)):
+                if on_generation is not None:
+                    on_generation(record)
         return self.winner()
 
     def winner(self) -> Artifact:
@@ -210,7 +215,9 @@ class Search:
         """
         self._refuse_foreign(state)
         self.state = {
-            key: value.to(self.device, copy=True) if isinstance(value, Tensor) else value
+            key: value.to("cpu" if key in progress.ON_THE_CPU else self.device, copy=True)
+            if isinstance(value, Tensor)
+            else value
             for key, value in state.items()
         }
         self._start_clock()
@@ -276,6 +283,22 @@ class Search:
         if self.finished:
             raise SearchError(f"the search has ended ({self.ended[-1].stopped}); winner() tells what it has found")
 
+    def _taken_in(self, generation: Generation, account: Tensor) -> Record:
+        """Return the line of the history of a generation, and go on to the state after it."""
+        record = {
+            "restart": self.restart,
+            "generation": self.generation,
+            "evaluations": self.evaluations + len(generation.solutions_PD),
+            **record_of(generation.assessment, account),
+        }
+        num_new_keys = 0 if generation.assessment.gates.keys_PG is None else num_passing(account)
+        read = progress.after_reading(self.state, generation.state, record, num_new_keys)
+        state = {**generation.state, **read, **self._seconds()}
+        reason = reason_to_stop(self.spec, self._progress(state))
+        # In one step: an interrupted tell has not happened.
+        self.state = state if reason is None else self._after_end(state, reason)
+        return {**record, "stopped": reason}
+
     def _checked(
         self, solutions_PD: Tensor, result: Assessment | Tensor | Sequence[float]
     ) -> tuple[Tensor, Assessment]:
@@ -303,6 +326,13 @@ class Search:
         ours, theirs = (progress.tensor(each, progress.LAST).shape[1] for each in (self.state, state))
         if ours != theirs:
             raise ValueError(f"the state of a search over {theirs} parameters; this one is over {ours}")
+
+
+def _on_the_cpu(accounts: Sequence[Tensor]) -> list[Tensor]:
+    """Return the accounts, brought over in one transfer."""
+    together = torch.cat([each.flatten() for each in accounts]).cpu()
+    numbers = torch.split(together, [each.numel() for each in accounts])
+    return [each.view(account.shape) for each, account in zip(numbers, accounts, strict=True)]
 
 
 def _no_feasible_message(patience: int, state: State) -> str:

@@ -11,16 +11,13 @@ from torch import Tensor
 
 from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.interfaces import LossParameterization
-from lossforge.search.backends import Kernel
+from lossforge.search.backends import GradientKernel, Kernel
 from lossforge.search.blocks import Block, BlockEvaluator, InProcess, Quantity
+from lossforge.search.padding import padded
 
 BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 20
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
-
-PAIRS_MULTIPLE = 16
-"""Batches are padded to a multiple of this: candidates then start at multiples of 64 bytes, on which BLAS rounding
-depends."""
 
 DOMINANT_SHARE = 0.9
 """Share of 1 - p_y that the dominant rival has in the second kind of weight profile."""
@@ -36,8 +33,8 @@ class ParameterPopulation:
 
     Candidates are evaluated in blocks whose shape depends on the batch alone; the last block is padded with its first
     candidate, and every batch with its first pair. Rounding therefore depends neither on P, nor on where in a block a
-    candidate stands, nor on the process that evaluates the block. With a kernel there are no blocks: it has no
-    intermediates to bound, and each candidate's numbers are its own. It is for float32.
+    candidate stands, nor on the process that evaluates the block. What a kernel does needs no blocks: it has no
+    intermediates to bound, and each candidate's numbers are its own. Kernels are for float32.
 
     Evaluated in blocks, a candidate that runs out of memory comes to NaN, and is remembered in ``exhausted_P``; a
     kernel that finds no memory for its result ends the search.
@@ -89,7 +86,7 @@ class ParameterPopulation:
 
     def gradients(self, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return grad_PBC, the derivative of each candidate's per-sample losses in its own copy of the logits."""
-        if self.kernel is not None and logits_PBC.dtype == torch.float32:
+        if isinstance(self.kernel, GradientKernel) and logits_PBC.dtype == torch.float32:
             return self.kernel.gradients(self.solutions_PD, logits_PBC, labels_B)
         return self._in_blocks("gradients", logits_PBC, labels_B)
 
@@ -123,10 +120,7 @@ class ParameterPopulation:
     ) -> Tensor:
         """Return what ``reduce`` makes of the values of each block; of candidates without values it is given NaN."""
         num_pairs = len(labels_B)
-        if num_pairs % PAIRS_MULTIPLE:
-            rows = torch.arange(num_pairs + -num_pairs % PAIRS_MULTIPLE, device=labels_B.device)
-            rows = torch.where(rows < num_pairs, rows, 0)
-            inputs_PBC, labels_B = inputs_PBC[:, rows], labels_B[rows]
+        inputs_PBC, labels_B = padded(inputs_PBC, labels_B)
         size = max(1, min(BLOCK_SOLUTIONS, BLOCK_ITEMS // inputs_PBC[0].numel()))
         left = (~self.exhausted_P).nonzero().squeeze(1)  # what ran out of memory once is not tried again
         blocks = self._blocks(left, size, inputs_PBC, labels_B)

@@ -42,6 +42,8 @@ ARCHIVE = "search.archive."
 """Prefix of the archive's keys, which are there only once an objective has told of trade-offs."""
 NOT_ALWAYS = (SECONDS, REJECTED, ARCHIVE)
 """What keys begin with that a state may be without."""
+ON_THE_CPU = (BEST_FITNESS, ENDED)
+"""Tensors that decisions rest on: they stay on the CPU, whatever the device."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def of_a_new_run(seed: int, solutions_PD: Tensor) -> State:
         EVALUATIONS: 0,
         POOL: solutions_PD[:0],
         POOL_RESTART: indices,
-        ENDED: indices.reshape(0, 4),
+        ENDED: torch.zeros(0, 4, dtype=torch.int64, device="cpu"),
         FINISHED: 0,
     }
 
@@ -76,7 +78,7 @@ def of_a_new_search(restart: int, solutions_PD: Tensor) -> State:
         RESTART: restart,
         GENERATION: 0,
         FRUITLESS: 0,
-        BEST_FITNESS: torch.zeros(0, dtype=torch.float64, device=device),
+        BEST_FITNESS: torch.zeros(0, dtype=torch.float64, device="cpu"),
         LAST: solutions_PD,
         LAST_IS_NEW: torch.ones(len(solutions_PD), dtype=torch.bool, device=device),
         FINGERPRINTS: torch.zeros(NUM_GRIDS, 0, dtype=torch.int64, device=device),
@@ -89,27 +91,46 @@ def handed_on(state: State) -> State:
     return {key: value for key, value in state.items() if key in keys or key.startswith((REJECTED, ARCHIVE))}
 
 
-def after_generation(state: State, solutions_PD: Tensor, assessment: Assessment, record: Record) -> State:
-    """Return the keys that a generation changes."""
-    best_D = solutions_PD[assessment.rank_P.argmin()]
+def after_telling(state: State, solutions_PD: Tensor, assessment: Assessment) -> State:
+    """Return the keys that a generation changes and for which nothing needs to be read from the device.
+
+    Fingerprints of candidates that fail a gate have room among the others until :func:`after_reading` removes it.
+    """
+    best = assessment.rank_P.argmin(dim=0, keepdim=True)  # one index in a tensor, which nobody has to read
     known_GN, keys_PG = tensor(state, FINGERPRINTS), assessment.gates.keys_PG
+    return {
+        GENERATION: integer(state, GENERATION) + 1,
+        LAST: solutions_PD,
+        LAST_IS_NEW: _is_new(solutions_PD, assessment),
+        FINGERPRINTS: known_GN if keys_PG is None else merged(known_GN, keys_PG, assessment.gates.feasible_P),
+        **_pooled(state, solutions_PD.index_select(0, best)),
+    }
+
+
+def after_reading(state: State, told: State, record: Record, num_new_keys: int) -> State:
+    """Return the keys that follow from what a generation came to.
+
+    Args:
+        state: before the generation.
+        told: after it, but for these keys.
+        record: its line of the history.
+        num_new_keys: how many fingerprints it added.
+    """
     # Copies of losses found before are no sign that the gates cannot be passed: a search that converges makes them.
     has_copies = record["rejected"].get("duplicate", 0) > 0
-    rejected = {
+    earlier = {key: value for key, value in state.items() if key.startswith(REJECTED)}
+    rejected = earlier | {
         f"{REJECTED}{reason}": integer(state, f"{REJECTED}{reason}") + count
         for reason, count in record["rejected"].items()
     }
+    num_keys = tensor(state, FINGERPRINTS).shape[1] + num_new_keys
     return {
         **rejected,
-        GENERATION: integer(state, GENERATION) + 1,
         NUM_RECORDS: integer(state, NUM_RECORDS) + 1,
         EVALUATIONS: record["evaluations"],
         FRUITLESS: 0 if record["num_feasible"] or has_copies else integer(state, FRUITLESS) + 1,
         BEST_FITNESS: _appended(tensor(state, BEST_FITNESS), _best_fitness(state, record, has_copies)),
-        LAST: solutions_PD,
-        LAST_IS_NEW: _is_new(solutions_PD, assessment),
-        FINGERPRINTS: known_GN if keys_PG is None else merged(known_GN, keys_PG[assessment.gates.feasible_P]),
-        **_pooled(state, best_D[None]),
+        FINGERPRINTS: tensor(told, FINGERPRINTS)[:, :num_keys].contiguous(),
     }
 
 
@@ -144,7 +165,7 @@ def rejections(state: State) -> Mapping[str, int]:
 
 def memory_of(state: State) -> Memory:
     """Return what the search has evaluated."""
-    return Memory(tensor(state, FINGERPRINTS), tensor(state, LAST)[tensor(state, LAST_IS_NEW)])
+    return Memory(tensor(state, FINGERPRINTS), tensor(state, LAST), tensor(state, LAST_IS_NEW))
 
 
 def tensor(state: State, key: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lossforge.errors import SearchError
 from lossforge.files import append, sync
 from lossforge.run_directory import RunDirectory
 from lossforge.search.checkpoint import DAMAGED, load_checkpoint, save_checkpoint
+from lossforge.search.generation import launch_size
 from lossforge.search.history import Record
 from lossforge.search.loop import Search
 from lossforge.spec import RunSpec
@@ -43,14 +44,15 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
         try:
             while not search.finished:
                 began = time.perf_counter()
-                record = search.step()
-                memory.commit(record, search.state)
+                records = search.launch(launch_size(search.spec, search.device))
+                memory.commit(records, search.state)
                 if memory.is_due(spec.search.checkpoint_every, spec.search.checkpoint_seconds) or search.finished:
                     memory.save()
-                seconds = time.perf_counter() - began
-                directory.record_time(restart=record["restart"], generation=record["generation"], seconds=seconds)
-                _tell_of_an_end(record)
-                on_generation(record, seconds)
+                seconds = (time.perf_counter() - began) / len(records)
+                for record in records:
+                    directory.record_time(restart=record["restart"], generation=record["generation"], seconds=seconds)
+                    _tell_of_an_end(record)
+                    on_generation(record, seconds)
         except KeyboardInterrupt:
             memory.save()  # the last whole generation: the interrupted one is run again
             raise
@@ -94,18 +96,20 @@ class _Memory:
     def __post_init__(self) -> None:
         self._saved_at = time.monotonic()
 
-    def commit(self, record: Record, state: State) -> None:
-        """Write the history line of a generation."""
-        line = (json.dumps(record, allow_nan=False) + "\n").encode()
-        append(self.directory.history, line)
-        self.offset, self.state = self.offset + len(line), state
+    def commit(self, records: Sequence[Record], state: State) -> None:
+        """Write the history lines of the generations of a launch, after which the search is in ``state``."""
+        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records).encode()
+        append(self.directory.history, lines)
+        self.offset, self.state = self.offset + len(lines), state
 
     @property
     def num_records(self) -> int:
         return int(self.state["search.num_records"])
 
     def is_due(self, generations: int, seconds: float) -> bool:
-        return self.num_records % generations == 0 or time.monotonic() - self._saved_at >= seconds
+        # A launch of several generations may pass by a multiple.
+        is_passed = self.num_records // generations > self.saved_records // generations
+        return is_passed or time.monotonic() - self._saved_at >= seconds
 
     def save(self) -> None:
         """Save a checkpoint, unless nothing has happened since the last."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -89,6 +89,11 @@ class SearchSpec(Options):
     backend: Literal["auto"] | Backend = Field(
         default="auto",
         description="what evaluates candidates: compiled C++, or torch operations (eager); auto: by a fixed rule",
+    )
+    generations_per_launch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        default="auto",
+        description="generations that are run before what they came to is read; results are the same. On a GPU the "
+        "host waits as often; auto: 16 there, 1 on the CPU",
     )
     workers: int = Field(
         default=1,

@@ -6,13 +6,14 @@ import torch
 
 from lossforge.errors import SpecError
 from lossforge.search.backends import resolved_backend
+from lossforge.search.generation import launch_size
 from lossforge.search.workers import check_workers
 from lossforge.spec import RunSpec
 from lossforge.training.precision import resolve_precision
 
 
 def resolve(spec: RunSpec) -> RunSpec:
-    """Return the spec with the ``auto`` of device, search.backend and precision replaced by what it comes to here.
+    """Return the spec with every ``auto``, such as that of the device, replaced by what it comes to here.
 
     Raises:
         SpecError: it asks for CUDA and there is none, or for workers or a back end that cannot serve.
@@ -22,7 +23,8 @@ def resolve(spec: RunSpec) -> RunSpec:
         raise SpecError(["device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
     device = ("cuda" if has_cuda else "cpu") if spec.device == "auto" else spec.device
     backend = resolved_backend(spec.search, torch.device(device))
-    search = spec.search.model_copy(update={"backend": backend})
+    launch = launch_size(spec.search, torch.device(device))
+    search = spec.search.model_copy(update={"backend": backend, "generations_per_launch": launch})
     if backend == "eager":
         check_workers(search, device)
     training = spec.training

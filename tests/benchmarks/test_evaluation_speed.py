@@ -7,6 +7,10 @@ and counts the products of the networks alone, and with the peak of the memory t
 from __future__ import annotations
 
 import itertools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +20,7 @@ from workloads import NUM_CLASSES, SIZES, WORKLOADS, search_options
 from lossforge.objectives import RankingConsistency
 from lossforge.samplers import LogitNormalSampler, MixtureSampler
 from lossforge.search import Search
+from lossforge.search.generation import asked, assessed
 from lossforge.spec import SearchSpec
 
 CASES = [
@@ -109,6 +114,43 @@ class TestBesideEvaluation:
         solutions_PD = search.ask()
         assessment = search.evaluate(solutions_PD)
         benchmark.pedantic(search.tell, args=(solutions_PD, assessment), rounds=20, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_shares(benchmark, name):
+    """What drawing pairs, and the strategy's ask and tell, take of a generation at P 256, B 4096; all in turns."""
+    benchmark.group = "shares of a generation"
+    size = 256, 4096
+    search = search_of(name, size)
+    search.step()
+    seconds: dict[str, list[float]] = {"drawing": [], "ask and tell": [], "history": []}
+
+    def timed(part: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = work()
+        seconds[part].append(time.perf_counter() - began)
+        return result
+
+    def generation() -> None:
+        evaluator, state, generation = search.evaluator, search.state, search.generation
+        timed(
+            "drawing", lambda: evaluator.spec.sampler.sample(size[1], NUM_CLASSES, evaluator.generator("x", generation))
+        )
+        solutions_PD, state = timed("ask and tell", lambda: asked(state, evaluator))
+        assessment = assessed(state, evaluator, solutions_PD)
+        rank_P = assessment.rank_P
+        timed("ask and tell", lambda: search.strategy.tell(state, solutions_PD, rank_P))
+        timed("history", lambda: search.tell(solutions_PD, assessment))
+
+    for _ in range(20):
+        generation()
+    benchmark.pedantic(search.step, rounds=20)
+    whole = benchmark.stats.stats.median
+    medians = {part: statistics.median(each) for part, each in seconds.items()}
+    medians["ask and tell"] = sum(statistics.median(seconds["ask and tell"][first::2]) for first in (0, 1))
+    benchmark.extra_info |= {f"share_of_{part}": median / whole for part, median in medians.items()}
+    told = ", ".join(f"{part} {1e3 * median:.2f} ms ({median / whole:.1%})" for part, median in medians.items())
+    print(f"\n{benchmark.name}: of {1e3 * whole:.1f} ms, {told}")
 
 
 @pytest.mark.parametrize("name", ["W1", "W2", "W3"])

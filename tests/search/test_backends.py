@@ -13,6 +13,7 @@ from lossforge.native import CompilationError, PerceptronKernel
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP, Power
 from lossforge.search import Search, backends
 from lossforge.search.backends import best_backend, kernel_of, resolved_backend
+from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.spec import RunSpec, SearchSpec
 from lossforge.training import resolve
 
@@ -61,7 +62,9 @@ class TestRule:
 
     def test_eager_is_eager(self):
         assert resolved_backend(small("eager"), CPU) == "eager"
-        assert kernel_of(small("eager"), CPU) is None
+        assert isinstance(kernel_of(small("eager"), CPU), BlockedPerceptron)
+        assert kernel_of(small("eager", workers=2), CPU) is None
+        assert kernel_of(small("eager", parameterization=Power()), CPU) is None
 
     def test_stands_in_the_resolved_spec(self):
         spec = RunSpec(name="a", device="cpu", search=small())
@@ -78,7 +81,7 @@ class TestWithoutACompiler:
         said = [record.getMessage() for record in caplog.records]
         assert len(said) == 1
         assert "the eager back end, which is slower: no C++ compiler found (c++); install a C++ compiler" in said[0]
-        assert searches[0].evaluator.kernel is None
+        assert isinstance(searches[0].evaluator.kernel, BlockedPerceptron)
 
     def test_it_is_eager(self, no_compiler):
         without, eager = Search(small(), seed=0), Search(small("eager"), seed=0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lossforge.comparisons import Comparisons, concordance
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
 from lossforge.parameterizations.mlp import ACTIVATIONS
 from lossforge.search import ParameterPopulation, blocked_perceptron
 from lossforge.search.backends import best_backend
-from lossforge.search.blocked_perceptron import perceptron_losses
+from lossforge.search.blocked_perceptron import BlockedPerceptron
 
 FAMILIES = pytest.mark.parametrize("family", [PairwiseMLP, ClasswiseMLP])
 
@@ -35,7 +36,7 @@ def test_against_double_precision(family, leading, activation, options):
     family = family(activation=activation, **options)
     solutions_PD, log_probs, labels_B = drawn(family, leading=leading)
     exact = family.loss(solutions_PD.double(), log_probs.double(), labels_B)
-    assert_near(perceptron_losses(family.form, solutions_PD, log_probs, labels_B), exact)
+    assert_near(BlockedPerceptron(family.form).losses(solutions_PD, log_probs, labels_B), exact)
 
 
 @FAMILIES
@@ -44,18 +45,18 @@ def test_any_size_of_block(family, numbers, monkeypatch):
     """A column at a time, blocks of unequal length, and all at once."""
     family = family(hidden=(6, 4))
     drawing = drawn(family)
-    expected = perceptron_losses(family.form, *drawing)
+    expected = BlockedPerceptron(family.form).losses(*drawing)
     monkeypatch.setattr(blocked_perceptron, "BLOCK_NUMBERS", numbers)
-    torch.testing.assert_close(perceptron_losses(family.form, *drawing), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(BlockedPerceptron(family.form).losses(*drawing), expected, rtol=1e-5, atol=1e-6)
 
 
 @FAMILIES
 def test_same_bits_alone_and_among_others(family):
     family = family(hidden=(16, 16))
     solutions_PD, log_probs, labels_B = drawn(family, num=30, num_pairs=400)
-    together = perceptron_losses(family.form, solutions_PD, log_probs, labels_B)
+    together = BlockedPerceptron(family.form).losses(solutions_PD, log_probs, labels_B)
     for p in (0, 17, 29):
-        alone = perceptron_losses(family.form, solutions_PD[p : p + 1], log_probs, labels_B)
+        alone = BlockedPerceptron(family.form).losses(solutions_PD[p : p + 1], log_probs, labels_B)
         assert torch.equal(alone[0], together[p])
 
 
@@ -65,7 +66,7 @@ def test_numbers_that_overflow_are_no_warnings(family):
     family = family(activation="relu")
     solutions_PD, log_probs, labels_B = drawn(family)
     solutions_PD = solutions_PD * torch.tensor([1.0, 1e15, 1e25, 1e38])[:, None]
-    found = perceptron_losses(family.form, solutions_PD, log_probs, labels_B)
+    found = BlockedPerceptron(family.form).losses(solutions_PD, log_probs, labels_B)
     expected = family.loss(solutions_PD, log_probs, labels_B)
     assert found[:2].isfinite().all()
     assert torch.equal(found.isfinite().all(dim=1), expected.isfinite().all(dim=1))
@@ -78,7 +79,7 @@ def test_far_arguments(activation, far):
     family = PairwiseMLP(hidden=(1,), bias=False, activation=activation, log_scale=1.0)
     solutions_PD = torch.tensor([[far, 0.0, 1.0]])
     log_probs, labels_B = torch.tensor([[[-1.0, -0.4586751]]]), torch.tensor([0])
-    found = perceptron_losses(family.form, solutions_PD, log_probs, labels_B)
+    found = BlockedPerceptron(family.form).losses(solutions_PD, log_probs, labels_B)
     exact = family.loss(solutions_PD.double(), log_probs.double(), labels_B)
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0.0)
 
@@ -96,3 +97,41 @@ def test_a_family_that_changes_the_loss_is_evaluated_by_itself():
     plain = ParameterPopulation(PairwiseMLP(), solutions_PD, 7).losses(log_probs, labels_B)
     torch.testing.assert_close(doubled, 2 * plain, rtol=1e-5, atol=1e-6)
     assert best_backend(Doubled(), 7, torch.device("cpu")) == "eager"
+
+
+@FAMILIES
+@pytest.mark.parametrize("num_pairs", [1, 16, 45, 64])
+def test_comparisons_are_those_of_its_losses(family, num_pairs):
+    """With cells that are empty, ties, rows that are second in nothing, and losses that are not finite."""
+    family = family(hidden=(6, 4))
+    solutions_PD, log_probs, labels_B = drawn(family, num=9, num_pairs=num_pairs)
+    solutions_PD[2] = torch.inf
+    solutions_PD[3] = 0.0
+    generator = torch.Generator().manual_seed(1)
+    num = max(1, num_pairs - 3)
+    comparisons = Comparisons(
+        log_probs[0],
+        labels_B,
+        first_B=torch.randint(num_pairs, (num,), generator=generator),
+        sign_B=torch.randint(-1, 2, (num,), generator=generator).float(),
+        cell_B=torch.tensor([0, 2, 3])[torch.randint(3, (num,), generator=generator)].sort().values,
+        num_cells=5,
+    )
+    kernel = BlockedPerceptron(family.form)
+    expected = concordance(kernel.losses(solutions_PD, log_probs, labels_B), comparisons)
+    found = kernel.concordance(solutions_PD, comparisons)
+    assert torch.equal(found.counts_PK, expected.counts_PK)
+    assert torch.equal(found.finite_P, expected.finite_P)
+    assert found.counts_PK.dtype == torch.int64
+    assert not found.finite_P[2]
+
+
+def test_numbers_are_those_of_blocks():
+    """Whether this process evaluates or others do, with a batch that no block size divides."""
+    family = PairwiseMLP(hidden=(6, 4))
+    solutions_PD, log_probs, labels_B = drawn(family, num=21, num_pairs=101)
+    alone, in_blocks = (
+        ParameterPopulation(family, solutions_PD, 7, kernel=each) for each in (BlockedPerceptron(family.form), None)
+    )
+    assert torch.equal(alone.losses(log_probs, labels_B), in_blocks.losses(log_probs, labels_B))
+    assert torch.equal(alone.gradients(log_probs, labels_B), in_blocks.gradients(log_probs, labels_B))

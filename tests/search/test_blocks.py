@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
 from lossforge.search import ParameterPopulation
-from lossforge.search.blocked_perceptron import perceptron_losses
+from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.search.blocks import Block, InProcess, assembled, evaluate_block, is_out_of_memory
 
 OUT_OF_MEMORY = ["memory_error", "torch_memory", "allocator"]
@@ -37,7 +37,7 @@ class TestValues:
         solutions_PD = family.init(5, torch.Generator().manual_seed(1))
         log_probs, labels_B = draw_batch(leading)
         result = evaluate_block(family, "losses", Block(solutions_PD, log_probs, labels_B))
-        assert torch.equal(result.values, perceptron_losses(family.form, solutions_PD, log_probs, labels_B))
+        assert torch.equal(result.values, BlockedPerceptron(family.form).losses(solutions_PD, log_probs, labels_B))
         assert result.exhausted_P.tolist() == [False] * 5
 
     def test_gradients_by_differences(self, family, leading):
@@ -239,7 +239,7 @@ class TestInProcess:
         for index, result in enumerate(results):
             assert drawn == list(range(index + 1))
             solutions_PD = family.init(2, torch.Generator().manual_seed(index))
-            assert torch.equal(result.values, perceptron_losses(family.form, solutions_PD, log_probs, labels_B))
+            assert torch.equal(result.values, BlockedPerceptron(family.form).losses(solutions_PD, log_probs, labels_B))
 
 
 class TestExhaustedOfTaken:

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from lossforge.hashing import hashed
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
 from lossforge.samplers import MixtureSampler
 from lossforge.search import ParameterPopulation, population
-from lossforge.search.fingerprint import Memory, _hashed, fingerprints, merged, repeats
+from lossforge.search.fingerprint import Memory, fingerprints, merged, repeats
 from lossforge.streams import derive_generator
 from lossforge.types import PredictionBatch
 
@@ -187,7 +188,7 @@ class TestFingerprints:
             coordinates = row / np.sqrt((row**2).sum()) @ directions / 0.01
             for grid, key in enumerate(keys):
                 cells = torch.from_numpy(np.floor(coordinates + grid / 2).astype(np.int64))
-                assert key == 2 * _hashed(cells) + grid
+                assert key == 2 * hashed(cells) + grid
 
     @pytest.mark.parametrize("resolution", [1e-9, 1e-4, 0.3])
     def test_any_resolution(self, closed_form_population, batch, resolution):
@@ -209,18 +210,18 @@ class TestHash:
     def test_no_collisions(self):
         """A million random cells, as far from the origin as those of unit gradients are."""
         cells = torch.randint(-30000, 30000, (1_000_000, 8), generator=torch.Generator().manual_seed(0))
-        assert len(_hashed(cells).unique()) == 1_000_000
+        assert len(hashed(cells).unique()) == 1_000_000
 
     def test_neighbouring_cells(self):
         """All of 5^8 cells around one."""
         steps = torch.cartesian_prod(*[torch.arange(-2, 3)] * 8)
         cells = torch.randint(-30000, 30000, (1, 8), generator=torch.Generator().manual_seed(0)) + steps
-        assert len(_hashed(cells).unique()) == 5**8
+        assert len(hashed(cells).unique()) == 5**8
 
     def test_a_cell_and_its_mirror_image(self):
         """The cells of a loss and of its negative."""
         cells = torch.randint(-30000, 30000, (100_000, 8), generator=torch.Generator().manual_seed(0))
-        assert not torch.isin(_hashed(-1 - cells), _hashed(cells)).any()
+        assert not torch.isin(hashed(-1 - cells), hashed(cells)).any()
 
 
 class TestRepeats:
@@ -312,13 +313,15 @@ class TestMerged:
         generator = torch.Generator().manual_seed(0)
         known_GN = torch.randint(-40, 40, (2, num_known), generator=generator).sort(dim=1).values
         keys_PG = torch.randint(-40, 40, (num_new, 2), generator=generator)
-        found = merged(known_GN, keys_PG)
+        found = merged(known_GN, keys_PG, torch.ones(len(keys_PG), dtype=torch.bool))
         assert torch.equal(found, torch.cat((known_GN, keys_PG.T), dim=1).sort(dim=1).values)
         assert found.is_contiguous()
 
     def test_the_extremes(self):
         low, high = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
-        found = merged(torch.tensor([[low, high], [0, 1]]), torch.tensor([[high, low], [low, high]]))
+        found = merged(
+            torch.tensor([[low, high], [0, 1]]), torch.tensor([[high, low], [low, high]]), torch.tensor([True, True])
+        )
         assert found.tolist() == [[low, low, high, high], [low, 0, 1, high]]
 
 

@@ -21,6 +21,7 @@ from lossforge.samplers import MixtureSampler
 from lossforge.samplers.mixture import MixtureWeights
 from lossforge.search import Evaluator, GateResult, ParameterPopulation, Search, apply_gates, constrained_rank
 from lossforge.search.fingerprint import Memory
+from lossforge.search.history import record_of
 from lossforge.spec import DuplicateGate, GateSpec, SamePredictionGate, SearchSpec, SignGate, WeightBandGate
 from lossforge.strategies import MuCommaLambda
 from lossforge.types import Evaluation, PredictionBatch
@@ -42,6 +43,10 @@ def draw_batch(num: int = 120, num_classes: int = 10, **options) -> PredictionBa
 def rank(rows: list[tuple[float, float]]) -> list[float]:
     fitness_P, violation_P = torch.tensor(rows, dtype=torch.float64).T
     return constrained_rank(fitness_P, violation_P).tolist()
+
+
+def rejected(assessment) -> dict[str, int]:
+    return {reason: count for reason, count in record_of(assessment)["rejected"].items() if count}
 
 
 class TestConstrainedRank:
@@ -548,7 +553,7 @@ class TestEvaluator:
         solutions_PD = torch.tensor([[1.0], [-1.0], [6.0], [2.0], [math.nan], [-1.0]])
         loose = self.evaluator(closed_form(), gates=GateSpec(signs=None))
         assessment = loose.in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
-        counts = {reason: int(count) for reason, count in assessment.rejections.items()}
+        counts = record_of(assessment)["rejected"]
         assert list(counts) == ["memory", "finite", "weight_band", "same_prediction", "duplicate", "fitness"]
         assert counts == {
             "memory": 0,
@@ -563,7 +568,7 @@ class TestEvaluator:
     def test_a_fitness_that_is_not_a_number(self, closed_form):
         evaluator = self.evaluator(closed_form(), gates=GateSpec(duplicate=None))
         assessment = evaluator.in_generation(torch.tensor([[6.0], [1.0], [7.0]]), 0)
-        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {"fitness": 2}
+        assert rejected(assessment) == {"fitness": 2}
         assert assessment.feasible_P.tolist() == [False, True, False]
         assert assessment.rank_P.tolist() == [1, 0, 1]
 
@@ -576,7 +581,7 @@ class TestEvaluator:
         assessment = evaluator.in_generation(torch.tensor([[0.1]]), 0)
         assert assessment.gates.violations["finite"].tolist() == [0.0]
         assert not assessment.feasible_P.any()
-        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {"weight_band": 1}
+        assert rejected(assessment) == {"weight_band": 1}
 
     @pytest.mark.parametrize("wrong", ["memory_error", "torch_memory", "allocator"])
     def test_memory_goes_before_every_gate(self, fragile, fragile_solutions, wrong):
@@ -584,7 +589,7 @@ class TestEvaluator:
         gates = GateSpec(weight_band=None, signs=None, same_prediction=None)
         assessment = self.evaluator(fragile(), gates=gates).in_generation(solutions_PD, 0, self.NOTHING_KNOWN)
         assert assessment.exhausted_P.tolist() == [False, True, False, False, False, False]
-        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {
+        assert rejected(assessment) == {
             "memory": 1,
             "finite": 1,
         }
@@ -604,7 +609,7 @@ class TestEvaluator:
         assessment = evaluator.in_generation(torch.tensor([[1.0], [2.0], [3.0]]), 0)
         assert assessment.exhausted_P.tolist() == [False, True, False]
         assert ASKED == [[1.0, 2.0, 3.0]]
-        assert {reason: int(count) for reason, count in assessment.rejections.items() if count} == {"memory": 1}
+        assert rejected(assessment) == {"memory": 1}
         assert assessment.feasible_P.tolist() == [True, False, True]
         assert assessment.rank_P.tolist() == [0, 2, 1]
 

@@ -19,7 +19,7 @@ from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
 from lossforge.run_directory import RunDirectory
 from lossforge.samplers import MixtureSampler
-from lossforge.search import Search, checkpoint, run_search, runner
+from lossforge.search import Evaluator, Search, checkpoint, run_search, runner
 from lossforge.search.checkpoint import load_checkpoint
 from lossforge.search.history import Record
 from lossforge.spec import GateSpec, RunSpec, SearchSpec, StopSpec, WeightBandGate
@@ -123,15 +123,15 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(new_run, uninterrupted, ge
 
 
 def test_an_interrupt_in_the_middle_of_a_generation_runs_it_again(new_run, uninterrupted, monkeypatch):
-    run, evaluate = new_run("run"), Search.evaluate
+    run, evaluate = new_run("run"), Evaluator.in_generation
 
-    def interrupt(self, solutions_PD):
-        if self.generation == 4:
+    def interrupt(self, solutions_PD, generation, memory):
+        if generation == 4:
             raise KeyboardInterrupt
-        return evaluate(self, solutions_PD)
+        return evaluate(self, solutions_PD, generation, memory)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Search, "evaluate", interrupt)
+        patch.setattr(Evaluator, "in_generation", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run.go()
     assert run.checkpoints() == ["00000003", "00000004"]
@@ -256,26 +256,26 @@ class TestWhenCheckpointsAreSaved:
     )
     def test_every_so_many_seconds(self, new_run, uninterrupted, saves, clock, monkeypatch, seconds, expected):
         """A generation takes a second."""
-        step = Search.step
+        launch = Search.launch
 
-        def slow(search: Search) -> Record:
+        def slow(search: Search, num: int) -> list[Record]:
             clock[0] += 1.0
-            return step(search)
+            return launch(search, num)
 
-        monkeypatch.setattr(Search, "step", slow)
+        monkeypatch.setattr(Search, "launch", slow)
         spec = make_spec(checkpoint_every=100, checkpoint_seconds=seconds)
         assert new_run("run").go(spec) == uninterrupted
         assert saves == expected
 
     def test_seconds_are_counted_from_the_last_one_whatever_it_was_saved_for(self, new_run, saves, clock, monkeypatch):
         """Every third generation, or 2.5 s after that: the third comes first."""
-        step = Search.step
+        launch = Search.launch
 
-        def slow(search: Search) -> Record:
+        def slow(search: Search, num: int) -> list[Record]:
             clock[0] += 0.9
-            return step(search)
+            return launch(search, num)
 
-        monkeypatch.setattr(Search, "step", slow)
+        monkeypatch.setattr(Search, "launch", slow)
         new_run("run").go(make_spec(checkpoint_every=3, checkpoint_seconds=2.5))
         assert saves == [3, 6, 7]
 
@@ -291,12 +291,12 @@ class TestWhenCheckpointsAreSaved:
         assert saves == expected + [number for number in (3, 6, 7) if number > generation + 1]
 
     def test_before_the_first_generation_there_is_none(self, new_run, uninterrupted, saves, monkeypatch):
-        def interrupt(search: Search) -> Record:
+        def interrupt(search: Search, num: int) -> list[Record]:
             raise KeyboardInterrupt
 
         run = new_run("run")
         with monkeypatch.context() as patch:
-            patch.setattr(Search, "step", interrupt)
+            patch.setattr(Search, "launch", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 run.go()
         assert saves == []
@@ -453,14 +453,14 @@ class TestWhatDoesNotCount:
 
     def test_seconds_of_a_wall_time_are_those_of_all_resumptions(self, new_run, monkeypatch):
         """A generation takes a second, five are allowed, and the machine is off in between."""
-        now, step = [1e6], Search.step
+        now, launch = [1e6], Search.launch
 
-        def slow(search: Search) -> Record:
+        def slow(search: Search, num: int) -> list[Record]:
             now[0] += 1.0
-            return step(search)
+            return launch(search, num)
 
         monkeypatch.setattr(time, "monotonic", lambda: now[0])
-        monkeypatch.setattr(Search, "step", slow)
+        monkeypatch.setattr(Search, "launch", slow)
         spec = make_spec(generations=100, stop=StopSpec(wall_time=5.0))
         run = new_run("run")
         with pytest.raises(KeyboardInterrupt):

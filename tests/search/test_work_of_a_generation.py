@@ -22,7 +22,7 @@ from lossforge.parameterizations import PairwiseMLP
 from lossforge.search import Search, apply_gates, gates, progress
 from lossforge.spec import SearchSpec
 
-OPERATIONS = {"edl": 770, "plain": 470}
+OPERATIONS = {"edl": 600, "plain": 340}
 """Most torch operations of a generation."""
 
 KERNEL_CALLS = {

@@ -72,7 +72,7 @@ def test_messages_on_overridden_values_name_the_override_and_come_last_in_its_or
         "--set training.epochs=0: training.epochs: must be at least 1, got 0",
         "--set search.sgima=1: search.sgima: unknown field; known fields: parameterization, sampler, objective, "
         "strategy, mutation, generations, num_classes, batch_size, selection_batch_size, gates, stop, references, "
-        "restarts, population_growth, backend, workers, checkpoint_every, checkpoint_seconds",
+        "restarts, population_growth, backend, generations_per_launch, workers, checkpoint_every, checkpoint_seconds",
         "--set search.mutation={type: toy_step, sgima: 1, sigma: -1}: search.mutation.sgima: unknown field "
         "(did you mean 'sigma'?)",
         "--set search.mutation={type: toy_step, sgima: 1, sigma: -1}: search.mutation.sigma: must be greater than 0, "

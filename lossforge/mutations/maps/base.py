@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lossforge import devices
 from lossforge.mutations.independent import uniform
 
 
@@ -44,11 +45,19 @@ class ChaoticMap(ABC):
         """Return the share of the invariant density below each point, in [0, 1]."""
 
 
-def advance(chaotic_map: ChaoticMap, orbit: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Take one step and replace stuck points by fresh ones; return the orbit and how many were replaced."""
+def advance(
+    chaotic_map: ChaoticMap, orbit: Tensor, generator: torch.Generator, *, is_last_draw: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Take one step and replace stuck points by fresh ones; return the orbit and how many were replaced.
+
+    ``is_last_draw`` says that nobody draws from the generator afterwards.
+    """
     following = chaotic_map.step(orbit, generator)
     stuck = chaotic_map.stuck(orbit, following)
-    # Fresh points are drawn for all, so that the stream and the work do not depend on the data.
+    # Points are hardly ever stuck; but to ask a GPU whether one is would be to wait for it.
+    if is_last_draw and not devices.is_queued(orbit.device) and not stuck.any():
+        return following, stuck.new_zeros((), dtype=torch.int64)
+    # Fresh points are drawn for all, so that the numbers drawn afterwards do not depend on the data.
     fresh = chaotic_map.fresh(tuple(orbit.shape[: orbit.ndim - len(chaotic_map.point_shape)]), generator)
     return torch.where(stuck, fresh, following), stuck.sum()
 

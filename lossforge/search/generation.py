@@ -1,0 +1,79 @@
+"""A generation as the device sees it: draw, ask, evaluate, tell, in which nothing is read from it.
+
+Whatever is read makes the host wait until a GPU has done all that was queued, and the GPU then wait for the host. So
+what a generation came to is put into one table, its account, which can be read when several generations are done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossforge import devices
+from lossforge.search import archive, progress
+from lossforge.search.evaluator import Assessment, Evaluator
+from lossforge.search.history import account_of
+from lossforge.spec import SearchSpec
+from lossforge.types import State
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation that the strategy was told, and whose account may not have been read yet.
+
+    Attributes:
+        solutions_PD: its candidates.
+        assessment: what is known of them.
+        account: what the history will say, as a table.
+        state: after it, but for the keys of :func:`lossforge.search.progress.after_reading`.
+    """
+
+    solutions_PD: Tensor
+    assessment: Assessment
+    account: Tensor
+    state: State
+
+
+LAUNCH_ON_A_GPU = 16
+"""Generations of a launch where the spec says auto: the host's wait for one account is then a few percent at most."""
+
+
+def launch_size(spec: SearchSpec, device: torch.device) -> int:
+    """Return how many generations are run before any account is read: what the spec says, or the rule."""
+    if spec.generations_per_launch != "auto":
+        return spec.generations_per_launch
+    return LAUNCH_ON_A_GPU if devices.is_queued(device) else 1
+
+
+def generation_after(state: State, evaluator: Evaluator) -> Generation:
+    """Run the generation that follows a state."""
+    solutions_PD, state = asked(state, evaluator)
+    return told(state, evaluator, solutions_PD, assessed(state, evaluator, solutions_PD))
+
+
+def asked(state: State, evaluator: Evaluator) -> tuple[Tensor, State]:
+    """Return the solutions that the strategy wants to know about, and the state after it was asked."""
+    spec, generation = evaluator.spec, progress.integer(state, progress.GENERATION)
+    strategy = spec.strategy_of(progress.integer(state, progress.RESTART))
+    return strategy.ask(state, spec.mutation, spec.parameterization.init, evaluator.generator("strategy", generation))
+
+
+def assessed(state: State, evaluator: Evaluator, solutions_PD: Tensor) -> Assessment:
+    """Assess solutions on the batch of the generation that follows a state."""
+    memory = progress.memory_of(state)
+    return evaluator.in_generation(
+        solutions_PD.to(memory.last_PD), progress.integer(state, progress.GENERATION), memory
+    )
+
+
+def told(state: State, evaluator: Evaluator, solutions_PD: Tensor, assessment: Assessment) -> Generation:
+    """Tell the strategy of solutions, and remember what has to be."""
+    strategy = evaluator.spec.strategy_of(progress.integer(state, progress.RESTART))
+    after = {
+        **strategy.tell(state, solutions_PD, assessment.rank_P),
+        **progress.after_telling(state, solutions_PD, assessment),
+        **archive.after_generation(state, solutions_PD, assessment, archive.size_for(evaluator.spec.objective)),
+    }
+    return Generation(solutions_PD, assessment, account_of(assessment), after)

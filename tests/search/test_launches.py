@@ -1,0 +1,253 @@
+"""Several generations a launch: the same numbers, however many; and nothing that is read from the device in between."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lossforge import devices, presets
+from lossforge.comparisons import Comparisons, Concordance, concordance
+from lossforge.errors import SearchError
+from lossforge.interfaces import LossParameterization, Objective
+from lossforge.objectives import GradientShape, Halving, HalvingRung, Pareto, Part, ProxyTraining, RankingConsistency
+from lossforge.search import Search, evaluator
+from lossforge.search.generation import generation_after, launch_size
+from lossforge.search.population import ParameterPopulation
+from lossforge.spec import SearchSpec
+
+
+def spec_of(**options: Any) -> SearchSpec:
+    """The search of the preset edl, small, with all its gates."""
+    spec = presets.load("edl").search.model_dump(mode="json")
+    spec["parameterization"]["hidden"] = [4]
+    spec |= {"generations": 9, "batch_size": 64, "selection_batch_size": 128, **options}
+    return SearchSpec.model_validate_json(json.dumps(spec))
+
+
+def equal_states(first: Search, second: Search) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(value, theirs[key]) if isinstance(value, Tensor) else value == theirs[key]
+        for key, value in ours.items()
+    )
+
+
+OF_LAUNCHES = {
+    "plain": {},
+    "restarts": {"restarts": 3, "generations": 4, "population_growth": 1.5},
+    "stagnation": {"restarts": 2, "generations": 30, "stop": {"stagnation": 2}},
+    "evaluations": {"stop": {"evaluations": 250}},
+    "target": {"stop": {"target_fitness": 0.3}},
+    "nothing passes": {"gates": {"weight_band": {"minimum": 0.999, "maximum": 1.001}, "patience": 5}},
+    "trade-offs": {
+        "objective": {
+            "type": "pareto",
+            "objectives": [
+                {"objective": {"type": "ranking_consistency"}},
+                {"objective": {"type": "gradient_shape"}},
+            ],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("options", OF_LAUNCHES.values(), ids=OF_LAUNCHES)
+@pytest.mark.parametrize("size", [2, 5, 100])
+def test_numbers_are_those_of_steps(options, size):
+    """To the end of the search, and of each of several; whatever was run for nothing leaves no trace."""
+    stepped, launched = (Search(spec_of(**options), seed=3) for _ in range(2))
+    steps, launches = [], []
+    while not stepped.finished:
+        steps.append(stepped.step())
+    while not launched.finished:
+        launches += launched.launch(size)
+    assert launches == steps
+    assert equal_states(launched, stepped)
+
+
+def test_a_launch_ends_with_the_search_in_it():
+    search = Search(spec_of(restarts=2, generations=5), seed=0)
+    assert [record["generation"] for record in search.launch(3)] == [0, 1, 2]
+    assert [record["generation"] for record in search.launch(3)] == [3, 4]
+    assert [(record["restart"], record["generation"]) for record in search.launch(100)] == [
+        (1, index) for index in range(5)
+    ]
+    with pytest.raises(SearchError, match="the search has ended"):
+        search.launch(1)
+
+
+def test_what_is_interrupted_has_not_happened(monkeypatch):
+    search, undisturbed = (Search(spec_of(), seed=0) for _ in range(2))
+    search.launch(2)
+
+    def interrupted(state, evaluator):
+        if int(state["search.generation"]) == 4:
+            raise KeyboardInterrupt
+        return generation_after(state, evaluator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lossforge.search.loop.generation_after", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            search.launch(5)
+    assert search.generation == 2
+    assert search.run().evidence == undisturbed.run().evidence
+
+
+@pytest.mark.parametrize(
+    ("said", "device", "size"), [("auto", "cpu", 1), ("auto", "cuda", 16), (5, "cpu", 5), (1, "cuda", 1)]
+)
+def test_the_size_of_a_launch(said, device, size):
+    assert launch_size(spec_of(generations_per_launch=said), torch.device(device)) == size
+
+
+class Reads(TorchDispatchMode):
+    """Counts operations for whose result, or for whose size of it, the host would wait."""
+
+    WAIT = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal.default", "is_nonzero", "bincount")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(function).removeprefix("aten.")
+        by_mask = name.startswith("index") and any(
+            isinstance(leaf, Tensor) and leaf.dtype == torch.bool for leaf in tree_leaves(args[1:2])
+        )
+        if by_mask or name.startswith(self.WAIT):
+            self.found[name] += 1
+        return function(*args, **(kwargs or {}))
+
+
+class Transfers(TorchFunctionMode):
+    """Counts methods that bring numbers to the host, which on the CPU are no operations."""
+
+    NAMES = ("tolist", "item", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__", "__array__")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", "")
+        if name in self.NAMES:
+            self.found[name] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A kernel of torch operations, none of which is waited for."""
+
+    family: LossParameterization
+
+    def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        return self.family.loss(solutions_PD, log_probs_PBC, labels_B).detach()
+
+    def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        leaf = logits_PBC.expand(len(solutions_PD), -1, -1).clone().requires_grad_()
+        loss_PB = self.family.loss(solutions_PD, torch.log_softmax(leaf, dim=2), labels_B)
+        return torch.autograd.grad(loss_PB.sum(), leaf)[0]
+
+    def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
+        return concordance(self.losses(solutions_PD, comparisons.log_probs_RC[None], comparisons.labels_R), comparisons)
+
+
+NO_GATES = dict.fromkeys(("weight_band", "signs", "same_prediction", "duplicate"))
+
+LOOSE = {"weight_band": {"minimum": 0.01, "maximum": 100.0}, "signs": {"tolerance": 0.3}}
+
+QUEUED = {
+    "edl": {},
+    "without gates": {"gates": NO_GATES},
+    "hinge": {"objective": {"type": "ranking_consistency", "form": "hinge"}},
+    "gradient shape": {"objective": {"type": "gradient_shape"}},
+    "dirichlet": {"sampler": {"type": "dirichlet"}},
+    "logit normal": {"sampler": {"type": "logit_normal"}},
+    "curriculum": {"sampler": {"type": "curriculum", "start": {"boundary": 0}, "end": {"dirichlet": 0}}},
+    "noisy labels": {"sampler": {"type": "noisy_labels", "rate": 0.3, "sampler": {"type": "mixture"}}},
+    "imbalanced": {"sampler": {"type": "imbalanced", "ratio": 10.0, "sampler": {"type": "mixture"}}},
+    "gaussian": {"mutation": {"type": "gaussian"}},
+    "comma": {"strategy": {"type": "mu_comma_lambda"}},
+    "self-adaptive": {"strategy": {"type": "mu_comma_lambda", "sigma_schedule": "self_adaptive"}},
+    "one fifth": {"strategy": {"type": "mu_plus_lambda", "sigma_schedule": "one_fifth"}},
+    "sep-CMA-ES": {"strategy": {"type": "sep_cma_es"}, "mutation": None},
+    "SNES": {"strategy": {"type": "snes"}, "mutation": None},
+    "differential evolution": {"strategy": {"type": "differential_evolution"}, "mutation": None},
+    "OpenAI-ES": {"strategy": {"type": "openai_es"}, "mutation": None},
+    "classwise": {"parameterization": {"type": "classwise_mlp", "hidden": [4]}},
+}
+
+
+@pytest.mark.parametrize("options", QUEUED.values(), ids=QUEUED)
+def test_on_a_gpu_a_launch_waits_once(options, monkeypatch):
+    """Draw, ask, evaluate, tell, of four generations; counted on the CPU, with the paths that a GPU takes."""
+    spec = spec_of(**options)
+    monkeypatch.setattr(devices, "is_queued", lambda device: True)
+    monkeypatch.setattr(evaluator, "kernel_of", lambda spec, device: Reference(spec.parameterization))
+    search = Search(spec, seed=0)
+    search.launch(2)  # generation 0 is another, and things that are made once are kept
+    with Reads() as reads, Transfers() as transfers:
+        state = search.state
+        for _ in range(4):
+            state = generation_after(state, search.evaluator).state
+    assert reads.found == {}
+    assert transfers.found == {}
+    with Transfers() as transfers:
+        search.launch(4)
+    assert transfers.found["cpu"] == 1
+
+
+@pytest.mark.parametrize("name", ["edl", "without gates", "hinge", "gradient shape", "one fifth"])
+def test_paths_of_a_gpu_come_to_the_same(name, monkeypatch):
+    """What they evaluate in vain is left out of account."""
+    histories = []
+    for queued in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "is_queued", lambda device, queued=queued: queued)
+            patch.setattr(evaluator, "kernel_of", lambda spec, device: Reference(spec.parameterization))
+            search = Search(spec_of(**{"gates": LOOSE, **QUEUED[name]}), seed=0)
+            histories.append([search.step() for _ in range(6)])
+    if name != "one fifth":  # whose fresh points are drawn before others
+        assert histories[0] == histories[1]
+    assert all(record["num_feasible"] > 0 for record in histories[1][1:])
+
+
+@pytest.mark.parametrize(
+    ("objective", "may_see_all"),
+    [
+        (RankingConsistency(), True),
+        (ProxyTraining(), False),
+        (
+            Halving(
+                rungs=(
+                    HalvingRung(objective=RankingConsistency(), fraction=0.5),
+                    HalvingRung(objective=GradientShape()),
+                )
+            ),
+            False,
+        ),
+        (Pareto(objectives=(Part(objective=RankingConsistency()), Part(objective=GradientShape()))), False),
+    ],
+    ids=["cheap", "dear", "contest", "relative"],
+)
+def test_objectives_that_are_told_of_all(objective: Objective, may_see_all):
+    assert objective.may_see_all == may_see_all
+
+
+def test_a_population_is_asked_for_nothing_by_its_kernel():
+    family = spec_of().parameterization
+    solutions_PD = family.init(5, torch.Generator().manual_seed(0))
+    population = ParameterPopulation(family, solutions_PD, 10, kernel=Reference(family))
+    with Reads() as reads, Transfers() as transfers:
+        assert population.take(torch.tensor([1, 3])).exhausted_P.shape == (2,)
+    assert reads.found == transfers.found == {}
