@@ -70,7 +70,9 @@ def compiler() -> list[str]:
     for name, *rest in [shlex.split(chosen)] if chosen else [[name] for name in COMPILERS]:
         if path := shutil.which(name):
             return [path, *rest]
-    raise CompilationError(f"no C++ compiler found ({chosen or ', '.join(COMPILERS)})")
+    raise CompilationError(
+        f"no C++ compiler found ({chosen or ', '.join(COMPILERS)}); install one, such as g++, or name it in CXX"
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,14 +1,15 @@
 """What evaluates a population: the rule that chooses it, and the kernel that it comes to.
 
-The choice is a fixed function of family, shape and device, and of whether C++ can be compiled at all, so that a spec
-and a seed give the same bits wherever these are the same; nothing is timed. ``make calibrate`` times, and proposes a
-rule.
+The choice is a fixed function of family, shape and device, and of whether kernels can be compiled at all, so that a
+spec and a seed give the same bits wherever these are the same; nothing is timed. The version of torch plays no part,
+since kernels are not torch's. ``make calibrate`` times, and proposes a rule.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,6 +19,7 @@ from lossforge.comparisons import Comparisons, Concordance
 from lossforge.errors import SpecError
 from lossforge.interfaces import LossParameterization, stated_form
 from lossforge.native import CompilationError, PerceptronKernel
+from lossforge.native.perceptron_triton import TritonPerceptron
 from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.spec import Backend, SearchSpec
 
@@ -47,34 +49,40 @@ def best_backend(parameterization: LossParameterization, num_classes: int, devic
 
     * ``compiled``, C++ for this CPU: perceptrons on the CPU, up to 256 units a layer, 1,024 in all, and 1,024 classes.
       Measured in docs/results/evaluation-speed.md.
+    * ``triton``, kernels for this GPU: perceptrons on CUDA, up to 64 units a layer, and 64 in two that are followed by
+      another.
     * ``eager``, torch operations in blocks: everything else.
     """
-    return "compiled" if _has_compiled_kernel(parameterization, num_classes, device) else "eager"
+    for backend in KERNELS:
+        if _has_kernel(backend, parameterization, num_classes, device):
+            return backend
+    return "eager"
 
 
 def resolved_backend(spec: SearchSpec, device: torch.device) -> Backend:
     """Return the back end of a search: what the spec says, or the rule.
 
-    Where C++ cannot be compiled, the rule comes to ``eager``, and a warning says so once.
+    Where there is no C++ compiler or no Triton, the rule comes to ``eager``, and a warning says so once.
 
     Raises:
         SpecError: the back end that the spec asks for cannot serve.
     """
-    backend = best_backend(spec.parameterization, spec.num_classes, device) if spec.backend == "auto" else spec.backend
+    family, num_classes = spec.parameterization, spec.num_classes
+    backend = best_backend(family, num_classes, device) if spec.backend == "auto" else spec.backend
     if backend == "eager":
         return backend
-    if not _has_compiled_kernel(spec.parameterization, spec.num_classes, device):
+    if not _has_kernel(backend, family, num_classes, device):
         raise SpecError(
             [
-                f"search.backend: there is no compiled kernel for {spec.parameterization.type!r} with "
-                f"{spec.num_classes} classes on {device.type}; use 'auto' or 'eager'"
+                f"search.backend: there is no {backend} kernel for {family.type!r} with {num_classes} classes on "
+                f"{device.type}; use 'auto' or 'eager'"
             ]
         )
     try:
-        kernel_of_family(spec.parameterization, spec.num_classes)
+        kernel_of_family(family, num_classes, backend)
     except CompilationError as error:
-        if spec.backend == "compiled":
-            raise SpecError([f"search.backend: {error}; use 'eager', or install a C++ compiler such as g++"]) from error
+        if spec.backend == backend:
+            raise SpecError([f"search.backend: {error}; or use 'eager'"]) from error
         _warn_once(str(error))
         return "eager"
     return backend
@@ -86,31 +94,41 @@ def kernel_of(spec: SearchSpec, device: torch.device) -> Kernel | None:
     Raises:
         SpecError: the back end that the spec asks for cannot serve.
     """
-    if resolved_backend(spec, device) == "eager":
-        form = stated_form(spec.parameterization)
-        # Worker processes evaluate blocks, to the same numbers.
-        return BlockedPerceptron(form) if form is not None and device.type == "cpu" and spec.workers == 1 else None
-    return kernel_of_family(spec.parameterization, spec.num_classes)
+    backend = resolved_backend(spec, device)
+    if backend != "eager":
+        return kernel_of_family(spec.parameterization, spec.num_classes, backend)
+    form = stated_form(spec.parameterization)
+    # Worker processes evaluate blocks, to the same numbers.
+    return BlockedPerceptron(form) if form is not None and device.type == "cpu" and spec.workers == 1 else None
 
 
-def _has_compiled_kernel(parameterization: LossParameterization, num_classes: int, device: torch.device) -> bool:
-    form = stated_form(parameterization)
-    return device.type == "cpu" and form is not None and PerceptronKernel.supports(form, num_classes)
+KERNELS: Mapping[Backend, tuple[str, type[PerceptronKernel] | type[TritonPerceptron]]] = {
+    "compiled": ("cpu", PerceptronKernel),
+    "triton": ("cuda", TritonPerceptron),
+}
+"""Back end to the type of device that it is for, and its kernel."""
 
 
-def kernel_of_family(parameterization: LossParameterization, num_classes: int) -> Kernel:
-    """Return the compiled kernel of a family that has one.
+def _has_kernel(
+    backend: Backend, parameterization: LossParameterization, num_classes: int, device: torch.device
+) -> bool:
+    form, (device_type, kernel) = stated_form(parameterization), KERNELS[backend]
+    return device.type == device_type and form is not None and kernel.supports(form, num_classes)
+
+
+def kernel_of_family(
+    parameterization: LossParameterization, num_classes: int, backend: Backend = "compiled"
+) -> GradientKernel:
+    """Return the kernel of a family that has one for a back end.
 
     Raises:
         CompilationError: it cannot be compiled.
     """
     form = stated_form(parameterization)
     assert form is not None
-    return PerceptronKernel(form, num_classes)
+    return KERNELS[backend][1](form, num_classes)
 
 
 @functools.cache
 def _warn_once(reason: str) -> None:
-    _log.warning(
-        "losses are evaluated by the eager back end, which is slower: %s; install a C++ compiler such as g++", reason
-    )
+    _log.warning("losses are evaluated by the eager back end, which is slower: %s", reason)

@@ -33,8 +33,8 @@ SCHEMA_VERSION = 1
 """Version of the spec format this lossforge reads and writes."""
 
 
-Backend = Literal["eager", "compiled"]
-"""What evaluates candidates: torch operations in blocks, or C++ compiled for the family and this CPU."""
+Backend = Literal["compiled", "triton", "eager"]
+"""What evaluates candidates: C++ compiled for the family and this CPU, Triton kernels on CUDA, or torch operations."""
 
 
 class StopSpec(Options):
@@ -88,7 +88,8 @@ class SearchSpec(Options):
     )
     backend: Literal["auto"] | Backend = Field(
         default="auto",
-        description="what evaluates candidates: compiled C++, or torch operations (eager); auto: by a fixed rule",
+        description="what evaluates candidates: compiled C++ on the CPU, triton on CUDA, or torch operations (eager); "
+        "auto: by a fixed rule",
     )
     generations_per_launch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         default="auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from lossforge import presets
 from lossforge.errors import SpecError
 from lossforge.native import CompilationError, PerceptronKernel
+from lossforge.native.perceptron_triton import TritonPerceptron
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP, Power
 from lossforge.search import Search, backends
 from lossforge.search.backends import best_backend, kernel_of, resolved_backend
@@ -48,7 +50,12 @@ class TestRule:
             (PairwiseMLP(hidden=(256,) * 4), 10, CPU, "compiled"),
             (PairwiseMLP(hidden=(205, 4, 4, 4, 4)), 10, CPU, "eager"),
             (PairwiseMLP(), 1025, CPU, "eager"),
-            (PairwiseMLP(), 10, CUDA, "eager"),
+            (PairwiseMLP(), 10, CUDA, "triton"),
+            (ClasswiseMLP(hidden=(64,)), 1025, CUDA, "triton"),
+            (ClasswiseMLP(hidden=(64, 64)), 10, CUDA, "triton"),
+            (PairwiseMLP(hidden=(65,)), 10, CUDA, "eager"),
+            (PairwiseMLP(hidden=(40, 40, 8)), 10, CUDA, "eager"),
+            (Power(), 10, CUDA, "eager"),
             (Power(), 10, CPU, "eager"),
         ],
     )
@@ -80,7 +87,7 @@ class TestWithoutACompiler:
                 search.step()
         said = [record.getMessage() for record in caplog.records]
         assert len(said) == 1
-        assert "the eager back end, which is slower: no C++ compiler found (c++); install a C++ compiler" in said[0]
+        assert "the eager back end, which is slower: no C++ compiler found (c++)" in said[0]
         assert isinstance(searches[0].evaluator.kernel, BlockedPerceptron)
 
     def test_it_is_eager(self, no_compiler):
@@ -89,15 +96,47 @@ class TestWithoutACompiler:
         assert resolve(RunSpec(name="a", device="cpu", search=small())).search.backend == "eager"
 
     def test_compiled_is_refused(self, no_compiler):
-        with pytest.raises(SpecError, match=r"search.backend: no C\+\+ compiler found .*; use 'eager', or install"):
+        with pytest.raises(SpecError, match=r"search.backend: no C\+\+ compiler found .*; or use 'eager'"):
             resolved_backend(small("compiled"), CPU)
+
+
+class TestWithoutTriton:
+    @pytest.fixture
+    def no_triton(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "triton", None)
+        for name in ("kernels", "network", "activations"):
+            monkeypatch.delitem(sys.modules, f"lossforge.native.triton_{name}", raising=False)
+        backends._warn_once.cache_clear()
+        yield
+        backends._warn_once.cache_clear()
+
+    def test_eager_serves_and_says_so_once(self, no_triton, caplog):
+        with caplog.at_level(logging.WARNING):
+            assert [resolved_backend(small(), CUDA) for _ in range(2)] == ["eager", "eager"]
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == 1
+        assert "slower: Triton is not installed; it comes with the CUDA builds of torch: install one" in said[0]
+
+    def test_triton_is_refused(self, no_triton):
+        with pytest.raises(SpecError, match=r"search.backend: Triton is not installed; .*; or use 'eager'"):
+            resolved_backend(small("triton"), CUDA)
+
+    def test_with_it_there_is_a_kernel(self):
+        pytest.importorskip("triton")
+        assert resolved_backend(small(), CUDA) == "triton"
+        assert isinstance(kernel_of(small(), CUDA), TritonPerceptron)
 
 
 class TestWhereThereIsNoKernel:
     def test_compiled_is_refused(self):
-        for spec, device in ((small("compiled", parameterization=Power()), CPU), (small("compiled"), CUDA)):
+        for spec, device in (
+            (small("compiled", parameterization=Power()), CPU),
+            (small("compiled"), CUDA),
+            (small("triton"), CPU),
+            (small("triton", parameterization=Power()), CUDA),
+        ):
             with pytest.raises(
-                SpecError, match=r"search.backend: there is no compiled kernel for .* 'auto' or 'eager'"
+                SpecError, match=rf"search.backend: there is no {spec.backend} kernel for .* 'auto' or 'eager'"
             ):
                 resolved_backend(spec, device)
 
