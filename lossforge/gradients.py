@@ -6,6 +6,7 @@ w = -(dloss/dz_y) / (1 - p_y): the weight of a sample relative to cross-entropy,
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -29,8 +30,12 @@ def gradient_scale(population: Population, batch: PredictionBatch) -> Tensor:
     return scale_P
 
 
+@functools.lru_cache(maxsize=64)
 def profile_grid(p_min: float, p_max: float, p_top: float, num_points: int, device: torch.device) -> Tensor:
-    """Return p_G: ``num_points - 1`` in geometric progression from ``p_min`` to ``p_max``, and ``p_top``."""
+    """Return p_G: ``num_points - 1`` in geometric progression from ``p_min`` to ``p_max``, and ``p_top``.
+
+    It is made once, and not to be changed.
+    """
     grid = torch.logspace(math.log10(p_min), math.log10(p_max), num_points - 1)
     return torch.cat((grid, torch.tensor([p_top]))).to(device)
 

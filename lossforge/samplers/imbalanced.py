@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lossforge.devices import constant
 from lossforge.errors import SpecError
 from lossforge.fields import AnySampler
 from lossforge.interfaces import SyntheticSampler
@@ -60,7 +61,7 @@ class ImbalancedSampler(SyntheticSampler):
         Raises:
             SpecError: the prior is for another number of classes.
         """
-        prior_C = torch.tensor(self.class_prior(num_classes), dtype=torch.float64, device=generator.device)
+        prior_C = constant(self.class_prior(num_classes), torch.float64, generator.device)
         batch = self.sampler.sample(num, num_classes, generator, progress)
         labels_B = draw_columns(prior_C.expand(num, -1), generator)
         log_probs_BC = _swapped(batch.log_probs_BC, batch.labels_B, labels_B)

@@ -6,6 +6,7 @@ arXiv:2605.03722 (2026), whose abstract asks for such a mixture; the regimes and
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -86,10 +87,7 @@ class MixtureSampler(SyntheticSampler):
             draw(labels, num_classes, generator)
             for draw, labels in zip(draws, torch.split(labels_B, counts), strict=True)
         ]
-        regime_B = torch.repeat_interleave(
-            torch.arange(len(counts), device=device), torch.tensor(counts, device=device), output_size=num
-        )
-        return PredictionBatch(torch.cat(blocks).float(), labels_B, regime_B, REGIMES)
+        return PredictionBatch(torch.cat(blocks).float(), labels_B, _regimes(tuple(counts), device), REGIMES)
 
     def _counts(self, num: int) -> list[int]:
         """Return the rows of each regime: largest remainders, ties to the earlier regime."""
@@ -119,7 +117,7 @@ class MixtureSampler(SyntheticSampler):
         # The dominant rival takes ``dominance`` of the rest besides its own draw.
         dominant = torch.randint(num_classes - 1, (len(labels), 1), generator=generator, device=generator.device)
         rest = rest + math.log1p(-self.dominance)
-        lifted = torch.logaddexp(rest.gather(1, dominant), rest.new_tensor(math.log(self.dominance)))
+        lifted = torch.logaddexp(rest.gather(1, dominant), torch.full_like(rest[:, :1], math.log(self.dominance)))
         return _with_label(labels, own.log(), torch.log1p(-own)[:, None] + rest.scatter(1, dominant, lifted))
 
     def _boundary(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
@@ -137,6 +135,12 @@ class MixtureSampler(SyntheticSampler):
 
     def _near_uniform(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         return log_normalised(self.near_uniform_scale * _normal(len(labels), num_classes, generator))
+
+
+@functools.lru_cache(maxsize=16)
+def _regimes(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return the regime of each row, which nobody may change."""
+    return torch.cat([torch.full((count,), index, device=device) for index, count in enumerate(counts)])
 
 
 def _normal(num: int, num_classes: int, generator: torch.Generator) -> Tensor:

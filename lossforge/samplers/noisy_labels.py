@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lossforge.devices import constant
 from lossforge.errors import SpecError
 from lossforge.fields import AnySampler
 from lossforge.interfaces import SyntheticSampler
@@ -78,7 +79,7 @@ class NoisyLabelsSampler(SyntheticSampler):
 
     def _flipped(self, labels_B: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         if self.matrix is not None:
-            rows_CC = torch.tensor(self.matrix, dtype=torch.float64, device=labels_B.device)
+            rows_CC = constant(self.matrix, torch.float64, labels_B.device)
             return draw_columns(rows_CC[labels_B], generator)
         assert self.rate is not None
         unit_B = torch.rand(labels_B.shape, dtype=torch.float64, generator=generator, device=labels_B.device)

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lossforge.devices import constant
 from lossforge.strategies.cumulation import Rates, damping, moved, resting, sane
 from lossforge.strategies.distribution import MEAN, DistributionStrategy, shortening
 from lossforge.strategies.ranking import rank_order
@@ -58,7 +59,7 @@ class CMAES(DistributionStrategy):
         z_PD = torch.linalg.solve(root_DD, y_PD.T).T
         factor_P1 = shortening(z_PD)
         y_PD, z_PD = y_PD * factor_P1, z_PD * factor_P1
-        weights_P = torch.tensor(rates.weights, dtype=torch.float64, device=y_PD.device)
+        weights_P = constant(rates.weights, torch.float64, y_PD.device)
         parents_P = weights_P[: rates.num_parents]
         y_D, z_D = parents_P @ y_PD[: rates.num_parents], parents_P @ z_PD[: rates.num_parents]  # (41)
         control = moved(state, y_D, z_D, rates)

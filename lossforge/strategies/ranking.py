@@ -35,5 +35,5 @@ def log_weights(num: int, device: torch.device) -> Tensor:
     Hansen, "The CMA evolution strategy: a tutorial", arXiv:1604.00772, 2016, equation (49) without its negative half.
     """
     rank = torch.arange(1, num + 1, dtype=torch.float64, device=device)
-    weights = torch.log(torch.tensor(num + 0.5, dtype=torch.float64, device=device)) - torch.log(rank)
+    weights = torch.log(torch.full_like(rank, num + 0.5)) - torch.log(rank)
     return weights / weights.sum()

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lossforge.devices import constant
 from lossforge.strategies.cumulation import Rates, damping, moved, resting, sane
 from lossforge.strategies.distribution import MEAN, DistributionStrategy, shortening
 from lossforge.strategies.ranking import rank_order
@@ -55,7 +56,7 @@ class SepCMAES(DistributionStrategy):
         rates = rates_of(num, dim)
         y_PD = (steps_PD / sigma)[rank_order(fitness_P)[: rates.num_parents]]
         y_PD = y_PD * shortening(y_PD / variances_D.sqrt())
-        weights_P = torch.tensor(rates.weights, dtype=torch.float64, device=y_PD.device)
+        weights_P = constant(rates.weights, torch.float64, y_PD.device)
         y_D = weights_P @ y_PD  # (41)
         control = moved(state, y_D, y_D / variances_D.sqrt(), rates)
         kept = 1 + rates.c_1 * control.delta - rates.c_1 - rates.c_mu

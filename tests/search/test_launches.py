@@ -132,6 +132,7 @@ class Transfers(TorchFunctionMode):
     """Counts methods that bring numbers to the host, which on the CPU are no operations."""
 
     NAMES = ("tolist", "item", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__", "__array__")
+    COPIES = ("tensor", "new_tensor", "as_tensor", "asarray", "from_numpy")  # from the host, for which it waits as well
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +140,7 @@ class Transfers(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", "")
-        if name in self.NAMES:
+        if name in self.NAMES + self.COPIES:
             self.found[name] += 1
         return function(*args, **(kwargs or {}))
 
@@ -175,8 +176,18 @@ QUEUED = {
     "logit normal": {"sampler": {"type": "logit_normal"}},
     "curriculum": {"sampler": {"type": "curriculum", "start": {"boundary": 0}, "end": {"dirichlet": 0}}},
     "noisy labels": {"sampler": {"type": "noisy_labels", "rate": 0.3, "sampler": {"type": "mixture"}}},
+    "noise by a matrix": {
+        "sampler": {
+            "type": "noisy_labels",
+            "noise": "matrix",
+            "matrix": [[0.91 if i == j else 0.01 for j in range(10)] for i in range(10)],
+            "sampler": {"type": "mixture"},
+        }
+    },
     "imbalanced": {"sampler": {"type": "imbalanced", "ratio": 10.0, "sampler": {"type": "mixture"}}},
     "gaussian": {"mutation": {"type": "gaussian"}},
+    "henon": {"mutation": {"type": "chaotic", "map": "henon"}},
+    "weighted": {"strategy": {"type": "mu_plus_lambda", "recombination": "weighted"}},
     "comma": {"strategy": {"type": "mu_comma_lambda"}},
     "self-adaptive": {"strategy": {"type": "mu_comma_lambda", "sigma_schedule": "self_adaptive"}},
     "one fifth": {"strategy": {"type": "mu_plus_lambda", "sigma_schedule": "one_fifth"}},
@@ -248,6 +259,7 @@ def test_a_population_is_asked_for_nothing_by_its_kernel():
     family = spec_of().parameterization
     solutions_PD = family.init(5, torch.Generator().manual_seed(0))
     population = ParameterPopulation(family, solutions_PD, 10, kernel=Reference(family))
+    index = torch.tensor([1, 3])
     with Reads() as reads, Transfers() as transfers:
-        assert population.take(torch.tensor([1, 3])).exhausted_P.shape == (2,)
+        assert population.take(index).exhausted_P.shape == (2,)
     assert reads.found == transfers.found == {}

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lossforge.devices import constant
 from lossforge.mutations.independent import uniform
 from lossforge.mutations.maps.base import ChaoticMap
 from lossforge.mutations.maps.reference import reference
@@ -30,7 +31,7 @@ class HenonMap(ChaoticMap):
     def fresh(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Draw from |x| < 0.5, |y| < 0.1, a part of Henon's trapping region, which no orbit leaves."""
         unit = 2.0 * uniform((*shape, 2), generator) - 1.0
-        return unit * unit.new_tensor([0.5, 0.1])
+        return unit * constant((0.5, 0.1), unit.dtype, unit.device)
 
     def step(self, orbit: Tensor, generator: torch.Generator) -> Tensor:
         """Return (1 + y - a x^2, b x)."""
