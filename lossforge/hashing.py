@@ -1,4 +1,4 @@
-"""Keys of rows: equal for equal rows, and for two others by a chance of about 2^-64."""
+"""Keys of rows: equal for equal rows, and for two others by a chance of about 2^-63."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from torch import Tensor
 
 from lossforge.streams import derive_generator
 
+GOLDEN = -0x61C8864680B583EB
+"""2^64 over the golden ratio, odd, as a signed number: products with it spread bits."""
+
 
 def row_keys(rows_ND: Tensor) -> Tensor:
     """Return an int64 key of each row's bits."""
     bits = rows_ND.double().view(torch.int64)
-    # Signs are the highest bit, and two of them would cancel modulo 2^64: their word is folded into the lower one.
-    return hashed(bits ^ (bits >> 32))
+    # Signs are the highest bit, and round numbers have none but high ones: they are folded into the lower ones, twice.
+    bits = (bits ^ (bits >> 32)) * GOLDEN
+    return hashed(bits ^ (bits >> 29))
 
 
 def hashed(integers: Tensor) -> Tensor:

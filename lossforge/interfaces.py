@@ -177,7 +177,7 @@ class MutationOperator(Component, ABC):
         """Return a child of each parent, moved by steps of standard deviation ``sigma``, and the whole next state.
 
         ``sigma`` is one number, or a (P, 1) tensor with one for each parent. ``state`` may hold keys of others, which
-        are passed on as they are.
+        are passed on as they are. How many numbers are drawn may depend on the state: strategies draw theirs before.
         """
 
 

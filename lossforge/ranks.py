@@ -19,5 +19,6 @@ def shared_ranks(*keys_P: Tensor) -> Tensor:
 
 
 def _how_many_are_lower(key_P: Tensor) -> Tensor:
-    key_P = key_P.to(torch.uint8) if key_P.dtype == torch.bool else key_P  # which torch.searchsorted does not take
+    if key_P.dtype == torch.bool:  # which torch.searchsorted does not take
+        return key_P * (~key_P).sum()
     return torch.searchsorted(key_P.sort().values, key_P)

@@ -262,6 +262,10 @@ def reopen(path: Path) -> RunDirectory:
     return directory
 
 
+WITHOUT_EFFECT = ("search.generations_per_launch:",)
+"""Options that a run may go on with another value of: what it comes to is the same to the last bit."""
+
+
 def refuse_changed(directory: RunDirectory, spec: RunSpec) -> None:
     """Raise RunDirectoryError, with every difference, where a run would go on with another spec than it began with."""
     begun_with = directory.checkpoint / BEGUN_WITH
@@ -271,7 +275,7 @@ def refuse_changed(directory: RunDirectory, spec: RunSpec) -> None:
         raise RunDirectoryError(
             f"{begun_with}: {cause.strerror}; it says what the run began with: restore it"
         ) from cause
-    changes = differences(text, spec.to_yaml())
+    changes = [change for change in differences(text, spec.to_yaml()) if not change.startswith(WITHOUT_EFFECT)]
     if changes and not re.search(r"^  backend:", text, re.MULTILINE):
         raise RunDirectoryError(
             f"{directory.path}: the run was begun by a lossforge without search.backend, whose numbers this one would "

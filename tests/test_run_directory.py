@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,18 @@ def test_a_run_begun_without_back_ends_is_told_apart_from_a_changed_one(tmp_path
         RunDirectoryError, match=r"begun by a lossforge without search\.backend, .* go on with that version"
     ):
         run_directory.refuse_changed(directory, spec)
+
+
+@pytest.mark.parametrize("before", ["  generations_per_launch: 16\n", ""])
+def test_a_run_may_go_on_with_launches_of_another_size(tmp_path, spec, before):
+    """They change no number; a run may also have been begun before there were any."""
+    directory = run_directory.begin(tmp_path / "run", spec)
+    begun_with = directory.checkpoint / "spec.yaml"
+    text = begun_with.read_text()
+    other = re.sub(r"^  generations_per_launch: .*\n", before, text, flags=re.MULTILINE)
+    assert other != text
+    begun_with.write_text(other)
+    run_directory.refuse_changed(directory, spec)
 
 
 class KilledError(BaseException):

@@ -386,27 +386,26 @@ long num_concordant(const float *loss, const int32_t *first, const float *sign, 
     return count;
 }
 
-// Run a task for ranges of candidates; return 0, or 1 where memory was exhausted. A candidate's numbers do not depend on
-// who works it out, nor on the others.
+// Run a task on threads; return 0, or 1 where memory was exhausted. A task asks for one candidate after the other, by its
+// number, until there is none (it is `num`): a thread that other work slows down takes fewer of them. A candidate's numbers
+// do not depend on who works it out, nor on the others.
 template <class Task> int for_candidates(long num, int num_threads, Task task) {
-    num_threads = std::max(1, (int)std::min<long>(num_threads, num));
+    std::atomic<long> next{0};
     std::atomic<int> failed{0};
-    const auto part = [&](int thread) {
+    const auto part = [&] {
         try {
-            task(num * thread / num_threads, num * (thread + 1) / num_threads);
+            task([&] { return std::min(next.fetch_add(1), num); });
         } catch (const std::bad_alloc &) {  // nothing may leave a thread, or a function that Python calls
             failed = 1;
         }
     };
     std::vector<std::thread> others;
-    others.reserve(num_threads);
-    int started = 1;
+    others.reserve(std::max(num_threads, 1));
     try {
-        for (; started < num_threads; started++) others.emplace_back(part, started);
-    } catch (const std::system_error &) {  // no more threads: this one does what is left
+        while ((int)others.size() + 1 < std::min<long>(num_threads, num)) others.emplace_back(part);
+    } catch (const std::system_error &) {  // no more threads: those there are do it all
     }
-    part(0);
-    for (int thread = started; thread < num_threads; thread++) part(thread);
+    part();
     for (auto &other : others) other.join();
     return failed;
 }
@@ -424,9 +423,9 @@ int losses(const float *solutions, long num, const float *rows, long stride, con
            float scale, int num_threads, float *out) try {
     Tiles shared(stride ? 0 : num_pairs, false);
     shared.fill(rows, labels, scale);
-    return for_candidates(num, num_threads, [&](long begin, long end) {
+    return for_candidates(num, num_threads, [&](auto take) {
         Tiles own(stride ? num_pairs : 0, false);
-        for (long p = begin; p < end; p++) {
+        for (long p; (p = take()) < num;) {
             own.fill(rows + p * stride, labels, scale);
             losses_of(solutions + p * NUM_PARAMETERS, stride ? own : shared, out + p * num_pairs);
         }
@@ -440,9 +439,9 @@ int gradients(const float *solutions, long num, const float *rows, long stride, 
               float scale, int num_threads, float *out) try {
     Tiles shared(stride ? 0 : num_pairs, true);
     shared.fill(rows, labels, scale);
-    return for_candidates(num, num_threads, [&](long begin, long end) {
+    return for_candidates(num, num_threads, [&](auto take) {
         Tiles own(stride ? num_pairs : 0, true);
-        for (long p = begin; p < end; p++) {
+        for (long p; (p = take()) < num;) {
             own.fill(rows + p * stride, labels, scale);
             gradients_of(solutions + p * NUM_PARAMETERS, stride ? own : shared, labels, scale, out + p * num_pairs * C);
         }
@@ -460,9 +459,9 @@ int concordance(const float *solutions, long num, const float *rows, long, const
                 int num_threads, int64_t *counts, uint8_t *is_finite) try {
     Tiles tiles(num_pairs, false);
     tiles.fill(rows, labels, scale);
-    return for_candidates(num, num_threads, [&](long begin, long end) {
+    return for_candidates(num, num_threads, [&](auto take) {
         std::unique_ptr<float[]> loss(new float[num_pairs]);
-        for (long p = begin; p < end; p++) {
+        for (long p; (p = take()) < num;) {
             losses_of(solutions + p * NUM_PARAMETERS, tiles, loss.get());
             is_finite[p] = all_finite(loss.get(), num_pairs);
             for (long cell = 0; cell < num_cells; cell++)

@@ -98,7 +98,7 @@ class PerceptronKernel:
         num_cells, first_B, cell_B = comparisons.num_cells, comparisons.first_B, comparisons.cell_B
         if not len(first_B) == len(comparisons.sign_B) == len(cell_B) <= len(comparisons.labels_R):
             raise ValueError("comparisons must have a first row, a sign and a cell each, and a row that is second")
-        _refuse_outside("rows compared", first_B, len(comparisons.labels_R))
+        refuse_outside("rows compared", first_B, len(comparisons.labels_R))
         limits = torch.from_numpy(np.searchsorted(cell_B.numpy(), np.arange(num_cells + 1)))
         counts_PK = torch.empty(len(solutions_PD), num_cells, dtype=torch.int64, device="cpu")
         finite_P = torch.empty(len(solutions_PD), dtype=torch.bool, device="cpu")
@@ -133,7 +133,7 @@ class PerceptronKernel:
             raise ValueError(
                 f"predictions of shape {tuple(rows_PBC.shape)}: must be (1 or P, {', '.join(map(str, expected))})"
             )
-        _refuse_outside("labels", labels_B, self.num_classes)
+        refuse_outside("labels", labels_B, self.num_classes)
         return _Arguments(
             solutions_PD.detach().float().contiguous(),
             rows_PBC.detach().float().contiguous(),
@@ -165,7 +165,8 @@ class _Arguments:
         return max(1, min(usable_threads(), items // ITEMS_A_THREAD))
 
 
-def _refuse_outside(name: str, index: Tensor, size: int) -> None:
+def refuse_outside(name: str, index: Tensor, size: int) -> None:
+    """Raise IndexError where an index is not in [0, size)."""
     numbers = index.numpy()
     if len(numbers) and not 0 <= numbers.min() <= numbers.max() < size:
         raise IndexError(f"{name} must lie in [0, {size})")

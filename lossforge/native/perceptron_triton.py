@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import shutil
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import ModuleType
@@ -15,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lossforge.comparisons import Comparisons, Concordance
+from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.forms import PerceptronForm
 from lossforge.native.compiler import CompilationError
 
@@ -28,7 +30,7 @@ MOST_UNITS_KEPT = 64
 """Units of two unrolled layers beside each other: with two derivatives each they fill the 255 registers of a thread."""
 
 MOST_CELLS = 64
-"""Of comparisons: every comparison is held against all of them."""
+"""Of comparisons that the kernel counts, which holds every comparison against all of them; more are left to torch."""
 
 THREADS = 32
 """One warp a program: no thread waits for another, and short batches waste little."""
@@ -38,6 +40,9 @@ MOST_ROWS_A_THREAD = 4
 
 VALUES_A_THREAD = 128
 """Numbers that may be kept of hidden units for all the rows of a thread."""
+
+C_COMPILERS = ("gcc", "clang")
+"""What Triton looks for, to build what loads its kernels."""
 
 COMPARED_ITEMS = 1 << 23
 """Most losses, (candidate, row), in memory at once for comparisons: 32 MiB, which the cache of a large GPU holds."""
@@ -82,6 +87,7 @@ class TritonPerceptron:
             and sum(into * out for into, out in pairwise(unrolled)) <= MOST_PRODUCTS
             and _units_kept(form) <= MOST_UNITS_KEPT
             and num_classes >= 2
+            and torch.version.hip is None  # some of it is PTX
         )
 
     def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
@@ -111,8 +117,6 @@ class TritonPerceptron:
             raise ValueError("comparisons must have a first row, a sign and a cell each, and a row that is second")
         if {first_B.device, sign_B.device, cell_B.device} != {solutions_PD.device}:
             raise ValueError("comparisons must be on the device of the candidates")
-        if not 0 < comparisons.num_cells <= MOST_CELLS:
-            raise ValueError(f"comparisons of {comparisons.num_cells} cells: there must be 1 to {MOST_CELLS}")
         population = self._population("losses", solutions_PD, comparisons.log_probs_RC[None], comparisons.labels_R)
         device, num_rows = solutions_PD.device, population.num_rows
         counts_PK = torch.zeros(len(solutions_PD), comparisons.num_cells, dtype=torch.int64, device=device)
@@ -124,6 +128,10 @@ class TritonPerceptron:
         for start in range(0, len(solutions_PD), size):
             chunk = slice(start, start + size)
             loss_PR = self._losses(population, population.solutions_PD[chunk])
+            if comparisons.num_cells > MOST_CELLS:
+                found = concordance(loss_PR, comparisons)
+                counts_PK[chunk], finite_P[chunk] = found.counts_PK, found.finite_P
+                continue
             self._run(
                 self._kernels.concordance,
                 len(loss_PR),
@@ -251,13 +259,16 @@ class _Arguments:
 
 def _kernels() -> ModuleType:
     try:
-        return importlib.import_module("lossforge.native.triton_kernels")
-    except ModuleNotFoundError as error:
-        if error.name != "triton":
-            raise
+        kernels = importlib.import_module("lossforge.native.triton_kernels")
+    except ImportError as error:
         raise CompilationError(
-            "Triton is not installed; it comes with the CUDA builds of torch: install one, or 'pip install triton'"
+            f"Triton cannot be imported ({error}); it comes with the CUDA builds of torch: install one, or Triton alone"
         ) from error
+    if not kernels.INTERPRETED and "CC" not in os.environ and not any(map(shutil.which, C_COMPILERS)):
+        raise CompilationError(
+            f"Triton needs a C compiler, and there is none ({', '.join(C_COMPILERS)}): install one, or name it in CC"
+        )
+    return kernels
 
 
 def _units_kept(form: PerceptronForm) -> int:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from lossforge.chunks import chunks
 from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.interfaces import Objective, Population
+from lossforge.threads import one_thread
 from lossforge.types import Evaluation, PredictionBatch
 
 COMPARED_ITEMS = 1 << 20
@@ -55,7 +56,10 @@ class RankingConsistency(Objective):
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate on as many pairs as the batch has rows."""
-        pairs = self._draw_pairs(batch, generator)
+        with one_thread():
+            return self._evaluated(population, self._draw_pairs(batch, generator))
+
+    def _evaluated(self, population: Population, pairs: _Pairs) -> Evaluation:
         if self.form == "hinge":
             agreement, fitness_P = self._hinge(population, pairs)
         else:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lossforge.forms import PerceptronForm
 from lossforge.parameterizations.mlp import MLPParameterization
@@ -32,7 +32,7 @@ class ClasswiseMLP(MLPParameterization):
     def loss(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; the leading size of ``log_probs_PBC`` is 1 or P."""
         phi = self.features_of(log_probs_PBC)
-        is_label = (labels_B[:, None] == torch.arange(phi.shape[2], device=phi.device)).to(phi.dtype)[None]
+        is_label = F.one_hot(labels_B, phi.shape[2]).to(phi.dtype)[None]
         return self.evaluate(solutions_PD, phi, is_label).sum(dim=2)
 
     def source(self, solution_D: Tensor) -> str:

@@ -49,8 +49,8 @@ def best_backend(parameterization: LossParameterization, num_classes: int, devic
 
     * ``compiled``, C++ for this CPU: perceptrons on the CPU, up to 256 units a layer, 1,024 in all, and 1,024 classes.
       Measured in docs/results/evaluation-speed.md.
-    * ``triton``, kernels for this GPU: perceptrons on CUDA, up to 64 units a layer, and 64 in two that are followed by
-      another.
+    * ``triton``, kernels for this GPU: perceptrons on CUDA (not ROCm), up to 64 units a layer; of the layers but the
+      last, up to 64 units in two beside each other, and 1,024 weights in all between them.
     * ``eager``, torch operations in blocks: everything else.
     """
     for backend in KERNELS:

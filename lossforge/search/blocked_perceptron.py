@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lossforge.comparisons import Comparisons, Concordance
 from lossforge.forms import Activation, PerceptronForm
+from lossforge.native.perceptron import refuse_outside
 from lossforge.search.padding import PAIRS_MULTIPLE, padded
 
 Array = NDArray[np.float32]
@@ -35,8 +36,11 @@ class BlockedPerceptron:
 
     def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
-        groups = _in_groups(self.form, solutions_PD, log_probs_PBC, labels_B)
-        return torch.from_numpy(np.concatenate([loss_PB.copy() for loss_PB in groups]))
+        result, end = np.empty((len(solutions_PD), len(labels_B)), np.float32), 0
+        for loss_PB in _in_groups(self.form, solutions_PD, log_probs_PBC, labels_B):
+            start, end = end, end + len(loss_PB)
+            result[start:end] = loss_PB
+        return torch.from_numpy(result)
 
     def concordance(self, solutions_PD: Tensor, comparisons: Comparisons) -> Concordance:
         """Return what :func:`lossforge.comparisons.concordance` does, a few candidates at a time."""
@@ -46,18 +50,20 @@ class BlockedPerceptron:
         larger_B = np.where(sign_B > 0, first_B, second_B)
         smaller_B = np.where(sign_B < 0, first_B, second_B)
         cells_N, starts_N = np.unique(comparisons.cell_B.numpy(), return_index=True)
-        counts, finite = [], []
+        counts_PK = np.zeros((len(solutions_PD), comparisons.num_cells), np.int64)
+        finite_P, end = np.empty(len(solutions_PD), np.bool_), 0
         for loss_PR in _in_groups(self.form, solutions_PD, comparisons.log_probs_RC[None], comparisons.labels_R):
             agrees_PB = loss_PR.take(larger_B, axis=1) > loss_PR.take(smaller_B, axis=1)
-            counts.append(np.add.reduceat(agrees_PB, starts_N, axis=1, dtype=np.int64))
-            finite.append(np.isfinite(loss_PR).all(axis=1))
-        counts_PK = np.zeros((len(solutions_PD), comparisons.num_cells), np.int64)
-        counts_PK[:, cells_N] = np.concatenate(counts)
-        return Concordance(torch.from_numpy(counts_PK), torch.from_numpy(np.concatenate(finite)))
+            start, end = end, end + len(loss_PR)
+            if len(cells_N):
+                counts_PK[start:end, cells_N] = np.add.reduceat(agrees_PB, starts_N, axis=1, dtype=np.int64)
+            finite_P[start:end] = np.isfinite(loss_PR).all(axis=1)
+        return Concordance(torch.from_numpy(counts_PK), torch.from_numpy(finite_P))
 
 
 def _in_groups(form: PerceptronForm, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Iterator[Array]:
     """Yield loss_PB of one candidate after the other, or of several where batches are small, in memory used again."""
+    refuse_outside("labels", labels_B, log_probs_PBC.shape[2])
     rows, labels = padded(log_probs_PBC.detach(), labels_B)
     inputs, weights = _inputs(form, rows, labels), _weights(form, solutions_PD.detach())
     num_items, num_pairs = inputs.shape[2:]
@@ -126,7 +132,7 @@ class _Work:
 
     @classmethod
     def of(cls, widths: Sequence[int], num_columns: int) -> _Work:
-        numbers = num_columns * len(widths) * (sum(widths) + len(widths))
+        numbers = max(1, num_columns) * len(widths) * (sum(widths) + len(widths))
         # Blocks of about one size: a short one at the end would cost nearly as much as a whole one.
         num_blocks, num = max(1, round(numbers / BLOCK_NUMBERS)), max(1, BLOCK_NUMBERS // numbers)
         units = num_columns // PAIRS_MULTIPLE  # so that rows of a block begin where vectors do

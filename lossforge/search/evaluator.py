@@ -12,13 +12,12 @@ from lossforge import devices
 from lossforge.interfaces import Population
 from lossforge.search.backends import Kernel, kernel_of
 from lossforge.search.blocks import BlockEvaluator, InProcess
-from lossforge.search.drawing import DrawnAhead
 from lossforge.search.fingerprint import Memory
 from lossforge.search.gates import GateResult, apply_gates, constrained_rank
 from lossforge.search.population import ParameterPopulation
 from lossforge.spec import SearchSpec
 from lossforge.streams import derive_generator
-from lossforge.threads import usable_threads
+from lossforge.threads import one_thread
 from lossforge.types import Evaluation, PredictionBatch
 
 GATE_BATCH_SIZE = 256
@@ -80,12 +79,9 @@ class Evaluator:
             generation: from 0.
             memory: what the search has evaluated; without it there are no duplicates.
         """
-        assessment = self._assess(
-            solutions_PD, self._batches.of(generation), self.generator("objective", generation), memory
-        )
-        if generation + 1 < self.spec.generations and not devices.is_queued(self.device) and usable_threads() > 1:
-            self._batches.begin(generation + 1)
-        return assessment
+        progress = min(1.0, generation / max(1, self.spec.generations - 1))
+        batch = self._sample("sampler", self.spec.batch_size, generation, progress)
+        return self._assess(solutions_PD, batch, self.generator("objective", generation), memory)
 
     def assess(self, solutions_PD: Tensor, stream: str) -> Assessment:
         """Assess solutions on the one large batch of a stream, such as ``selection``."""
@@ -129,14 +125,6 @@ class Evaluator:
         """What the gates look at throughout a search."""
         return self._sample("gates", GATE_BATCH_SIZE)
 
-    @cached_property
-    def _batches(self) -> DrawnAhead:
-        return DrawnAhead(self._batch_of)
-
-    def _batch_of(self, generation: int) -> PredictionBatch:
-        progress = min(1.0, generation / max(1, self.spec.generations - 1))
-        return self._sample("sampler", self.spec.batch_size, generation, progress)
-
     def _assess(
         self, solutions_PD: Tensor, batch: PredictionBatch, generator: torch.Generator, memory: Memory | None
     ) -> Assessment:
@@ -171,7 +159,8 @@ class Evaluator:
         return Evaluation(spread(evaluation.fitness_P), metrics, trade_offs)
 
     def _sample(self, stream: str, num: int, index: int = 0, progress: float = 1.0) -> PredictionBatch:
-        return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index), progress)
+        with one_thread():
+            return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index), progress)
 
 
 def _of_passing(evaluation: Evaluation, passes_P: Tensor) -> Evaluation:

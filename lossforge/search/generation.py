@@ -6,6 +6,7 @@ what a generation came to is put into one table, its account, which can be read 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,11 @@ from lossforge.search import archive, progress
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import account_of
 from lossforge.spec import SearchSpec
+from lossforge.threads import one_thread
 from lossforge.types import State
+
+Clock = Callable[[], State]
+"""Says, as a part of the state, how many seconds the search has taken; nothing where nobody asks."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +46,59 @@ LAUNCH_ON_A_GPU = 16
 
 
 def launch_size(spec: SearchSpec, device: torch.device) -> int:
-    """Return how many generations are run before any account is read: what the spec says, or the rule."""
+    """Return how many generations are run before any account is read: what the spec says, or the rule.
+
+    Several are worth it on a GPU, where the back end is a kernel and the objective may be shown all candidates: others
+    read something in every generation anyway.
+    """
     if spec.generations_per_launch != "auto":
         return spec.generations_per_launch
-    return LAUNCH_ON_A_GPU if devices.is_queued(device) else 1
+    reads_nothing = spec.backend == "triton" and spec.objective.may_see_all
+    return LAUNCH_ON_A_GPU if devices.is_queued(device) and reads_nothing else 1
 
 
-def generation_after(state: State, evaluator: Evaluator) -> Generation:
+def generations_after(
+    state: State, evaluator: Evaluator, num: int, clock: Clock, wall_time: float | None
+) -> list[Generation]:
+    """Run ``num`` generations, the first of which follows ``state``; fewer where the time is over, or one fails.
+
+    The error of the first is raised. That of another is not, since the search may turn out to have ended before; it
+    will come again.
+    """
+    generations: list[Generation] = []
+    while len(generations) < num:
+        try:
+            generations.append(generation_after(state, evaluator, clock))
+        except Exception:
+            if not generations:
+                raise
+            break
+        state = generations[-1].state
+        if wall_time is not None and float(state[progress.SECONDS]) >= wall_time:
+            break
+    return generations
+
+
+def generation_after(state: State, evaluator: Evaluator, clock: Clock) -> Generation:
     """Run the generation that follows a state."""
     solutions_PD, state = asked(state, evaluator)
-    return told(state, evaluator, solutions_PD, assessed(state, evaluator, solutions_PD))
+    return told(state, evaluator, solutions_PD, assessed(state, evaluator, solutions_PD), clock)
+
+
+def accounts_of(generations: Sequence[Generation]) -> list[Tensor]:
+    """Return the accounts on the CPU, brought over in one transfer."""
+    together = torch.cat([each.account.flatten() for each in generations]).cpu()
+    numbers = torch.split(together, [each.account.numel() for each in generations])
+    return [each.view(generation.account.shape) for each, generation in zip(numbers, generations, strict=True)]
 
 
 def asked(state: State, evaluator: Evaluator) -> tuple[Tensor, State]:
     """Return the solutions that the strategy wants to know about, and the state after it was asked."""
     spec, generation = evaluator.spec, progress.integer(state, progress.GENERATION)
     strategy = spec.strategy_of(progress.integer(state, progress.RESTART))
-    return strategy.ask(state, spec.mutation, spec.parameterization.init, evaluator.generator("strategy", generation))
+    generator = evaluator.generator("strategy", generation)
+    with one_thread():
+        return strategy.ask(state, spec.mutation, spec.parameterization.init, generator)
 
 
 def assessed(state: State, evaluator: Evaluator, solutions_PD: Tensor) -> Assessment:
@@ -68,12 +109,14 @@ def assessed(state: State, evaluator: Evaluator, solutions_PD: Tensor) -> Assess
     )
 
 
-def told(state: State, evaluator: Evaluator, solutions_PD: Tensor, assessment: Assessment) -> Generation:
+def told(state: State, evaluator: Evaluator, solutions_PD: Tensor, assessment: Assessment, clock: Clock) -> Generation:
     """Tell the strategy of solutions, and remember what has to be."""
     strategy = evaluator.spec.strategy_of(progress.integer(state, progress.RESTART))
-    after = {
-        **strategy.tell(state, solutions_PD, assessment.rank_P),
-        **progress.after_telling(state, solutions_PD, assessment),
-        **archive.after_generation(state, solutions_PD, assessment, archive.size_for(evaluator.spec.objective)),
-    }
-    return Generation(solutions_PD, assessment, account_of(assessment), after)
+    with one_thread():
+        after = {
+            **strategy.tell(state, solutions_PD, assessment.rank_P),
+            **progress.after_telling(state, solutions_PD, assessment),
+            **archive.after_generation(state, solutions_PD, assessment, archive.size_for(evaluator.spec.objective)),
+            **clock(),
+        }
+        return Generation(solutions_PD, assessment, account_of(assessment), after)

@@ -45,6 +45,8 @@ def record_of(assessment: Assessment, account: Tensor | None = None) -> dict[str
     num_gates = len(assessment.gates.violations)
     violations = dict(zip(assessment.gates.violations, table[len(COLUMNS) :], strict=False))
     metrics = dict(zip(assessment.evaluation.metrics, table[len(COLUMNS) + num_gates :], strict=True))
+    if not (total_P == 0).any():  # no objective was asked, or for nothing
+        metrics = {}
     best, is_finite_P, is_exhausted_P = rank_P.argmin(), violations["finite"] == 0, exhausted_P != 0
     reasons = {
         "memory": is_exhausted_P,

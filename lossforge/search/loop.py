@@ -18,10 +18,18 @@ from lossforge.search import archive, progress
 from lossforge.search.archive import Archive
 from lossforge.search.backends import resolved_backend
 from lossforge.search.evaluator import Assessment, Evaluator
-from lossforge.search.generation import Generation, asked, assessed, generation_after, launch_size, told
+from lossforge.search.generation import (
+    Generation,
+    accounts_of,
+    asked,
+    assessed,
+    generations_after,
+    launch_size,
+    told,
+)
 from lossforge.search.history import Record, num_passing, record_of
 from lossforge.search.progress import SearchEnd
-from lossforge.search.stopping import Progress, reason_to_stop
+from lossforge.search.stopping import Progress, affordable_generations, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.search.workers import WorkerPool, block_evaluator
 from lossforge.spec import SearchSpec
@@ -50,11 +58,8 @@ class Search:
 
     def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
         self.seed, self.name, self.device = seed, name, torch.device(device)
-        found = {
-            "backend": resolved_backend(spec, self.device),
-            "generations_per_launch": launch_size(spec, self.device),
-        }
-        self.spec = spec.model_copy(update=found)
+        spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
+        self.spec = spec.model_copy(update={"generations_per_launch": launch_size(spec, self.device)})
         self._blocks = block_evaluator(self.spec, self.device)
         self._evaluators: dict[int, Evaluator] = {}
         self.state: State = self._first_state(0, {})
@@ -135,8 +140,9 @@ class Search:
         """
         self._refuse_if_finished()
         solutions_PD, assessment = self._checked(solutions_PD, result)
-        generation = told(self.state, self.evaluator, solutions_PD, assessment)
-        return self._taken_in(generation, generation.account)
+        generation = told(self.state, self.evaluator, solutions_PD, assessment, self._seconds)
+        (account,) = accounts_of([generation])
+        return self._taken_in(generation, account)
 
     def step(self) -> Record:
         """Run one generation."""
@@ -147,18 +153,22 @@ class Search:
         """Run ``num`` generations, or fewer where the search ends, and only then read what they came to.
 
         Numbers are those of as many steps; but a GPU is waited for once and not in every generation. What was run after
-        the generation in which the search turns out to end is thrown away.
+        the generation in which the search turns out to end is thrown away. Where one raises an error, those before it
+        are taken in, and it is raised when that generation is run as the first of a launch.
 
         Raises:
+            ValueError: ``num`` is not positive.
             SearchError: the search has ended.
         """
+        if num < 1:
+            raise ValueError(f"a launch has at least one generation, not {num}")
         self._refuse_if_finished()
-        generations, state = [], self.state
-        for _ in range(max(1, min(num, self.spec.generations - self.generation))):
-            generations.append(generation_after(state, self.evaluator))
-            state = generations[-1].state
+        affordable = affordable_generations(self.spec, self._progress(self.state))
+        generations = generations_after(
+            self.state, self.evaluator, max(1, min(num, affordable)), self._seconds, self.spec.stop.wall_time
+        )
         records: list[Record] = []
-        for generation, account in zip(generations, _on_the_cpu([each.account for each in generations]), strict=True):
+        for generation, account in zip(generations, accounts_of(generations), strict=True):
             records.append(self._taken_in(generation, account))
             if records[-1]["stopped"] is not None:
                 break
@@ -293,7 +303,7 @@ class Search:
         }
         num_new_keys = 0 if generation.assessment.gates.keys_PG is None else num_passing(account)
         read = progress.after_reading(self.state, generation.state, record, num_new_keys)
-        state = {**generation.state, **read, **self._seconds()}
+        state = {**generation.state, **read}
         reason = reason_to_stop(self.spec, self._progress(state))
         # In one step: an interrupted tell has not happened.
         self.state = state if reason is None else self._after_end(state, reason)
@@ -326,13 +336,6 @@ class Search:
         ours, theirs = (progress.tensor(each, progress.LAST).shape[1] for each in (self.state, state))
         if ours != theirs:
             raise ValueError(f"the state of a search over {theirs} parameters; this one is over {ours}")
-
-
-def _on_the_cpu(accounts: Sequence[Tensor]) -> list[Tensor]:
-    """Return the accounts, brought over in one transfer."""
-    together = torch.cat([each.flatten() for each in accounts]).cpu()
-    numbers = torch.split(together, [each.numel() for each in accounts])
-    return [each.view(account.shape) for each, account in zip(numbers, accounts, strict=True)]
 
 
 def _no_feasible_message(patience: int, state: State) -> str:

@@ -52,6 +52,7 @@ def run_search(spec: RunSpec, directory: RunDirectory, *, on_generation: OnGener
                 for record in records:
                     directory.record_time(restart=record["restart"], generation=record["generation"], seconds=seconds)
                     _tell_of_an_end(record)
+                for record in records:
                     on_generation(record, seconds)
         except KeyboardInterrupt:
             memory.save()  # the last whole generation: the interrupted one is run again

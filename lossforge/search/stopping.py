@@ -45,6 +45,14 @@ def reason_to_stop(spec: SearchSpec, progress: Progress) -> StopReason | None:
     return next((reason for reason in STOP_REASONS if holds[reason]), None)
 
 
+def affordable_generations(spec: SearchSpec, progress: Progress) -> int:
+    """Return how many more generations a search may have at most, as far as that is known beforehand."""
+    left = spec.generations - len(progress.best_fitness_T)
+    if spec.stop.evaluations is None:
+        return left
+    return min(left, (spec.stop.evaluations - progress.evaluations) // progress.num_solutions)
+
+
 def _stagnates(best_fitness_T: Tensor, window: int) -> bool:
     """Return whether the median best fitness of the last ``window`` generations is no lower than of those before.
 

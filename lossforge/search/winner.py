@@ -23,7 +23,7 @@ from lossforge.search.references import fitness_figures, reference_figures
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)
 """True-class probabilities at which the weight profile of a winner is reported."""
 
-NOT_OF_THE_LOSS = frozenset({"workers", "checkpoint_every", "checkpoint_seconds"})
+NOT_OF_THE_LOSS = frozenset({"workers", "generations_per_launch", "checkpoint_every", "checkpoint_seconds"})
 """Options of a search on which the loss it finds does not depend."""
 
 

@@ -23,8 +23,8 @@ def resolve(spec: RunSpec) -> RunSpec:
         raise SpecError(["device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
     device = ("cuda" if has_cuda else "cpu") if spec.device == "auto" else spec.device
     backend = resolved_backend(spec.search, torch.device(device))
-    launch = launch_size(spec.search, torch.device(device))
-    search = spec.search.model_copy(update={"backend": backend, "generations_per_launch": launch})
+    search = spec.search.model_copy(update={"backend": backend})
+    search = search.model_copy(update={"generations_per_launch": launch_size(search, torch.device(device))})
     if backend == "eager":
         check_workers(search, device)
     training = spec.training

@@ -81,6 +81,13 @@ class TestContract:
         torch.testing.assert_close(artifact.loss()(logits, target), expected.mean(), rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(artifact.loss(reduction="sum")(logits, target), expected.sum(), rtol=1e-6, atol=1e-9)
 
+    @pytest.mark.parametrize("label", [-1, 99])
+    def test_a_label_that_is_no_class_is_refused(self, family, label):
+        (logits, target), loss = draw(), make_artifact(family).loss()
+        target[1] = label
+        with pytest.raises((RuntimeError, IndexError)):
+            loss(logits, target)
+
     def test_every_option_follows_from_one_rule(self, family):
         """l(z, q) = sum_k weight_k q_k l(z, k), divided by the weights of the labels that are not ignored."""
         artifact, (logits, target) = make_artifact(family), draw()

@@ -191,7 +191,7 @@ def few_rows_at_a_time(monkeypatch):
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("family", [PairwiseMLP(hidden=(2,)), ClasswiseMLP(hidden=(2,))], ids=lambda f: f.label)
 class TestConcordance:
-    @pytest.mark.parametrize(("num_pairs", "num_cells"), [(1, 5), (32, 8), (60, 1)])
+    @pytest.mark.parametrize(("num_pairs", "num_cells"), [(1, 5), (32, 8), (60, 1), (60, 65)])
     def test_is_that_of_its_losses(self, family, num_pairs, num_cells):
         comparisons, kernel = compared(num_pairs, num_cells=num_cells), kernel_of(family)
         solutions_PD = family.init(3, torch.Generator().manual_seed(3))
@@ -333,8 +333,6 @@ class TestRefusals:
         elsewhere = dataclasses.replace(compared(), sign_B=torch.ones(60, device="meta"))
         with pytest.raises(ValueError, match="comparisons must be on the device of the candidates"):
             kernel.concordance(solutions_PD, elsewhere)
-        with pytest.raises(ValueError, match="comparisons of 65 cells: there must be 1 to 64"):
-            kernel.concordance(solutions_PD, compared(num_cells=65))
 
     def test_no_candidates_and_no_pairs(self):
         solutions_PD, log_probs, labels_B = drawn(self.FAMILY)
@@ -365,7 +363,7 @@ class TestSupport:
             monkeypatch.setitem(sys.modules, name, None) if name == "triton" else monkeypatch.delitem(
                 sys.modules, name, raising=False
             )
-        with pytest.raises(CompilationError, match="Triton is not installed; it comes with the CUDA builds of torch"):
+        with pytest.raises(CompilationError, match=r"Triton cannot be imported .*; it comes with the CUDA builds"):
             kernel_of(PairwiseMLP())
 
     def test_is_not_imported_with_lossforge(self):

@@ -115,11 +115,24 @@ class TestWithoutTriton:
             assert [resolved_backend(small(), CUDA) for _ in range(2)] == ["eager", "eager"]
         said = [record.getMessage() for record in caplog.records]
         assert len(said) == 1
-        assert "slower: Triton is not installed; it comes with the CUDA builds of torch: install one" in said[0]
+        assert "slower: Triton cannot be imported (" in said[0]
 
     def test_triton_is_refused(self, no_triton):
-        with pytest.raises(SpecError, match=r"search.backend: Triton is not installed; .*; or use 'eager'"):
+        with pytest.raises(SpecError, match=r"search.backend: Triton cannot be imported \(.*; or use 'eager'"):
             resolved_backend(small("triton"), CUDA)
+
+    def test_nor_does_it_serve_without_a_compiler(self, monkeypatch):
+        pytest.importorskip("triton")
+        monkeypatch.setenv("PATH", "")
+        monkeypatch.delenv("CC", raising=False)
+        with pytest.raises(SpecError, match=r"Triton needs a C compiler, and there is none \(gcc, clang\)"):
+            resolved_backend(small("triton"), CUDA)
+        monkeypatch.setenv("CC", "/somewhere/cc")
+        assert resolved_backend(small("triton"), CUDA) == "triton"
+
+    def test_not_on_rocm(self, monkeypatch):
+        monkeypatch.setattr("torch.version.hip", "6.0")
+        assert resolved_backend(small(), CUDA) == "eager"
 
     def test_with_it_there_is_a_kernel(self):
         pytest.importorskip("triton")

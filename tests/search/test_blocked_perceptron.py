@@ -126,6 +126,27 @@ def test_comparisons_are_those_of_its_losses(family, num_pairs):
     assert not found.finite_P[2]
 
 
+@FAMILIES
+@pytest.mark.parametrize("label", [-1, 7])
+def test_labels_that_are_no_class_are_refused(family, label):
+    solutions_PD, log_probs, labels_B = drawn(family(hidden=(3,)))
+    labels_B[5] = label
+    with pytest.raises(IndexError, match=r"labels must lie in \[0, 7\)"):
+        BlockedPerceptron(family(hidden=(3,)).form).losses(solutions_PD, log_probs, labels_B)
+
+
+@FAMILIES
+def test_nothing_to_evaluate(family):
+    solutions_PD, log_probs, labels_B = drawn(family(hidden=(3,)))
+    kernel = BlockedPerceptron(family(hidden=(3,)).form)
+    assert kernel.losses(solutions_PD[:0], log_probs, labels_B).shape == (0, 50)
+    assert kernel.losses(solutions_PD, log_probs[:, :0], labels_B[:0]).shape == (4, 0)
+    none = Comparisons(log_probs[0], labels_B, labels_B[:0], labels_B[:0].float(), labels_B[:0], 2)
+    found = kernel.concordance(solutions_PD, none)
+    assert found.counts_PK.tolist() == [[0, 0]] * 4
+    assert found.finite_P.all()
+
+
 def test_numbers_are_those_of_blocks():
     """Whether this process evaluates or others do, with a batch that no block size divides."""
     family = PairwiseMLP(hidden=(6, 4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +90,13 @@ def test_what_is_interrupted_has_not_happened(monkeypatch):
     search, undisturbed = (Search(spec_of(), seed=0) for _ in range(2))
     search.launch(2)
 
-    def interrupted(state, evaluator):
+    def interrupted(state, evaluator, clock):
         if int(state["search.generation"]) == 4:
             raise KeyboardInterrupt
-        return generation_after(state, evaluator)
+        return generation_after(state, evaluator, clock)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lossforge.search.loop.generation_after", interrupted)
+        patch.setattr("lossforge.search.generation.generation_after", interrupted)
         with pytest.raises(KeyboardInterrupt):
             search.launch(5)
     assert search.generation == 2
@@ -103,10 +104,92 @@ def test_what_is_interrupted_has_not_happened(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "device", "size"), [("auto", "cpu", 1), ("auto", "cuda", 16), (5, "cpu", 5), (1, "cuda", 1)]
+    ("options", "device", "size"),
+    [
+        ({}, "cpu", 1),
+        ({"generations_per_launch": 5}, "cpu", 5),
+        ({"generations_per_launch": 1, "backend": "triton"}, "cuda", 1),
+        ({"backend": "triton"}, "cuda", 16),
+        ({"backend": "eager"}, "cuda", 1),
+        ({"backend": "triton", "objective": {"type": "proxy_training"}}, "cuda", 1),
+    ],
 )
-def test_the_size_of_a_launch(said, device, size):
-    assert launch_size(spec_of(generations_per_launch=said), torch.device(device)) == size
+def test_the_size_of_a_launch(options, device, size):
+    """Several where nothing is read in between anyway."""
+    assert launch_size(spec_of(**options), torch.device(device)) == size
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_launch_of_nothing_is_refused(size):
+    with pytest.raises(ValueError, match="a launch has at least one generation"):
+        Search(spec_of(), seed=0).launch(size)
+
+
+@pytest.mark.parametrize("size", [1, 16, 100])
+def test_a_wall_time_counts_whole_generations(size, monkeypatch):
+    """Each takes a second; none is run after the time, and none of those before is lost."""
+    now = [0.0]
+
+    def slow(state, evaluator, clock):
+        now[0] += 1.0
+        return generation_after(state, evaluator, clock)
+
+    monkeypatch.setattr("lossforge.search.loop.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lossforge.search.generation.generation_after", slow)
+    search = Search(spec_of(generations=200, stop={"wall_time": 10.0}), seed=0)
+    records = []
+    while not search.finished:
+        records += search.launch(size)
+    assert len(records) == now[0] == 10
+    assert records[-1]["stopped"] == "wall_time"
+
+
+def test_no_generation_is_run_beyond_the_budget(monkeypatch):
+    ran = []
+
+    def counted(state, evaluator, clock):
+        ran.append(int(state["search.generation"]))
+        return generation_after(state, evaluator, clock)
+
+    monkeypatch.setattr("lossforge.search.generation.generation_after", counted)
+    search = Search(spec_of(generations=100, stop={"evaluations": 200}), seed=0)
+    assert [record["evaluations"] for record in search.launch(100)] == [48, 96, 144, 192]
+    assert ran == [0, 1, 2, 3]
+
+
+def test_an_error_takes_nothing_with_it(monkeypatch):
+    """Those before it are taken in; it comes again, or does not matter where the search has ended before."""
+
+    def failing(state, evaluator, clock):
+        if int(state["search.generation"]) == 5:
+            raise RuntimeError("out of luck")
+        return generation_after(state, evaluator, clock)
+
+    monkeypatch.setattr("lossforge.search.generation.generation_after", failing)
+    search = Search(spec_of(), seed=0)
+    assert [record["generation"] for record in search.launch(8)] == [0, 1, 2, 3, 4]
+    with pytest.raises(RuntimeError, match="out of luck"):
+        search.launch(8)
+    assert search.generation == 5
+    ending = Search(spec_of(stop={"evaluations": 5 * 48}), seed=0)
+    assert ending.launch(100)[-1]["stopped"] == "evaluations"
+
+
+def test_the_loss_says_nothing_of_launches():
+    first, second = (Search(spec_of(generations_per_launch=size), seed=0).run() for size in (1, 7))
+    assert first.evidence == second.evidence
+    assert torch.equal(first.solution_D, second.solution_D)
+
+
+PAUSED: list[bool] = []
+"""Not empty while nothing is counted."""
+
+
+@contextmanager
+def not_counted():
+    PAUSED.append(True)
+    yield
+    PAUSED.pop()
 
 
 class Reads(TorchDispatchMode):
@@ -123,7 +206,7 @@ class Reads(TorchDispatchMode):
         by_mask = name.startswith("index") and any(
             isinstance(leaf, Tensor) and leaf.dtype == torch.bool for leaf in tree_leaves(args[1:2])
         )
-        if by_mask or name.startswith(self.WAIT):
+        if not PAUSED and (by_mask or name.startswith(self.WAIT)):
             self.found[name] += 1
         return function(*args, **(kwargs or {}))
 
@@ -140,21 +223,26 @@ class Transfers(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", "")
-        if name in self.NAMES + self.COPIES:
+        if not PAUSED and name in self.NAMES + self.COPIES:
             self.found[name] += 1
         return function(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A kernel of torch operations, none of which is waited for."""
+    """A kernel of torch operations, in which nothing is counted: on the CPU, labels are looked at."""
 
     family: LossParameterization
 
     def losses(self, solutions_PD: Tensor, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
-        return self.family.loss(solutions_PD, log_probs_PBC, labels_B).detach()
+        with not_counted():
+            return self.family.loss(solutions_PD, log_probs_PBC, labels_B).detach()
 
     def gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
+        with not_counted():
+            return self._gradients(solutions_PD, logits_PBC, labels_B)
+
+    def _gradients(self, solutions_PD: Tensor, logits_PBC: Tensor, labels_B: Tensor) -> Tensor:
         leaf = logits_PBC.expand(len(solutions_PD), -1, -1).clone().requires_grad_()
         loss_PB = self.family.loss(solutions_PD, torch.log_softmax(leaf, dim=2), labels_B)
         return torch.autograd.grad(loss_PB.sum(), leaf)[0]
@@ -195,6 +283,7 @@ QUEUED = {
     "SNES": {"strategy": {"type": "snes"}, "mutation": None},
     "differential evolution": {"strategy": {"type": "differential_evolution"}, "mutation": None},
     "OpenAI-ES": {"strategy": {"type": "openai_es"}, "mutation": None},
+    "random search": {"strategy": {"type": "random_search"}, "mutation": None},
     "classwise": {"parameterization": {"type": "classwise_mlp", "hidden": [4]}},
 }
 
@@ -210,7 +299,7 @@ def test_on_a_gpu_a_launch_waits_once(options, monkeypatch):
     with Reads() as reads, Transfers() as transfers:
         state = search.state
         for _ in range(4):
-            state = generation_after(state, search.evaluator).state
+            state = generation_after(state, search.evaluator, dict).state
     assert reads.found == {}
     assert transfers.found == {}
     with Transfers() as transfers:
@@ -228,8 +317,7 @@ def test_paths_of_a_gpu_come_to_the_same(name, monkeypatch):
             patch.setattr(evaluator, "kernel_of", lambda spec, device: Reference(spec.parameterization))
             search = Search(spec_of(**{"gates": LOOSE, **QUEUED[name]}), seed=0)
             histories.append([search.step() for _ in range(6)])
-    if name != "one fifth":  # whose fresh points are drawn before others
-        assert histories[0] == histories[1]
+    assert histories[0] == histories[1]
     assert all(record["num_feasible"] > 0 for record in histories[1][1:])
 
 

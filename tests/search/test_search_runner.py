@@ -102,6 +102,28 @@ def test_history_and_checkpoints(new_run):
     assert len(run.directory.timing.read_text().splitlines()) == 7
 
 
+@pytest.mark.parametrize("size", [2, 5, 100])
+@pytest.mark.parametrize("spec", [make_spec, several])
+def test_launches_of_several_generations_come_to_the_same_bytes(new_run, spec, size):
+    run, expected = new_run("run"), new_run("expected").go(spec())
+    search = spec().search.model_copy(update={"generations_per_launch": size})
+    assert run.go(spec().model_copy(update={"search": search})) == expected
+    assert len(run.directory.timing.read_text().splitlines()) == len(run.generations)
+
+
+@pytest.mark.parametrize("stop_after", [0, 3, 5])
+def test_an_interrupt_among_the_generations_of_a_launch(new_run, uninterrupted, stop_after):
+    """All of them are taken in, with their times, whichever is being shown."""
+    run = new_run("run")
+    spec = make_spec(generations_per_launch=5)
+    with pytest.raises(KeyboardInterrupt):
+        run.go(spec, stop_after=stop_after)
+    done = 5 if stop_after < 5 else 7
+    assert run.checkpoints()[-1] == f"{done:08d}"
+    assert len(run.directory.timing.read_text().splitlines()) == done
+    assert run.go(make_spec(generations_per_launch=2)) == uninterrupted
+
+
 def test_it_is_the_search_itself(new_run, tmp_path):
     files = new_run("run").go()
     spec, records = make_spec(), []
@@ -430,8 +452,8 @@ class TestWhatDoesNotCount:
         files = new_run("run").go(make_spec(checkpoint_every=1, checkpoint_seconds=0.001))
         assert files == uninterrupted
         search = json.loads(files["loss.json"])["search"]
-        assert not {"workers", "checkpoint_every", "checkpoint_seconds"} & search.keys()
-        assert SearchSpec.model_fields.keys() - search.keys() == {"workers", "checkpoint_every", "checkpoint_seconds"}
+        without_effect = {"workers", "generations_per_launch", "checkpoint_every", "checkpoint_seconds"}
+        assert SearchSpec.model_fields.keys() - search.keys() == without_effect
 
     def test_a_wall_clock_that_jumps(self, new_run, uninterrupted, monkeypatch):
         """By years, back and forth, at every look at it."""
