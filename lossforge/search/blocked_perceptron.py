@@ -24,8 +24,8 @@ from lossforge.search.padding import PAIRS_MULTIPLE, padded
 
 Array = NDArray[np.float32]
 
-BLOCK_NUMBERS = 1 << 17
-"""Hidden units times columns of a block, a layer: half a megabyte, shared by the layers, stays in a core's cache."""
+BLOCK_NUMBERS = 1 << 18
+"""Hidden units times columns of a block, a layer: a megabyte, shared by the layers, stays in a core's cache."""
 
 
 @dataclass(frozen=True)

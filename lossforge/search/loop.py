@@ -17,6 +17,7 @@ from lossforge.run_content import ENDS_THE_RUN, StopReason
 from lossforge.search import archive, progress
 from lossforge.search.archive import Archive
 from lossforge.search.backends import resolved_backend
+from lossforge.search.checks import checked, refuse_foreign
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.generation import (
     Generation,
@@ -139,7 +140,7 @@ class Search:
             SearchError: the search has ended.
         """
         self._refuse_if_finished()
-        solutions_PD, assessment = self._checked(solutions_PD, result)
+        solutions_PD, assessment = checked(self.state, solutions_PD, result)
         generation = told(self.state, self.evaluator, solutions_PD, assessment, self._seconds)
         (account,) = accounts_of([generation])
         return self._taken_in(generation, account)
@@ -223,7 +224,7 @@ class Search:
         Raises:
             ValueError: keys are missing, or it has another seed or solutions of another length.
         """
-        self._refuse_foreign(state)
+        refuse_foreign(self.state, state)
         self.state = {
             key: value.to("cpu" if key in progress.ON_THE_CPU else self.device, copy=True)
             if isinstance(value, Tensor)
@@ -308,34 +309,6 @@ class Search:
         # In one step: an interrupted tell has not happened.
         self.state = state if reason is None else self._after_end(state, reason)
         return {**record, "stopped": reason}
-
-    def _checked(
-        self, solutions_PD: Tensor, result: Assessment | Tensor | Sequence[float]
-    ) -> tuple[Tensor, Assessment]:
-        """Return what was told, on the device; a fitness as an assessment."""
-        num_parameters, last_PD = self.spec.parameterization.num_parameters, progress.tensor(self.state, progress.LAST)
-        if solutions_PD.ndim != 2 or solutions_PD.shape[1] != num_parameters or not len(solutions_PD):
-            raise ValueError(f"solutions of shape {tuple(solutions_PD.shape)}: must be (candidates, {num_parameters})")
-        solutions_PD = solutions_PD.detach().to(last_PD, copy=True)
-        if not isinstance(result, Assessment):
-            result = Assessment.of_fitness(torch.as_tensor(result, dtype=torch.float64, device=self.device))
-            if not solutions_PD.isfinite().all():
-                raise ValueError("solutions that come with a fitness must be finite")
-        if result.evaluation.fitness_P.shape != solutions_PD.shape[:1]:
-            shape = tuple(result.evaluation.fitness_P.shape)
-            raise ValueError(f"{len(solutions_PD)} solutions, but fitness of shape {shape}")
-        return solutions_PD, result
-
-    def _refuse_foreign(self, state: State) -> None:
-        """Raise ValueError for a state that no search of this spec could be in."""
-        missing = {key for key in self.state.keys() - state.keys() if not key.startswith(progress.NOT_ALWAYS)}
-        if missing:
-            raise ValueError(f"not the state of such a search: {', '.join(sorted(missing))} missing")
-        if progress.integer(state, progress.SEED) != self.seed:
-            raise ValueError(f"the state of a search with seed {state[progress.SEED]}; this one has {self.seed}")
-        ours, theirs = (progress.tensor(each, progress.LAST).shape[1] for each in (self.state, state))
-        if ours != theirs:
-            raise ValueError(f"the state of a search over {theirs} parameters; this one is over {ours}")
 
 
 def _no_feasible_message(patience: int, state: State) -> str:

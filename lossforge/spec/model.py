@@ -93,8 +93,8 @@ class SearchSpec(Options):
     )
     generations_per_launch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         default="auto",
-        description="generations that are run before what they came to is read; results are the same. On a GPU the "
-        "host waits as often; auto: 16 there, 1 on the CPU",
+        description="generations that are run before what they came to is read, for which a GPU is waited for; results "
+        "are the same. auto: 16 where a GPU is asked for nothing else, else 1",
     )
     workers: int = Field(
         default=1,
