@@ -44,7 +44,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --capture=no
 
 $(PEERS)/.installed: tests/benchmarks/peers/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(PEERS)
