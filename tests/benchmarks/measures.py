@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import re
 import subprocess
 import tempfile
@@ -36,9 +37,11 @@ def peak_flop_per_second() -> float:
 
 
 class PeakMemory:
-    """Bytes of memory that a stretch of code had resident at most, beyond what was there before; Linux only."""
+    """Bytes of memory that a stretch of code had resident at most, beyond what was there before; Linux with glibc only."""
 
     def __enter__(self) -> PeakMemory:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system, or it would be used unseen
         Path("/proc/self/clear_refs").write_text("5")  # from here on, the peak is that of what follows
         self._before = _status("VmRSS")
         return self
