@@ -37,7 +37,7 @@ def peak_flop_per_second() -> float:
 
 
 class PeakMemory:
-    """Bytes of memory that a stretch of code had resident at most, beyond what was there before; Linux with glibc only."""
+    """Bytes of memory that a stretch of code had resident at most, beyond what was there before; Linux with glibc."""
 
     def __enter__(self) -> PeakMemory:
         gc.collect()
