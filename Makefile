@@ -10,7 +10,7 @@ help:
 	@echo "make run          create $(VENV), install, evolve a loss and train with it on real digits"
 	@echo "make test         create $(VENV) with the test tools and run everything CI runs"
 	@echo "make install      create $(VENV) and install lossforge"
-	@echo "make bench        time the parts of a search, and how fast candidates are evaluated: a quarter of an hour"
+	@echo "make bench        time the parts of a search, and how fast candidates are evaluated: twenty minutes"
 	@echo "make bench-peers  time whole generations beside evosax, EvoTorch, nevergrad and NumPy, in an environment of theirs"
 	@echo "make calibrate    time the back ends of the evaluation, and propose the rule that chooses between them"
 	@echo "make torture      kill runs at hundreds of instants, damage them, and resume them: half an hour"

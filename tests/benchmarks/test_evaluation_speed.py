@@ -153,12 +153,16 @@ def test_shares(benchmark, name):
     print(f"\n{benchmark.name}: of {1e3 * whole:.1f} ms, {told}")
 
 
-@pytest.mark.parametrize("name", ["W1", "W2", "W3"])
-def test_whole_search(benchmark, name):
-    """150 generations at P 64, B 256, and the choice of the winner."""
-    benchmark.group = "whole search"
-    spec = SearchSpec.model_validate({**search_options(name, 64, 256), "generations": 150})
-    benchmark.pedantic(lambda: Search(spec, seed=0).run(), rounds=3)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_whole_search(benchmark, name, size):
+    """150 generations, at the largest size 2, and the choice of the winner."""
+    benchmark.group = f"whole search {size}"
+    generations = 2 if size == SIZES[-1] else 150
+    spec = SearchSpec.model_validate({**search_options(name, *size), "generations": generations})
+    benchmark.pedantic(lambda: Search(spec, seed=0).run(), rounds=3 if size == SIZES[0] else 1)
+    seconds = benchmark.stats.stats.median
+    print(f"\n{benchmark.name}: {generations} generations in {seconds:.2f} s")
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
