@@ -6,6 +6,7 @@ what a generation came to is put into one table, its account, which can be read 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from lossforge.search.history import account_of
 from lossforge.spec import SearchSpec
 from lossforge.threads import one_thread
 from lossforge.types import State
+
+_log = logging.getLogger(__name__)
 
 Clock = Callable[[], State]
 """Says, as a part of the state, how many seconds the search has taken; nothing where nobody asks."""
@@ -62,16 +65,17 @@ def generations_after(
 ) -> list[Generation]:
     """Run ``num`` generations, the first of which follows ``state``; fewer where the time is over, or one fails.
 
-    The error of the first is raised. That of another is not, since the search may turn out to have ended before; it
-    will come again.
+    The error of the first is raised. That of another is logged, since the search may turn out to have ended before; if
+    it has not, the generation is run again as the first of the next launch.
     """
     generations: list[Generation] = []
     while len(generations) < num:
         try:
             generations.append(generation_after(state, evaluator, clock))
-        except Exception:
+        except Exception as error:  # whatever it is, it must not take finished generations with it
             if not generations:
                 raise
+            _log.info("generation %d failed and is run again: %r", progress.integer(state, progress.GENERATION), error)
             break
         state = generations[-1].state
         if wall_time is not None and float(state[progress.SECONDS]) >= wall_time:

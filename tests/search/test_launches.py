@@ -157,8 +157,8 @@ def test_no_generation_is_run_beyond_the_budget(monkeypatch):
     assert ran == [0, 1, 2, 3]
 
 
-def test_an_error_takes_nothing_with_it(monkeypatch):
-    """Those before it are taken in; it comes again, or does not matter where the search has ended before."""
+def test_an_error_takes_nothing_with_it(monkeypatch, caplog):
+    """Those before it are taken in; it is logged, and comes again unless the search has ended before."""
 
     def failing(state, evaluator, clock):
         if int(state["search.generation"]) == 5:
@@ -167,7 +167,9 @@ def test_an_error_takes_nothing_with_it(monkeypatch):
 
     monkeypatch.setattr("lossforge.search.generation.generation_after", failing)
     search = Search(spec_of(), seed=0)
-    assert [record["generation"] for record in search.launch(8)] == [0, 1, 2, 3, 4]
+    with caplog.at_level("INFO"):
+        assert [record["generation"] for record in search.launch(8)] == [0, 1, 2, 3, 4]
+    assert "generation 5 failed and is run again: RuntimeError('out of luck')" in caplog.text
     with pytest.raises(RuntimeError, match="out of luck"):
         search.launch(8)
     assert search.generation == 5
