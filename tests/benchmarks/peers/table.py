@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from measures import peak_flop_per_second  # noqa: E402  it stands beside this folder
+from measures import rate_of  # noqa: E402  it stands beside this folder
 from workloads import WORKLOADS  # noqa: E402
 
 OURS = ("lossforge", "lossforge eager")
@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     pythons = {**dict.fromkeys(OURS, sys.executable), **dict.fromkeys(PEERS, options.peers)}
     versions: dict[str, str] = {}
-    print(f"FMA peak of a core: {peak_flop_per_second() / 1e9:.0f} GFLOP/s")
+    print(f"FMA peak of a core: {rate_of('flop') / 1e9:.0f} GFLOP/s")
     for size in SIZES:
         print(f"\nP {size[0]}, B {size[1]}: million pair-evaluations/s, and as a multiple of NumPy + cmaes")
         for name, workload in WORKLOADS.items():
