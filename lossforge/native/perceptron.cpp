@@ -19,6 +19,7 @@
 #include <cmath>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -56,7 +57,6 @@ typedef Floats Values[VECTORS];
 
 struct Tile {
     Values phi[C];  // own class first, then (label + k) mod C
-    float largest;  // of |phi|; infinite where one is not a number
 };
 
 struct Slopes {
@@ -88,6 +88,7 @@ struct FirstLayer {
 };
 
 constexpr int FIRST_ITEM = COMPARES ? 1 : 0;  // items are classes, or rivals alone
+constexpr int ITEMS = C - FIRST_ITEM;
 
 INLINE Floats item_base(const FirstLayer &layer, int unit, int item, Floats base) {
     return item == 0 ? all(layer.own_base(unit)) : base;
@@ -95,38 +96,30 @@ INLINE Floats item_base(const FirstLayer &layer, int unit, int item, Floats base
 
 // ---- One hidden layer: units outside, classes inside, so that a unit's output weight is applied once ----------------
 
-template <class Activation, bool ADDS_FRACTIONS>
-INLINE Floats unit_sum(const FirstLayer &layer, int unit, const Tile &tile, int vector) {
+constexpr int ITEMS_A_DIVISION = 10;
+
+template <bool SHARES> INLINE Floats unit_sum(const FirstLayer &layer, int unit, const Tile &tile, int vector) {
     const Floats slope = all(layer.slope(unit)), base = layer.base(unit, tile.phi[0][vector]);
     const auto argument = [&](int item) {
         return tile.phi[item][vector] * slope + item_base(layer, unit, item, base);
     };
-    Floats sum = all(0.0f);
-    if constexpr (ADDS_FRACTIONS) {
-#pragma GCC unroll 16
-        for (int item = FIRST_ITEM; item + 1 < C; item += 2)
-            sum += value(Activation::fraction(argument(item)) + Activation::fraction(argument(item + 1)));
-        if constexpr ((C - FIRST_ITEM) % 2) sum += Activation::of(argument(C - 1));
+    if constexpr (SHARES && ITEMS > 1) {
+        const auto term = [&](int item) { return Activation::fraction(argument(item)); };
+        return sum_of_fractions<ITEMS, ITEMS_A_DIVISION>(term, FIRST_ITEM);
     } else {
+        Floats sum = all(0.0f);
 #pragma GCC unroll 16
         for (int item = FIRST_ITEM; item < C; item++) sum += Activation::of(argument(item));
+        return sum;
     }
-    return sum;
 }
 
-template <class Activation> INLINE void shallow_losses(const float *solution, const Tile &tile, Values &loss) {
+template <bool SHARES> INLINE void shallow_losses(const float *solution, const Tile &tile, Values &loss) {
     const FirstLayer layer(solution);
     const float *output = solution + layer_start(1);
-    for (int unit = 0; unit < HIDDEN[0]; unit++) {
-        if constexpr (Activation::IS_FRACTION) {
-            if (Activation::can_add(layer.largest(unit, tile.largest))) {
+    for (int unit = 0; unit < HIDDEN[0]; unit++)
 #pragma GCC unroll 4
-                for (int v = 0; v < VECTORS; v++) loss[v] += unit_sum<Activation, true>(layer, unit, tile, v) * output[unit];
-                continue;
-            }
-        }
-        for (int v = 0; v < VECTORS; v++) loss[v] += unit_sum<Activation, false>(layer, unit, tile, v) * output[unit];
-    }
+        for (int v = 0; v < VECTORS; v++) loss[v] += unit_sum<SHARES>(layer, unit, tile, v) * output[unit];
 }
 
 // ---- Any number of hidden layers: one class at a time, products of a layer in registers ------------------------------
@@ -163,22 +156,32 @@ struct Trace {
     Values arguments[NUM_HIDDEN][widest()], values[NUM_HIDDEN][widest()];
 };
 
-template <int LAYER> INLINE void activate(Trace &trace) {
-    for (int unit = 0; unit < HIDDEN[LAYER]; unit++)
+template <int LAYER, bool SHARES> INLINE void activate(Trace &trace) {
+    Values *arguments = trace.arguments[LAYER], *results = trace.values[LAYER];
+    constexpr int PAIRED = SHARES ? HIDDEN[LAYER] / 2 * 2 : 0;
+    if constexpr (SHARES)
+        for (int unit = 0; unit < PAIRED; unit += 2)
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++)
-            trace.values[LAYER][unit][v] = Activation::of(trace.arguments[LAYER][unit][v]);
+            for (int v = 0; v < VECTORS; v++)
+                values(Activation::fraction(arguments[unit][v]), Activation::fraction(arguments[unit + 1][v]),
+                       results[unit][v], results[unit + 1][v]);
+    for (int unit = PAIRED; unit < HIDDEN[LAYER]; unit++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) results[unit][v] = Activation::of(arguments[unit][v]);
 }
 
-template <int LAYER> INLINE void later_layers(const float *solution, Trace &trace) {
-    if constexpr (LAYER < NUM_HIDDEN) {
-        dense<LAYER>(solution, trace.values[LAYER - 1], trace.arguments[LAYER]);
-        activate<LAYER>(trace);
-        later_layers<LAYER + 1>(solution, trace);
+constexpr int LAST = NUM_HIDDEN - 1;
+
+// The arguments of layers beyond LAYER, and the values of all but the last.
+template <int LAYER, bool SHARES> INLINE void layers_after(const float *solution, Trace &trace) {
+    if constexpr (LAYER < LAST) {
+        activate<LAYER, SHARES>(trace);
+        dense<LAYER + 1>(solution, trace.values[LAYER], trace.arguments[LAYER + 1]);
+        layers_after<LAYER + 1, SHARES>(solution, trace);
     }
 }
 
-INLINE void forward(const float *solution, const Tile &tile, int item, Trace &trace) {
+template <bool SHARES> INLINE void forward(const float *solution, const Tile &tile, int item, Trace &trace) {
     const FirstLayer layer(solution);
     for (int unit = 0; unit < HIDDEN[0]; unit++)
 #pragma GCC unroll 4
@@ -186,19 +189,32 @@ INLINE void forward(const float *solution, const Tile &tile, int item, Trace &tr
             Floats base = item_base(layer, unit, item, layer.base(unit, tile.phi[0][v]));
             trace.arguments[0][unit][v] = tile.phi[item][v] * layer.slope(unit) + base;
         }
-    activate<0>(trace);
-    later_layers<1>(solution, trace);
+    layers_after<0, SHARES>(solution, trace);
 }
 
-INLINE void deep_losses(const float *solution, const Tile &tile, Values &loss) {
+constexpr int UNITS_A_DIVISION = 8;
+constexpr float LARGEST_WEIGHT_SHARED = 1e8f;
+
+template <bool SHARES> INLINE void deep_losses(const float *solution, const Tile &tile, Values &loss) {
     const float *output = solution + layer_start(NUM_HIDDEN);
     Trace trace;
     for (int item = FIRST_ITEM; item < C; item++) {
-        forward(solution, tile, item, trace);
+        forward<SHARES>(solution, tile, item, trace);
         Values of_item = {};  // summed by itself: fewer roundings of large sums
-        for (int unit = 0; unit < HIDDEN[NUM_HIDDEN - 1]; unit++)
+        if constexpr (SHARES) {
 #pragma GCC unroll 4
-            for (int v = 0; v < VECTORS; v++) of_item[v] += trace.values[NUM_HIDDEN - 1][unit][v] * output[unit];
+            for (int v = 0; v < VECTORS; v++) {
+                const auto term = [&](int unit) {
+                    return Activation::fraction(trace.arguments[LAST][unit][v]) * output[unit];
+                };
+                of_item[v] = sum_of_fractions<HIDDEN[LAST], UNITS_A_DIVISION>(term, 0);
+            }
+        } else {
+            activate<LAST, false>(trace);
+            for (int unit = 0; unit < HIDDEN[LAST]; unit++)
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++) of_item[v] += trace.values[LAST][unit][v] * output[unit];
+        }
         for (int v = 0; v < VECTORS; v++) loss[v] += of_item[v];
     }
 }
@@ -207,8 +223,7 @@ INLINE void deep_losses(const float *solution, const Tile &tile, Values &loss) {
 
 // delta[i] = act'(z_i) sum_o weights[o][i] delta'[o] for COUNT inputs of a layer.
 template <int COUNT, int INPUTS, int OUT>
-INLINE void products_back(const float *weights, const Values *deltas, const Values *arguments, const Values *values,
-                          Values *out) {
+INLINE void products_back(const float *weights, const Values *deltas, const Values *arguments, Values *out) {
     Values sums[COUNT] = {};
     for (int o = 0; o < OUT; o++)
 #pragma GCC unroll 8
@@ -218,39 +233,37 @@ INLINE void products_back(const float *weights, const Values *deltas, const Valu
 #pragma GCC unroll 8
     for (int i = 0; i < COUNT; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++) out[i][v] = sums[i][v] * Activation::slope(arguments[i][v], values[i][v]);
+        for (int v = 0; v < VECTORS; v++) out[i][v] = sums[i][v] * Activation::slope(arguments[i][v]);
 }
 
 template <int LAYER> INLINE void earlier_layers(const float *solution, const Trace &trace, Values *deltas) {
     if constexpr (LAYER > 0) {
         constexpr int INPUTS = HIDDEN[LAYER - 1], OUT = HIDDEN[LAYER], WHOLE = INPUTS / OUTPUTS * OUTPUTS;
         const float *weights = solution + layer_start(LAYER);
-        const Values *arguments = trace.arguments[LAYER - 1], *values = trace.values[LAYER - 1];
+        const Values *arguments = trace.arguments[LAYER - 1];
         Values below[INPUTS];
         for (int i = 0; i < WHOLE; i += OUTPUTS)
-            products_back<OUTPUTS, INPUTS, OUT>(weights + i, deltas, arguments + i, values + i, below + i);
+            products_back<OUTPUTS, INPUTS, OUT>(weights + i, deltas, arguments + i, below + i);
         if constexpr (INPUTS > WHOLE)
-            products_back<INPUTS - WHOLE, INPUTS, OUT>(weights + WHOLE, deltas, arguments + WHOLE, values + WHOLE,
-                                                       below + WHOLE);
+            products_back<INPUTS - WHOLE, INPUTS, OUT>(weights + WHOLE, deltas, arguments + WHOLE, below + WHOLE);
         std::memcpy(deltas, below, sizeof below);
         earlier_layers<LAYER - 1>(solution, trace, deltas);
     }
 }
 
-INLINE void slopes_of(const float *solution, const Tile &tile, Slopes &slopes) {
+template <bool SHARES> INLINE void slopes_of(const float *solution, const Tile &tile, Slopes &slopes) {
     const FirstLayer layer(solution);
     const float *output = solution + layer_start(NUM_HIDDEN);
     std::memset(&slopes, 0, sizeof slopes);
     Trace trace;
     Values deltas[widest()];
     for (int item = FIRST_ITEM; item < C; item++) {
-        forward(solution, tile, item, trace);
-        for (int unit = 0; unit < HIDDEN[NUM_HIDDEN - 1]; unit++)
+        forward<SHARES>(solution, tile, item, trace);
+        for (int unit = 0; unit < HIDDEN[LAST]; unit++)
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++)
-                deltas[unit][v] = output[unit] * Activation::slope(trace.arguments[NUM_HIDDEN - 1][unit][v],
-                                                                   trace.values[NUM_HIDDEN - 1][unit][v]);
-        earlier_layers<NUM_HIDDEN - 1>(solution, trace, deltas);
+                deltas[unit][v] = output[unit] * Activation::slope(trace.arguments[LAST][unit][v]);
+        earlier_layers<LAST>(solution, trace, deltas);
         for (int unit = 0; unit < HIDDEN[0]; unit++)
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++) {
@@ -266,8 +279,26 @@ constexpr float SHARE = COMPARES ? 1.0f / RIVALS : 1.0f;  // of an item in the l
 
 typedef float Columns[C][PAIRS];  // a number for each class and pair of a tile
 
+// The largest size in vectors; infinite where one is not a number.
+struct Largest {
+    Floats top = {};
+    Ints finite = ~Ints{};
+
+    void take(Floats x) {
+        top = at_least(absolute(x), top);
+        finite &= absolute(x) < INFINITY;
+    }
+
+    float value() const {
+        float result = 0.0f;
+        for (int lane = 0; lane < LANES; lane++) result = std::max(result, finite[lane] ? top[lane] : INFINITY);
+        return result;
+    }
+};
+
 struct Tiles {
     long num_pairs;
+    float largest;  // of |phi|; infinite where one is not a number
     std::unique_ptr<Tile[]> tiles;
     std::unique_ptr<Slopes[]> probabilities;  // of every class, where gradients need them
     std::unique_ptr<Columns[]> scratch;       // not on the stack: those of threads may be small
@@ -282,6 +313,7 @@ struct Tiles {
 
     // Take in log-probabilities, or where gradients are wanted logits, in rows of C.
     void fill(const float *rows, const int64_t *labels, float scale) {
+        Largest seen;
         for (long t = 0; t < count(); t++) {
             Columns &columns = scratch[0];
             for (int i = 0; i < PAIRS; i++) {
@@ -289,13 +321,13 @@ struct Tiles {
                 long k = labels[pair];
                 for (int c = 0; c < C; c++, k = k + 1 == C ? 0 : k + 1) columns[c][i] = rows[pair * C + k];
             }
-            for (int v = 0; v < VECTORS; v++) fill_vector(tiles[t], t, columns, v, scale);
-            tiles[t].largest = largest(tiles[t]);
+            for (int v = 0; v < VECTORS; v++) fill_vector(tiles[t], t, columns, v, scale, seen);
         }
+        largest = seen.value();
     }
 
   private:
-    void fill_vector(Tile &tile, long t, const Columns &columns, int v, float scale) {
+    void fill_vector(Tile &tile, long t, const Columns &columns, int v, float scale, Largest &seen) {
         Floats log_sum = all(0.0f);
         if (probabilities) {
             Floats top = load(columns[0] + v * LANES), sum = all(0.0f);
@@ -308,44 +340,60 @@ struct Tiles {
             if (probabilities) probabilities[t].by_class[c][v] = exponential(log_p);
             tile.phi[c][v] = LOG_FEATURES ? -log_p / scale : probabilities ? probabilities[t].by_class[c][v]
                                                                            : exponential(log_p);
+            seen.take(tile.phi[c][v]);
         }
-    }
-
-    static float largest(const Tile &tile) {
-        float result = 0.0f;
-        for (int c = 0; c < C; c++)
-            for (int v = 0; v < VECTORS; v++)
-                for (int lane = 0; lane < LANES; lane++) {
-                    const float size = std::fabs(tile.phi[c][v][lane]);
-                    result = size <= result ? result : size == size ? size : INFINITY;
-                }
-        return result;
     }
 };
 
 // ---- What is asked of a candidate ----------------------------------------------------------------------------------------
 
-void losses_of(const float *solution, const Tiles &tiles, float *out) {
+float sum_of_sizes(const float *numbers, int count) {
+    return std::accumulate(numbers, numbers + count, 0.0f, [](float sum, float x) { return sum + std::fabs(x); });
+}
+
+// Whether units of a candidate may share divisions: whether products of as many denominators, numerators and output
+// weights are numbers. Beyond the first layer, arguments are sums of weights times values up to 1.
+bool may_share(const float *solution, float largest_phi) {
+    bool may = true;
+    const auto hold = [&](float size, float limit) { may &= size <= limit; };  // what is not a number does not
+    for (int unit = 0; unit < HIDDEN[0]; unit++)
+        hold(FirstLayer(solution).largest(unit, largest_phi), Activation::LARGEST_SHARED);
+    for (int layer = 1; layer < NUM_HIDDEN; layer++)
+        hold(sum_of_sizes(solution + layer_start(layer), layer_size(layer)), Activation::LARGEST_SHARED);
+    for (int unit = 0; unit < HIDDEN[LAST]; unit++)
+        hold(std::fabs(solution[layer_start(NUM_HIDDEN) + unit]), LARGEST_WEIGHT_SHARED);
+    return may;
+}
+
+template <bool SHARES> void losses_of(const float *solution, const Tiles &tiles, float *out) {
     for (long t = 0; t < tiles.count(); t++) {
         Values loss = {};
         if constexpr (NUM_HIDDEN == 1)
-            shallow_losses<Activation>(solution, tiles.tiles[t], loss);
+            shallow_losses<SHARES>(solution, tiles.tiles[t], loss);
         else
-            deep_losses(solution, tiles.tiles[t], loss);
+            deep_losses<SHARES>(solution, tiles.tiles[t], loss);
         float row[PAIRS];
         for (int v = 0; v < VECTORS; v++) store(row + v * LANES, loss[v] * SHARE);
         std::memcpy(out + t * PAIRS, row, sizeof(float) * std::min<long>(PAIRS, tiles.num_pairs - t * PAIRS));
     }
 }
 
+void losses_of(const float *solution, const Tiles &tiles, float *out) {
+    if (may_share(solution, tiles.largest))
+        losses_of<Activation::IS_FRACTION>(solution, tiles, out);
+    else
+        losses_of<false>(solution, tiles, out);
+}
+
 // dloss/dz_k = g_k - p_k sum_j g_j, with g_k = dloss/dlog p_k.
+template <bool SHARES>
 void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labels, float scale, float *out) {
     const std::unique_ptr<Slopes> memory(new Slopes);
     const std::unique_ptr<Columns[]> scratch(new Columns[1]);
     Slopes &slopes = *memory;
     Columns &columns = scratch[0];
     for (long t = 0; t < tiles.count(); t++) {
-        slopes_of(solution, tiles.tiles[t], slopes);
+        slopes_of<SHARES>(solution, tiles.tiles[t], slopes);
         for (int v = 0; v < VECTORS; v++) {
             Floats sum = all(0.0f);
             for (int c = 0; c < C; c++) {
@@ -364,6 +412,13 @@ void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labe
             for (int c = 0; c < C; c++, k = k + 1 == C ? 0 : k + 1) out[pair * C + k] = columns[c][i];
         }
     }
+}
+
+void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labels, float scale, float *out) {
+    if (may_share(solution, tiles.largest))
+        gradients_of<Activation::IS_FRACTION>(solution, tiles, labels, scale, out);
+    else
+        gradients_of<false>(solution, tiles, labels, scale, out);
 }
 
 bool all_finite(const float *loss, long num) {
