@@ -57,7 +57,7 @@ class Offer:
 def offers(kind: str) -> tuple[Offer, ...]:
     """Return what the installed distributions offer of a kind, sorted by type and distribution; imports nothing."""
     _check_kind(kind)
-    return tuple(Offer(kind, point.name, point.value, *_distribution(point)) for point in _entry_points(kind))
+    return tuple(Offer(kind, point.name, point.value, *_distribution(point.dist)) for point in _entry_points(kind))
 
 
 def types(kind: str) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryP
     allowed = None if plugins is None else {_normalise(name) for name in plugins.split(",") if name.strip()}
     unique = {}
     for point in importlib.metadata.entry_points(group=f"lossforge.{kind}"):
-        name = _normalise(_distribution(point)[0])
+        name = _normalise(_distribution(point.dist)[0])
         if allowed is None or name == "lossforge" or name in allowed:
             unique[point.name, name, point.value] = point
     return tuple(point for _, point in sorted(unique.items()))
@@ -218,10 +218,11 @@ def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
 def refresh() -> None:
     """Forget what is installed, so that packages installed since are seen by this process."""
     _discover.cache_clear()
+    _distribution.cache_clear()
 
 
-def _distribution(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    distribution = point.dist
+@functools.cache  # every look at its name or version reads its metadata again
+def _distribution(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
     # What is left of a half-removed installation can have entry points but no metadata.
     if distribution is None or not (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")):
         return "unknown distribution", "?"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # whose parts are imported when they are first used: scipy.stats takes a second
 
 BOOTSTRAP_SAMPLES = 9_999
 
@@ -83,7 +83,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _signed_rank(differences: np.ndarray) -> float:
     """Return how often random signs give a sum of signed ranks as far from 0 as the one seen."""
-    ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)[differences != 0]  # ranks of ties are halves
+    halves = np.rint(2 * scipy.stats.rankdata(np.abs(differences))).astype(int)  # ties share a rank, which may be a half
+    ranks = halves[differences != 0]
     ways = np.ones(1)  # probability of each sum of the positive ranks
     for rank in ranks:
         ways = (np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))) / 2

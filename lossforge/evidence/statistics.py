@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from scipy import stats
+import scipy  # whose parts are imported when they are first used: scipy.stats takes a second
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _half_width(a: list[Fraction], b: list[Fraction], confidence: float) -> floa
         return 0.0
     share = u_a / (u_a + u_b)
     degrees = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
-    return float(stats.t.ppf((1 + confidence) / 2, float(degrees))) * math.sqrt(u_a + u_b)
+    return float(scipy.stats.t.ppf((1 + confidence) / 2, float(degrees))) * math.sqrt(u_a + u_b)
 
 
 def _exact(values: Sequence[float], at_least: int) -> list[Fraction]:

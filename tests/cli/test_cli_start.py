@@ -50,6 +50,12 @@ def test_help_version_presets_and_the_package_import_no_torch(tmp_path):
     assert (done.stdout, done.returncode) == ("none imported torch\n", 0), done.stderr
 
 
+def test_a_run_imports_no_statistics_before_it_needs_them():
+    """A search alone has no use for them, and they take a second to import."""
+    code = "import sys, lossforge.pipeline; sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_installed_command_is_this_one():
     command = Path(sys.executable).with_name("lossforge")
     if not command.exists():

@@ -299,6 +299,44 @@ class TestSaturation:
         torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-10)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("hidden", [(9,), (16, 16), (9, 3), (3, 11, 8)], ids=str)
+@pytest.mark.parametrize("activation", ["tanh", "rational_tanh", "softsign"])
+class TestSharedDivisions:
+    """Units are added, or worked out in pairs, with one division, unless products of their denominators overflow."""
+
+    @pytest.mark.parametrize("size", [1.0, 30.0, 3e3, 1e5, 1e20])
+    def test_arguments_of_any_size(self, family, hidden, activation, size):
+        """All positive, lest a rounding of large terms that cancel be taken for an error."""
+        family = family(activation=activation, hidden=hidden)
+        solutions_PD, log_probs, labels_B = drawn(family)
+        first = 3 * hidden[0]
+        solutions_PD[:, :first] = solutions_PD[:, :first].abs() * size
+        found = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
+        assert_near(found, exact_losses(family, solutions_PD, log_probs, labels_B), TOLERANCE)
+        gradients = kernel_of(family).gradients(solutions_PD, log_probs, labels_B)
+        exact = exact_gradients(family, solutions_PD, log_probs, labels_B)
+        assert_near(gradients, exact, 1e-5)
+
+    @pytest.mark.parametrize("size", [1e7, 1e12, 1e30])
+    def test_output_weights_of_any_size(self, family, hidden, activation, size):
+        family = family(activation=activation, hidden=hidden)
+        solutions_PD, log_probs, labels_B = drawn(family)
+        solutions_PD[:, -hidden[-1] :] *= size
+        found = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
+        assert_near(found, exact_losses(family, solutions_PD, log_probs, labels_B), TOLERANCE)
+
+    def test_a_prediction_of_zero(self, family, hidden, activation):
+        """log p = -inf, which spoils its own row at most."""
+        family = family(activation=activation, hidden=hidden)
+        solutions_PD, log_probs, labels_B = drawn(family)
+        expected = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
+        log_probs[0, 7, (labels_B[7] + 2) % 10] = -math.inf
+        found = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
+        others = torch.arange(len(labels_B)) != 7
+        torch.testing.assert_close(found[:, others], expected[:, others], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_the_default_dtype_does_not_matter(dtype):
     family = PairwiseMLP(hidden=(12,))

@@ -197,6 +197,21 @@ def test_a_distribution_seen_twice_on_the_path_is_one_offer(
     assert registry.get("mutations", "toy_step").__name__ == "Toy"
 
 
+def test_metadata_is_read_once_for_all_that_a_distribution_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    distribution = importlib.metadata.PathDistribution
+    read_text = distribution.read_text
+    monkeypatch.setattr(distribution, "read_text", lambda self, name: read.append(name) or read_text(self, name))
+    registry.refresh()
+    registry.offers("mutations")
+    once = read.count("METADATA")
+    for _ in range(3):
+        registry.offers("mutations")
+        registry.get("mutations", "gaussian")
+    assert once > 0
+    assert read.count("METADATA") == once
+
+
 def test_the_remains_of_an_uninstalled_distribution_break_nothing(install: Any) -> None:
     install.mutation("toy-steps", "toy_step")
     install("toy-remains", ONE_MUTATION.format(type_name="toy_gone", module="toy_gone"))
