@@ -83,7 +83,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _signed_rank(differences: np.ndarray) -> float:
     """Return how often random signs give a sum of signed ranks as far from 0 as the one seen."""
-    halves = np.rint(2 * scipy.stats.rankdata(np.abs(differences))).astype(int)  # ties share a rank, which may be a half
+    # Ties share a rank, which may be a half.
+    halves = np.rint(2 * scipy.stats.rankdata(np.abs(differences))).astype(int)
     ranks = halves[differences != 0]
     ways = np.ones(1)  # probability of each sum of the positive ranks
     for rank in ranks:
