@@ -1,7 +1,7 @@
 // Activations: each with its value and its slope.
 //
-// Those that are a fraction of polynomials say so: fractions are added, and values found, several to one division, which
-// takes as long as ten or more products. A denominator is at least 1.
+// Those that are a fraction of polynomials say so: fractions are added, and values found, several to a division, which
+// takes as long as six to twenty products. A denominator is at least 1.
 #pragma once
 
 #include <cmath>
