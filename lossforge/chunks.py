@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 
 from lossforge.interfaces import Population
+from lossforge.types import Evaluation
 
 _Population = TypeVar("_Population", bound=Population)
 
+MOST_NUMBERS = 1 << 27
+"""Float32 numbers that may be in memory at once for the candidates that are looked at together: half a gigabyte."""
 
-def chunks(population: _Population, items_a_candidate: int, most_items: int) -> Iterator[_Population]:
-    """Yield the candidates in their order, as many at a time as have ``most_items``, and at least one.
+
+def chunks(population: _Population, numbers_a_candidate: int, most_numbers: int | None = None) -> Iterator[_Population]:
+    """Yield the candidates in their order, as many at a time as have ``most_numbers``, and at least one.
 
     Args:
         population: the candidates.
-        items_a_candidate: numbers that will be in memory for each.
-        most_items: numbers that may be in memory at once.
+        numbers_a_candidate: numbers that will be in memory for each.
+        most_numbers: numbers that may be in memory at once; by default ``MOST_NUMBERS``.
     """
-    size = max(1, most_items // items_a_candidate)
+    size = max(1, (most_numbers or MOST_NUMBERS) // numbers_a_candidate)
     if population.num_solutions <= size:
         yield population
         return
     for start in range(0, population.num_solutions, size):
         yield population.take(torch.arange(start, min(start + size, population.num_solutions)))
+
+
+def evaluated_in_chunks(
+    population: Population, numbers_a_candidate: int, evaluate: Callable[[Population], Evaluation]
+) -> Evaluation:
+    """Return an evaluation of the population whose values do not depend on who else is evaluated."""
+    parts = [evaluate(chunk) for chunk in chunks(population, numbers_a_candidate)]
+    metrics = {name: torch.cat([part.metrics[name] for part in parts]) for name in parts[0].metrics}
+    return Evaluation(torch.cat([part.fitness_P for part in parts]), metrics)

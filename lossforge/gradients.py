@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossforge.chunks import chunks
 from lossforge.interfaces import Population
 from lossforge.types import PredictionBatch
 
@@ -22,11 +23,14 @@ def gradient_scale(population: Population, batch: PredictionBatch) -> Tensor:
 
     The scale of a loss is a learning rate in disguise: multiplied by s, losses can be compared at one rate.
     """
-    gradient_PBC = population.gradients(batch.log_probs_BC[None], batch.labels_B)
     # dCE/dz = p - onehot(y)
     one_hot = F.one_hot(batch.labels_B, batch.log_probs_BC.shape[1])
     reference = torch.linalg.vector_norm(batch.log_probs_BC.exp() - one_hot, dim=1).mean()
-    scale_P: Tensor = reference / torch.linalg.vector_norm(gradient_PBC, dim=2).mean(dim=1)
+    norms = [
+        torch.linalg.vector_norm(chunk.gradients(batch.log_probs_BC[None], batch.labels_B), dim=2).mean(dim=1)
+        for chunk in chunks(population, 2 * batch.log_probs_BC.numel())
+    ]
+    scale_P: Tensor = reference / torch.cat(norms)
     return scale_P
 
 

@@ -334,6 +334,7 @@ def _manifest(spec: RunSpec) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": spec.device,
         "device_model": _device_model(spec.device),
+        **_compiler(spec),
         "plugins": [{"distribution": name, "version": version} for name, version in sorted(plugins)],
     }
 
@@ -341,6 +342,15 @@ def _manifest(spec: RunSpec) -> dict[str, Any]:
 def _device_model(device: str) -> str:
     import torch
 
+    from lossforge.native import compiler
+
     if device == "cuda":
         return torch.cuda.get_device_name()
-    return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return f"{compiler.cpu_name()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+
+
+def _compiler(spec: RunSpec) -> dict[str, str]:
+    """Return what bits follow from where a compiled back end evaluates: it serves nowhere without a compiler."""
+    from lossforge.native import compiler
+
+    return {"compiler": compiler.compiler_version()} if spec.search.backend == "compiled" else {}

@@ -93,6 +93,7 @@ def _print_plan(spec: RunSpec, path: Path) -> None:
             f"  {name}: {search.generations} generations of {num_solutions} candidates on {search.batch_size} pairs: "
             f"{search.generations * num_solutions:,} evaluations of {search.parameterization.num_parameters} parameters"
         )
+    click.echo(f"  evaluated by the back end {search.backend!r} on {spec.device}")
     limits = [f"{limit} {value}" for limit, value in search.stop.model_dump(exclude_none=True).items()]
     if limits:
         click.echo(f"  stops earlier by: {', '.join(limits)}")

@@ -75,6 +75,22 @@ def compiler() -> list[str]:
     )
 
 
+def compiler_version() -> str:
+    """Return what the compiler calls itself.
+
+    Raises:
+        CompilationError: there is none.
+    """
+    done = subprocess.run([*compiler(), "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
+
+
+def cpu_name() -> str:
+    """Return the name of this CPU's model, or of its architecture where the system tells no other."""
+    named = [line.partition(":")[2].strip() for line in _cpu() if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
 @functools.lru_cache(maxsize=256)
 def _library(source: str, macros: tuple[tuple[str, str | int], ...]) -> ctypes.CDLL:
     command = [*compiler(), *FLAGS, cpu_flag(), *(f"-D{name}={value}" for name, value in macros)]

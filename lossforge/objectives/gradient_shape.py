@@ -12,10 +12,15 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
+from lossforge.chunks import evaluated_in_chunks
 from lossforge.finite import all_finite
 from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
 from lossforge.interfaces import Objective, Population
+from lossforge.threads import one_thread
 from lossforge.types import Evaluation, PredictionBatch
+
+NUMBERS_AN_ITEM = 6
+"""Float32 numbers in memory at once for every (candidate, pair, class): gradients, and which have the wrong sign."""
 
 SMALLEST_TARGET = 1e-30
 """Least value of p^q on the grid: float32 ends at 1e38, and weights may be large themselves."""
@@ -72,6 +77,11 @@ class GradientShape(Objective):
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Evaluate the profile on the grid and the signs on the batch; nothing is drawn."""
+        numbers = NUMBERS_AN_ITEM * batch.log_probs_BC.numel()
+        with one_thread():
+            return evaluated_in_chunks(population, numbers, lambda chunk: self._evaluated(chunk, batch))
+
+    def _evaluated(self, population: Population, batch: PredictionBatch) -> Evaluation:
         p_G = profile_grid(self.p_min, self.p_max, self.p_top, self.num_points, batch.log_probs_BC.device)
         w_P2G = population.weight_profile(p_G) / p_G**self.exponent
         r_P2G, is_negative_P = relative_to_mean(w_P2G)

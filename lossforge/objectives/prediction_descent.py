@@ -12,10 +12,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.chunks import evaluated_in_chunks
 from lossforge.finite import all_finite
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
+from lossforge.threads import one_thread
 from lossforge.types import Evaluation, PredictionBatch
+
+NUMBERS_AN_ITEM = 6
+"""Float32 numbers in memory at once for every (candidate, row, class): logits of two steps, and gradients."""
 
 
 class PredictionDescent(Objective):
@@ -47,7 +52,12 @@ class PredictionDescent(Objective):
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Descend from the same rows with every candidate."""
-        rows = self._draw_rows(batch, generator)
+        with one_thread():
+            rows = self._draw_rows(batch, generator)
+            numbers = NUMBERS_AN_ITEM * rows.log_probs_BC.numel()
+            return evaluated_in_chunks(population, numbers, lambda chunk: self._evaluated(chunk, rows))
+
+    def _evaluated(self, population: Population, rows: PredictionBatch) -> Evaluation:
         before_P2 = _nll_and_accuracy(rows.log_probs_BC[None], rows.labels_B)
         scale_P = gradient_scale(population, rows)
         logits_PBC = self._descend(population, rows, self.learning_rate * scale_P[:, None, None])

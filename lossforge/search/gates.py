@@ -24,6 +24,7 @@ from lossforge.ranks import shared_ranks
 from lossforge.search.fingerprint import Memory, fingerprints, repeats
 from lossforge.search.population import ParameterPopulation
 from lossforge.spec import GateSpec, SamePredictionGate, WeightBandGate
+from lossforge.threads import one_thread
 from lossforge.types import PredictionBatch
 
 
@@ -61,8 +62,15 @@ def apply_gates(
         batch: fixed for the whole search.
         memory: what the search has evaluated so far; without it nothing is taken for a duplicate.
     """
-    items = batch.log_probs_BC.numel() * NUMBERS_AN_ITEM
-    parts = [_judged(spec, chunk, batch, memory is not None) for chunk in chunks(population, items, MOST_NUMBERS)]
+    with one_thread():
+        return _applied(spec, population, batch, memory)
+
+
+def _applied(
+    spec: GateSpec, population: ParameterPopulation, batch: PredictionBatch, memory: Memory | None
+) -> GateResult:
+    numbers = batch.log_probs_BC.numel() * NUMBERS_AN_ITEM
+    parts = [_judged(spec, chunk, batch, memory is not None) for chunk in chunks(population, numbers)]
     violations = {name: torch.cat([part.violations[name] for part in parts]) for name in parts[0].violations}
     if parts[0].keys_PG is None or memory is None:
         return GateResult(violations)
@@ -75,9 +83,6 @@ def apply_gates(
 
 NUMBERS_AN_ITEM = 12
 """Float32 numbers in memory at once for every (candidate, pair, class): gradients, and fingerprints in float64."""
-
-MOST_NUMBERS = 1 << 27
-"""Of those, for the candidates that are looked at together: half a gigabyte."""
 
 
 def _judged(spec: GateSpec, population: ParameterPopulation, batch: PredictionBatch, with_keys: bool) -> GateResult:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lossforge.native import compiler
 from lossforge.report.reading import read_run
 from lossforge.spec import RunSpec
 from lossforge.version import __version__
@@ -65,6 +66,9 @@ class TestDirectory:
         assert isinstance(manifest["command"], list)
         assert isinstance(manifest["plugins"], list)
         assert {"python", "platform", "device_model", "torchvision", "pydantic", "numpy", "scipy"} <= manifest.keys()
+        if manifest["device"] == "cpu":
+            assert manifest["compiler"] == compiler.compiler_version() != ""
+            assert manifest["device_model"].startswith(compiler.cpu_name())
 
     def test_the_history_has_a_line_a_generation_and_no_times(self, finished):
         history = lines_of(finished.path / "history.jsonl")
@@ -253,6 +257,7 @@ class TestDryRun:
         assert outcome.code == 0
         assert "tiny: would run in runs/tiny" in outcome.out
         assert "1000 generations of 8 candidates on 32 pairs: 8,000 evaluations" in outcome.out
+        assert "evaluated by the back end 'compiled' on cpu" in outcome.out
         assert "2 seeds of tiny and cross_entropy and gce: 6 trainings" in outcome.out
         assert "nothing was run" in outcome.out
         assert sorted(folder.rglob("*")) == before

@@ -15,12 +15,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lossforge import presets
+from lossforge import chunks, presets
 from lossforge.mutations import GaussianMutation
 from lossforge.native import PerceptronKernel
+from lossforge.objectives import GradientShape, PredictionDescent, RankingConsistency
 from lossforge.parameterizations import PairwiseMLP
+from lossforge.samplers import MixtureSampler
 from lossforge.search import Search, apply_gates, gates, progress
 from lossforge.spec import SearchSpec
+from lossforge.threads import usable_threads
 
 OPERATIONS = {"edl": 600, "plain": 340}
 """Most torch operations of a generation."""
@@ -133,10 +136,58 @@ def test_gates_look_at_many_candidates_in_parts(monkeypatch):
     solutions_PD = PairwiseMLP().init(700, torch.Generator().manual_seed(0))
     population, memory = search.evaluator.population(solutions_PD), progress.memory_of(search.state)
     whole = apply_gates(search.spec.gates, population, search.evaluator.gate_batch, memory)
-    monkeypatch.setattr(gates, "MOST_NUMBERS", 100 * gates.NUMBERS_AN_ITEM * 256 * 10)
+    monkeypatch.setattr(chunks, "MOST_NUMBERS", 100 * gates.NUMBERS_AN_ITEM * 256 * 10)
     with Counting() as counting:
         parts = apply_gates(search.spec.gates, population, search.evaluator.gate_batch, memory)
     assert whole.violations.keys() == parts.violations.keys()
     assert all(torch.equal(whole.violations[name], parts.violations[name]) for name in whole.violations)
     assert torch.equal(whole.keys_PG, parts.keys_PG)
     assert counting.largest <= 100 * 256 * 10 * 8
+
+
+@pytest.mark.parametrize("objective", [GradientShape(), PredictionDescent(steps=2, num_rows=200)], ids=lambda o: o.type)
+def test_gradients_of_many_candidates_are_judged_in_parts(objective, monkeypatch):
+    """With the same result, and no more in memory than for a part: candidates x rows x classes would be too much."""
+    search = search_of("plain")
+    solutions_PD = PairwiseMLP().init(700, torch.Generator().manual_seed(0))
+    population = search.evaluator.population(solutions_PD)
+    batch = MixtureSampler().sample(200, 10, torch.Generator().manual_seed(0))
+
+    def evaluated():
+        return objective.evaluate(population, batch, torch.Generator().manual_seed(0))
+
+    whole = evaluated()
+    monkeypatch.setattr(chunks, "MOST_NUMBERS", 6 * 100 * 200 * 10)
+    with Counting() as counting:
+        parts = evaluated()
+    assert torch.equal(whole.fitness_P, parts.fitness_P)
+    assert all(torch.equal(whole.metrics[name], parts.metrics[name]) for name in whole.metrics)
+    assert counting.largest <= 3 * 100 * 200 * 10 * 4  # where the scale is taken, three times as many fit
+
+
+@pytest.mark.parametrize(
+    "objective", [RankingConsistency(), GradientShape(), PredictionDescent(steps=2)], ids=lambda o: o.type
+)
+def test_torch_has_one_thread_throughout(objective, monkeypatch):
+    """Threads of many small operations wait for each other, for very long where another process has a core.
+
+    The kernel is given those that there are outside.
+    """
+    seen, given = set(), set()
+
+    def observed():
+        seen.add(torch.get_num_threads())
+        given.add(usable_threads())
+        return usable_threads()
+
+    monkeypatch.setattr("lossforge.native.perceptron.usable_threads", observed)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        search = search_of("edl")
+        search = Search(search.spec.model_copy(update={"objective": objective}), seed=0)
+        search.step()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
+    assert given == {2}
