@@ -46,7 +46,7 @@ def search_of(name: str, size: tuple[int, int], backend: str = "compiled") -> Se
 
 
 def rounds_for(size: tuple[int, int]) -> int:
-    return max(1, min(50, 10_000_000 // (size[0] * size[1])))
+    return max(2, min(50, 10_000_000 // (size[0] * size[1])))
 
 
 def report(benchmark, name: str, size: tuple[int, int], memory: int | None = None) -> None:
@@ -61,7 +61,8 @@ def report(benchmark, name: str, size: tuple[int, int], memory: int | None = Non
     }
     beside = "" if memory is None else f", {memory / 1e6:.0f} MB at most"
     print(
-        f"\n{benchmark.name}: {rate / 1e6:.2f} million pair-evaluations/s, {share:.1%} of the FMA peak, "
+        f"\n{benchmark.name}: {rate / 1e6:.2f} million pair-evaluations/s (median of {benchmark.stats.stats.rounds}), "
+        f"{share:.1%} of the FMA peak, "
         f"{of_possible:.0%} of what its arithmetic allows{beside}"
     )
 
@@ -69,19 +70,15 @@ def report(benchmark, name: str, size: tuple[int, int], memory: int | None = Non
 @pytest.mark.parametrize(("name", "size", "backend"), CASES)
 class TestPopulations:
     def test_evaluation(self, benchmark, name, size, backend):
-        """Losses and comparisons of one population on one batch."""
+        """Losses and comparisons of one population, on pairs that were drawn before."""
         benchmark.group = f"evaluation {name} {size}"
         search = search_of(name, size, backend)
-        population = search.evaluator.population(search.ask())
-        batch = search.evaluator.in_generation  # the same batch in every round
-        solutions_PD = population.solutions_PD
-
-        def evaluate() -> None:
-            batch(solutions_PD, 0)
-
+        population, generator = search.evaluator.population(search.ask()), torch.Generator().manual_seed(0)
+        batch = search.spec.sampler.sample(size[1], NUM_CLASSES, generator)
+        comparisons = RankingConsistency(same_prediction_share=0)._draw_pairs(batch, generator).comparisons
         with PeakMemory() as memory:
-            evaluate()
-        benchmark.pedantic(evaluate, rounds=rounds_for(size))
+            population.concordance(comparisons)
+        benchmark.pedantic(population.concordance, args=(comparisons,), rounds=rounds_for(size))
         report(benchmark, name, size, memory.bytes)
 
     def test_generation(self, benchmark, name, size, backend):
@@ -127,12 +124,16 @@ class TestBesideEvaluation:
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_shares(benchmark, name):
-    """What drawing pairs, and the strategy's ask and tell, take of a generation at P 256, B 4096; all in turns."""
+    """What the parts beside the evaluation take of a generation at P 256, B 4096; all in turns.
+
+    They are drawing predictions with labels, drawing which of them are compared, the strategy's ask and tell, and the
+    rest of telling: what is kept of the generation, and the history.
+    """
     benchmark.group = "shares of a generation"
     size = 256, 4096
     search = search_of(name, size)
     search.step()
-    seconds: dict[str, list[float]] = {"drawing": [], "ask and tell": [], "history": []}
+    seconds: dict[str, list[float]] = {"predictions": [], "comparisons": [], "ask and tell": [], "all of telling": []}
 
     def timed(part: str, work: Callable[[], Any]) -> Any:
         began = time.perf_counter()
@@ -142,14 +143,14 @@ def test_shares(benchmark, name):
 
     def generation() -> None:
         evaluator, state, generation = search.evaluator, search.state, search.generation
-        timed(
-            "drawing", lambda: evaluator.spec.sampler.sample(size[1], NUM_CLASSES, evaluator.generator("x", generation))
-        )
+        generator = evaluator.generator("x", generation)
+        batch = timed("predictions", lambda: evaluator.spec.sampler.sample(size[1], NUM_CLASSES, generator))
+        timed("comparisons", lambda: evaluator.spec.objective._draw_pairs(batch, generator))
         solutions_PD, state = timed("ask and tell", lambda: asked(state, evaluator))
         assessment = assessed(state, evaluator, solutions_PD)
         rank_P = assessment.rank_P
         timed("ask and tell", lambda: search.strategy.tell(state, solutions_PD, rank_P))
-        timed("history", lambda: search.tell(solutions_PD, assessment))
+        timed("all of telling", lambda: search.tell(solutions_PD, assessment))
 
     for _ in range(20):
         generation()
