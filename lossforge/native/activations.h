@@ -1,7 +1,7 @@
 // Activations: each with its value and its slope.
 //
-// Those that are a fraction of polynomials say so: fractions are added, and values found, several to a division, which
-// takes as long as six to twenty products. A denominator is at least 1.
+// Those that are a fraction of polynomials say so: fractions are added with one division for several, which takes as long as
+// six to twenty products. A denominator is at least 1.
 #pragma once
 
 #include <cmath>
@@ -20,13 +20,6 @@ INLINE Fraction operator*(Fraction a, float factor) { return {a.numerator * fact
 
 INLINE Floats value(Fraction a) { return a.numerator / a.denominator; }
 
-// The values of two fractions by one division (Montgomery's trick).
-INLINE void values(Fraction a, Fraction b, Floats &of_a, Floats &of_b) {
-    Floats inverse = 1.0f / (a.denominator * b.denominator);
-    of_a = a.numerator * b.denominator * inverse;
-    of_b = b.numerator * a.denominator * inverse;
-}
-
 // term(first) + ... + term(first + COUNT - 1), which are fractions, as one: halves are added first.
 template <int COUNT, class Term> INLINE Fraction sum_of(const Term &term, int first) {
     if constexpr (COUNT == 1)
@@ -39,7 +32,7 @@ template <int COUNT, class Term> INLINE Fraction sum_of(const Term &term, int fi
 template <int COUNT, int MOST, class Term> INLINE Floats sum_of_fractions(const Term &term, int first) {
     constexpr int WHOLE = COUNT / MOST * MOST;
     Floats sum = all(0.0f);
-#pragma GCC unroll 16
+#pragma GCC unroll 1
     for (int i = first; i < first + WHOLE; i += MOST) sum += value(sum_of<MOST>(term, i));
     if constexpr (COUNT > WHOLE) sum += value(sum_of<COUNT - WHOLE>(term, first + WHOLE));
     return sum;

@@ -19,7 +19,6 @@
 #include <cmath>
 #include <memory>
 #include <new>
-#include <numeric>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -156,32 +155,25 @@ struct Trace {
     Values arguments[NUM_HIDDEN][widest()], values[NUM_HIDDEN][widest()];
 };
 
-template <int LAYER, bool SHARES> INLINE void activate(Trace &trace) {
-    Values *arguments = trace.arguments[LAYER], *results = trace.values[LAYER];
-    constexpr int PAIRED = SHARES ? HIDDEN[LAYER] / 2 * 2 : 0;
-    if constexpr (SHARES)
-        for (int unit = 0; unit < PAIRED; unit += 2)
+template <int LAYER> INLINE void activate(Trace &trace) {
+    for (int unit = 0; unit < HIDDEN[LAYER]; unit++)
 #pragma GCC unroll 4
-            for (int v = 0; v < VECTORS; v++)
-                values(Activation::fraction(arguments[unit][v]), Activation::fraction(arguments[unit + 1][v]),
-                       results[unit][v], results[unit + 1][v]);
-    for (int unit = PAIRED; unit < HIDDEN[LAYER]; unit++)
-#pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++) results[unit][v] = Activation::of(arguments[unit][v]);
+        for (int v = 0; v < VECTORS; v++)
+            trace.values[LAYER][unit][v] = Activation::of(trace.arguments[LAYER][unit][v]);
 }
 
 constexpr int LAST = NUM_HIDDEN - 1;
 
 // The arguments of layers beyond LAYER, and the values of all but the last.
-template <int LAYER, bool SHARES> INLINE void layers_after(const float *solution, Trace &trace) {
+template <int LAYER> INLINE void layers_after(const float *solution, Trace &trace) {
     if constexpr (LAYER < LAST) {
-        activate<LAYER, SHARES>(trace);
+        activate<LAYER>(trace);
         dense<LAYER + 1>(solution, trace.values[LAYER], trace.arguments[LAYER + 1]);
-        layers_after<LAYER + 1, SHARES>(solution, trace);
+        layers_after<LAYER + 1>(solution, trace);
     }
 }
 
-template <bool SHARES> INLINE void forward(const float *solution, const Tile &tile, int item, Trace &trace) {
+INLINE void forward(const float *solution, const Tile &tile, int item, Trace &trace) {
     const FirstLayer layer(solution);
     for (int unit = 0; unit < HIDDEN[0]; unit++)
 #pragma GCC unroll 4
@@ -189,7 +181,7 @@ template <bool SHARES> INLINE void forward(const float *solution, const Tile &ti
             Floats base = item_base(layer, unit, item, layer.base(unit, tile.phi[0][v]));
             trace.arguments[0][unit][v] = tile.phi[item][v] * layer.slope(unit) + base;
         }
-    layers_after<0, SHARES>(solution, trace);
+    layers_after<0>(solution, trace);
 }
 
 constexpr int UNITS_A_DIVISION = 8;
@@ -199,7 +191,7 @@ template <bool SHARES> INLINE void deep_losses(const float *solution, const Tile
     const float *output = solution + layer_start(NUM_HIDDEN);
     Trace trace;
     for (int item = FIRST_ITEM; item < C; item++) {
-        forward<SHARES>(solution, tile, item, trace);
+        forward(solution, tile, item, trace);
         Values of_item = {};  // summed by itself: fewer roundings of large sums
         if constexpr (SHARES) {
 #pragma GCC unroll 4
@@ -210,7 +202,7 @@ template <bool SHARES> INLINE void deep_losses(const float *solution, const Tile
                 of_item[v] = sum_of_fractions<HIDDEN[LAST], UNITS_A_DIVISION>(term, 0);
             }
         } else {
-            activate<LAST, false>(trace);
+            activate<LAST>(trace);
             for (int unit = 0; unit < HIDDEN[LAST]; unit++)
 #pragma GCC unroll 4
                 for (int v = 0; v < VECTORS; v++) of_item[v] += trace.values[LAST][unit][v] * output[unit];
@@ -251,14 +243,14 @@ template <int LAYER> INLINE void earlier_layers(const float *solution, const Tra
     }
 }
 
-template <bool SHARES> INLINE void slopes_of(const float *solution, const Tile &tile, Slopes &slopes) {
+INLINE void slopes_of(const float *solution, const Tile &tile, Slopes &slopes) {
     const FirstLayer layer(solution);
     const float *output = solution + layer_start(NUM_HIDDEN);
     std::memset(&slopes, 0, sizeof slopes);
     Trace trace;
     Values deltas[widest()];
     for (int item = FIRST_ITEM; item < C; item++) {
-        forward<SHARES>(solution, tile, item, trace);
+        forward(solution, tile, item, trace);
         for (int unit = 0; unit < HIDDEN[LAST]; unit++)
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++)
@@ -348,20 +340,39 @@ struct Tiles {
 // ---- What is asked of a candidate ----------------------------------------------------------------------------------------
 
 float sum_of_sizes(const float *numbers, int count) {
-    return std::accumulate(numbers, numbers + count, 0.0f, [](float sum, float x) { return sum + std::fabs(x); });
+    Floats sums = all(0.0f);
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) sums += absolute(load(numbers + i));
+    float sum = 0.0f;
+    for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
+    for (; i < count; i++) sum += std::fabs(numbers[i]);
+    return sum;
 }
 
-// Whether units of a candidate may share divisions: whether products of as many denominators, numerators and output
-// weights are numbers. Beyond the first layer, arguments are sums of weights times values up to 1.
+// The largest size that an argument of the last layer can have: values of the layer before are 1 at most.
+float largest_argument(const float *solution, float largest_phi) {
+    float largest = 0.0f;
+    const auto take = [&](float size) { largest = size <= largest ? largest : size == size ? size : INFINITY; };
+    if constexpr (NUM_HIDDEN == 1) {
+        for (int unit = 0; unit < HIDDEN[0]; unit++) take(FirstLayer(solution).largest(unit, largest_phi));
+    } else {
+        constexpr int INPUTS = HIDDEN[NUM_HIDDEN > 1 ? LAST - 1 : 0], OUT = HIDDEN[LAST];
+        const float *weights = solution + layer_start(LAST), *biases = weights + INPUTS * OUT;
+        for (int o = 0; o < OUT; o++)
+            take(sum_of_sizes(weights + o * INPUTS, INPUTS) + (HAS_BIAS ? std::fabs(biases[o]) : 0.0f));
+    }
+    return largest;
+}
+
+// Whether fractions of a candidate may be added with one division: whether the products of as many denominators, numerators
+// and, where there are layers, output weights are numbers.
 bool may_share(const float *solution, float largest_phi) {
     bool may = true;
-    const auto hold = [&](float size, float limit) { may &= size <= limit; };  // what is not a number does not
-    for (int unit = 0; unit < HIDDEN[0]; unit++)
-        hold(FirstLayer(solution).largest(unit, largest_phi), Activation::LARGEST_SHARED);
-    for (int layer = 1; layer < NUM_HIDDEN; layer++)
-        hold(sum_of_sizes(solution + layer_start(layer), layer_size(layer)), Activation::LARGEST_SHARED);
-    for (int unit = 0; unit < HIDDEN[LAST]; unit++)
-        hold(std::fabs(solution[layer_start(NUM_HIDDEN) + unit]), LARGEST_WEIGHT_SHARED);
+    if constexpr (NUM_HIDDEN > 1)
+        for (int unit = 0; unit < HIDDEN[LAST]; unit++)
+            may &= std::fabs(solution[layer_start(NUM_HIDDEN) + unit]) <= LARGEST_WEIGHT_SHARED;
+    if constexpr (Activation::LARGEST_SHARED < INFINITY)
+        may &= largest_argument(solution, largest_phi) <= Activation::LARGEST_SHARED;
     return may;
 }
 
@@ -386,14 +397,13 @@ void losses_of(const float *solution, const Tiles &tiles, float *out) {
 }
 
 // dloss/dz_k = g_k - p_k sum_j g_j, with g_k = dloss/dlog p_k.
-template <bool SHARES>
 void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labels, float scale, float *out) {
     const std::unique_ptr<Slopes> memory(new Slopes);
     const std::unique_ptr<Columns[]> scratch(new Columns[1]);
     Slopes &slopes = *memory;
     Columns &columns = scratch[0];
     for (long t = 0; t < tiles.count(); t++) {
-        slopes_of<SHARES>(solution, tiles.tiles[t], slopes);
+        slopes_of(solution, tiles.tiles[t], slopes);
         for (int v = 0; v < VECTORS; v++) {
             Floats sum = all(0.0f);
             for (int c = 0; c < C; c++) {
@@ -412,13 +422,6 @@ void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labe
             for (int c = 0; c < C; c++, k = k + 1 == C ? 0 : k + 1) out[pair * C + k] = columns[c][i];
         }
     }
-}
-
-void gradients_of(const float *solution, const Tiles &tiles, const int64_t *labels, float scale, float *out) {
-    if (may_share(solution, tiles.largest))
-        gradients_of<Activation::IS_FRACTION>(solution, tiles, labels, scale, out);
-    else
-        gradients_of<false>(solution, tiles, labels, scale, out);
 }
 
 bool all_finite(const float *loss, long num) {

@@ -107,7 +107,11 @@ class TestAgainstDoublePrecision:
         assert_near(gradients, exact_gradients(family, solutions_PD, log_probs, labels_B), TOLERANCE)
 
 
-@pytest.mark.parametrize("family", [ClasswiseMLP(hidden=(16,)), PairwiseMLP(hidden=(16, 16))], ids=lambda f: f.label)
+@pytest.mark.parametrize(
+    "family",
+    [ClasswiseMLP(hidden=(16,)), PairwiseMLP(hidden=(16, 16)), PairwiseMLP(hidden=(16,), activation="softsign")],
+    ids=lambda f: f.label,
+)
 class TestSameBits:
     def all_of(self, family, *drawing) -> list[Tensor]:
         kernel = kernel_of(family)
@@ -289,6 +293,19 @@ class TestSaturation:
         assert float(found.abs().max()) <= 1.0
         torch.testing.assert_close(found[0].double(), torch.tanh(reached.double()), rtol=5e-7, atol=0.0)
 
+    @pytest.mark.parametrize("activation", ["tanh", "rational_tanh"])
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_a_constant_loss_orders_nothing(self, family, activation):
+        """One value to the last bit, also where units beside those that are saturated have no weight."""
+        family = family(hidden=(4, 4), activation=activation)
+        solutions_PD, log_probs, labels_B = drawn(family, num=3, num_pairs=500)
+        solutions_PD[:, 8] = 40.0  # the bias of the first unit
+        second = solutions_PD[:, 12:28].view(3, 4, 4)
+        second[:, :, 1:] = 0.0
+        loss_PB = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
+        assert torch.equal(loss_PB, loss_PB[:, :1].expand_as(loss_PB))
+        assert loss_PB.any()
+
     def test_slopes_near_saturation(self):
         """dloss/dz of tanh(phi(p_j)) where 1 - tanh^2 is as small as 1e-7: to six digits."""
         family = PairwiseMLP(hidden=(1,), bias=False, log_scale=1.0)
@@ -303,7 +320,7 @@ class TestSaturation:
 @pytest.mark.parametrize("hidden", [(9,), (16, 16), (9, 3), (3, 11, 8)], ids=str)
 @pytest.mark.parametrize("activation", ["tanh", "rational_tanh", "softsign"])
 class TestSharedDivisions:
-    """Units are added, or worked out in pairs, with one division, unless products of their denominators overflow."""
+    """Fractions are added with one division, unless products of their denominators overflow."""
 
     @pytest.mark.parametrize("size", [1.0, 30.0, 3e3, 1e5, 1e20])
     def test_arguments_of_any_size(self, family, hidden, activation, size):
@@ -335,6 +352,51 @@ class TestSharedDivisions:
         found = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
         others = torch.arange(len(labels_B)) != 7
         torch.testing.assert_close(found[:, others], expected[:, others], rtol=1e-6, atol=1e-6)
+
+
+class TestDivisionsThatAreNotShared:
+    """Each of what `may_share` looks at, by a case that would come to NaN or infinity without it."""
+
+    def assert_exact(self, family, solutions_PD, log_probs, labels_B):
+        found = kernel_of(family).losses(solutions_PD, log_probs, labels_B)
+        exact = exact_losses(family, solutions_PD, log_probs, labels_B)
+        assert_near(found, exact, 1e-5)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_weights_of_later_layers(self, family):
+        family = family(activation="softsign", hidden=(16, 16))
+        solutions_PD, log_probs, labels_B = drawn(family)
+        solutions_PD[:, :-16] = solutions_PD[:, :-16].abs()  # so that nothing cancels
+        solutions_PD[:, 48 : 48 + 16 * 16] *= 1e6
+        self.assert_exact(family, solutions_PD, log_probs, labels_B)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("activation", ["tanh", "rational_tanh", "softsign"])
+    def test_output_weights(self, family, activation):
+        """Of units that are saturated, or nearly, whose denominators are at their largest."""
+        family = family(activation=activation, hidden=(16, 16))
+        solutions_PD, log_probs, labels_B = drawn(family)
+        solutions_PD[:, :-16] = solutions_PD[:, :-16].abs() * 100
+        solutions_PD[:, -16:] = solutions_PD[:, -16:].abs() * 1e20
+        self.assert_exact(family, solutions_PD, log_probs, labels_B)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_predictions(self, family):
+        family = family(activation="softsign", hidden=(16,))
+        solutions_PD, log_probs, labels_B = drawn(family, spread=1e6)
+        solutions_PD[:, :48] = solutions_PD[:, :48].abs()
+        self.assert_exact(family, solutions_PD, log_probs, labels_B)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_elsewhere_they_are(self, family):
+        """Beside a prediction that forbids it, the same rows round differently: both ways are tested here."""
+        family = family(activation="softsign", hidden=(16,))
+        solutions_PD, log_probs, labels_B = drawn(family)
+        shared = kernel_of(family).losses(solutions_PD, log_probs, labels_B)[:, 1:]
+        log_probs[0, 0, :] = -1e9
+        alone = kernel_of(family).losses(solutions_PD, log_probs, labels_B)[:, 1:]
+        torch.testing.assert_close(shared, alone, rtol=1e-6, atol=1e-6)
+        assert not torch.equal(shared, alone)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])

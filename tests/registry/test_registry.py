@@ -197,7 +197,7 @@ def test_a_distribution_seen_twice_on_the_path_is_one_offer(
     assert registry.get("mutations", "toy_step").__name__ == "Toy"
 
 
-def test_metadata_is_read_once_for_all_that_a_distribution_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metadata_is_read_once_for_all_that_a_distribution_offers_of_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []
     distribution = importlib.metadata.PathDistribution
     read_text = distribution.read_text
