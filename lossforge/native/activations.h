@@ -94,8 +94,8 @@ struct Softsign : Rational<Softsign> {
 
 struct NoFraction {
     static constexpr bool IS_FRACTION = false;
-    static constexpr float LARGEST_SHARED = -1.0f;
-    static Fraction fraction(Floats x);  // there is none
+    static constexpr float LARGEST_SHARED = 0.0f;
+    static Fraction fraction(Floats x);  // there is none, and nothing asks for it
 };
 
 struct Sigmoid : NoFraction {

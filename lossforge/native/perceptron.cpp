@@ -390,7 +390,7 @@ template <bool SHARES> void losses_of(const float *solution, const Tiles &tiles,
 }
 
 void losses_of(const float *solution, const Tiles &tiles, float *out) {
-    if (may_share(solution, tiles.largest))
+    if (Activation::IS_FRACTION && may_share(solution, tiles.largest))
         losses_of<Activation::IS_FRACTION>(solution, tiles, out);
     else
         losses_of<false>(solution, tiles, out);
