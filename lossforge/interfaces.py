@@ -230,10 +230,21 @@ class Loss(Component, ABC):
 
     @abstractmethod
     def per_sample(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-        """Return loss_B, before any reduction; differentiable in the logits."""
+        """Return loss_B, before any reduction; differentiable in the logits. There are at least two classes."""
 
 
-class LocalLoss(Loss, ABC):
+class ClasswiseLoss(Loss, ABC):
+    """A loss that is known for all classes at once at less than C times the cost of one.
+
+    Smoothed labels and class probabilities ask for that; of any other loss they take C evaluations.
+    """
+
+    @abstractmethod
+    def per_class(self, logits_BC: Tensor) -> Tensor:
+        """Return loss_BC, each class in turn being the label: what :meth:`per_sample` returns for it."""
+
+
+class LocalLoss(ClasswiseLoss, ABC):
     """A loss that sees a prediction only through log p_y: l(z, y) = g(log_softmax(z)_y)."""
 
     @abstractmethod
@@ -245,6 +256,11 @@ class LocalLoss(Loss, ABC):
         """Return loss_B = g(log p_y)."""
         log_probs_BC = torch.log_softmax(logits_BC, dim=-1)
         return self.of_log_prob(log_probs_BC.gather(-1, labels_B[:, None]).squeeze(-1))
+
+    @final
+    def per_class(self, logits_BC: Tensor) -> Tensor:
+        """Return loss_BC = g(log p_k)."""
+        return self.of_log_prob(torch.log_softmax(logits_BC, dim=-1))
 
 
 class Dataset(Component, ABC):
@@ -270,5 +286,7 @@ class Model(Component, ABC):
     def build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:
         """Return a freshly initialised network from (N, C, H, W) images of ``image_shape`` (C, H, W) to logits.
 
-        Every parameter is drawn from ``generator`` (a CPU generator); the global random state is left alone.
+        Every parameter is drawn from ``generator`` (a CPU generator); the global random state is left alone. A network
+        whose attribute ``takes_labels`` is true is called as ``network(images, labels)`` in training mode, with class
+        indices, and as ``network(images)`` in evaluation mode: some heads put a margin on the label's own logit.
         """

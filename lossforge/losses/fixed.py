@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from torch import Tensor, log_softmax
+from torch import Tensor
 
-from lossforge.interfaces import LocalLoss, Loss
+from lossforge.interfaces import ClasswiseLoss, Loss
 from lossforge.losses.module import LossModule, per_class_by_rows
+
+
+def every_class(loss: Loss, logits_NC: Tensor) -> Tensor:
+    """Return loss_NC = l(z, k) for every class k, in the cheapest way the loss offers."""
+    if isinstance(loss, ClasswiseLoss):
+        return loss.per_class(logits_NC)
+    return per_class_by_rows(loss.per_sample, logits_NC)
 
 
 class FixedLoss(LossModule):
     """A :class:`~lossforge.interfaces.Loss` component as a drop-in for ``nn.CrossEntropyLoss``.
 
-    A :class:`~lossforge.interfaces.LocalLoss` costs O(N C) whatever the target; any other loss costs C times a plain
-    evaluation where the target is not a plain class index.
+    A :class:`~lossforge.interfaces.ClasswiseLoss`, as all of lossforge are, knows its values for all classes at once;
+    any other loss costs C times a plain evaluation where the target is not a plain class index.
 
     Args:
         component: the loss and its options.
@@ -37,9 +44,7 @@ class FixedLoss(LossModule):
 
     def per_class(self, logits_NC: Tensor) -> Tensor:
         """Return loss_NC = l(z, k) for every class k."""
-        if isinstance(self.component, LocalLoss):
-            return self.component.of_log_prob(log_softmax(logits_NC, dim=-1))
-        return per_class_by_rows(self.component.per_sample, logits_NC)
+        return every_class(self.component, logits_NC)
 
     def extra_repr(self) -> str:
         """Return the component and the options, for ``repr``."""

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lossforge.interfaces import Loss
+from lossforge.interfaces import ClasswiseLoss
 
 
-class LabelSmoothing(Loss):
+class LabelSmoothing(ClasswiseLoss):
     """Cross-entropy with a share of the label spread evenly over all classes.
 
     Equation, with p = softmax(z) and s = ``smoothing``:
@@ -21,7 +21,7 @@ class LabelSmoothing(Loss):
     Weight profile: w(p) = (1 - s + s / C - p) / (1 - p), negative for p above 1 - s + s / C, where it draws confidence
     back. As the option ``label_smoothing`` of a loss module does the same to any loss, do not use both.
 
-    Shapes: ``per_sample`` maps (B, C) logits and (B,) class indices to (B,).
+    Shapes: ``per_sample`` maps (B, C) logits and (B,) class indices to (B,), ``per_class`` (B, C) logits to (B, C).
 
     Reference: C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, "Rethinking the Inception Architecture for
     Computer Vision", CVPR 2016, arXiv 1512.00567, section 7.
@@ -44,3 +44,8 @@ class LabelSmoothing(Loss):
         log_probs_BC = torch.log_softmax(logits_BC, dim=-1)
         log_prob_B = log_probs_BC.gather(-1, labels_B[:, None]).squeeze(-1)
         return -(1.0 - self.smoothing) * log_prob_B - self.smoothing * log_probs_BC.mean(-1)
+
+    def per_class(self, logits_BC: Tensor) -> Tensor:
+        """Return loss_BC, each class in turn being the label."""
+        log_probs_BC = torch.log_softmax(logits_BC, dim=-1)
+        return -(1.0 - self.smoothing) * log_probs_BC - self.smoothing * log_probs_BC.mean(-1, keepdim=True)

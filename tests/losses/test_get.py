@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 import torch
@@ -15,7 +16,30 @@ from lossforge.errors import UnknownComponentError
 from lossforge.interfaces import Loss
 from lossforge.losses.focal import Focal
 
-BUILT_IN = ("cross_entropy", "focal", "gce", "label_smoothing", "mae", "poly1")
+BUILT_IN = (
+    "am_softmax",
+    "apl",
+    "baikal",
+    "barron",
+    "brier",
+    "cross_entropy",
+    "focal",
+    "gce",
+    "hinge",
+    "label_smoothing",
+    "mae",
+    "nce",
+    "nfl",
+    "poly1",
+    "polyloss",
+    "rce",
+    "sce",
+    "smooth_zero_one",
+    "sparse_lsr",
+    "squentropy",
+    "taylor_ce",
+)
+NOT_ON_ARXIV = ("brier", "cross_entropy", "smooth_zero_one", "taylor_ce")
 MODULES = ["lossforge.losses", *(f"lossforge.losses.{found.name}" for found in pkgutil.iter_modules(losses.__path__))]
 
 
@@ -31,9 +55,13 @@ def test_get_by_name(name):
     assert loss.component.type == name
     assert registry.is_registered(loss.component)
     assert loss(torch.zeros(2, 3), torch.tensor([0, 1])).isfinite()
-    summary = inspect.getdoc(type(loss.component)).splitlines()[0]
-    assert summary.endswith(".")
-    assert "arXiv" in type(loss.component).__doc__ or name == "cross_entropy"
+    text = inspect.getdoc(type(loss.component))
+    assert text.splitlines()[0].endswith(".")
+    sections = [text.index(f"\n\n{section}") for section in ("Equation", "Weight profile", "Shapes:", "Reference:")]
+    assert sections == sorted(sections)
+    reference = text[sections[-1] :]
+    assert re.search(r"\b(19|20)\d\d\b", reference)
+    assert re.search(r"arXiv \d{4}\.\d{4,5}", reference) or name in NOT_ON_ARXIV
 
 
 def test_get_passes_every_option_on():
