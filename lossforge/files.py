@@ -56,6 +56,17 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def cache_root() -> Path:
+    """Return where caches are kept: LOSSFORGE_CACHE, else ``lossforge`` in XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        RuntimeError: there is no home directory.
+    """
+    if chosen := os.environ.get("LOSSFORGE_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lossforge"
+
+
 def to_json(value: Any) -> str:
     """Return ``value`` as indented JSON with sorted keys and a final newline; NaN and infinity are refused."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"

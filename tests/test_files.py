@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lossforge import files
-from lossforge.files import append, naming, to_json, write_atomically
+from lossforge.files import append, cache_root, naming, to_json, write_atomically
 
 
 def test_text_and_bytes_are_written(tmp_path):
@@ -68,6 +68,16 @@ def test_an_error_without_a_file_is_given_one(tmp_path):
 def test_an_error_keeps_the_file_it_names(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"), naming(tmp_path / "log"):
         (tmp_path / "absent").read_bytes()
+
+
+def test_caches_are_kept_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSFORGE_CACHE", str(tmp_path / "a"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert cache_root() == tmp_path / "a"
+    monkeypatch.setenv("LOSSFORGE_CACHE", "")
+    assert cache_root() == tmp_path / "b" / "lossforge"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_root() == Path.home() / ".cache" / "lossforge"
 
 
 def test_json_is_sorted_indented_and_ends_with_a_newline():

@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from lossforge.files import cache_root
+
 SOURCES = Path(__file__).parent
 
 COMPILERS = ("c++", "g++", "clang++")
@@ -54,10 +56,8 @@ def compiled_library(source: str, macros: Mapping[str, str | int]) -> ctypes.CDL
 
 
 def cache_folder() -> Path:
-    """Return where libraries are kept: LOSSFORGE_CACHE, else ``lossforge`` in XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get("LOSSFORGE_CACHE"):
-        return Path(chosen) / "native"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lossforge" / "native"
+    """Return where libraries are kept."""
+    return cache_root() / "native"
 
 
 def compiler() -> list[str]:

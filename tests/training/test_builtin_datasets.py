@@ -5,11 +5,20 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from lossforge import registry
-from lossforge.spec.model import TrainingSpec
-from lossforge.training.datasets import CIFAR10, Digits, FakeImages, ImageFolder
+from lossforge.spec.training import TrainingSpec
+from lossforge.training.datasets import (
+    CIFAR10,
+    CIFAR100,
+    SVHN,
+    Digits,
+    FakeImages,
+    FashionMNIST,
+    ImageFolder,
+    TensorFile,
+)
 
 
-@pytest.mark.parametrize("cls", [CIFAR10, Digits, FakeImages, ImageFolder])
+@pytest.mark.parametrize("cls", [CIFAR10, CIFAR100, SVHN, Digits, FakeImages, FashionMNIST, ImageFolder, TensorFile])
 def test_is_registered_under_its_type(cls):
     assert registry.get("datasets", cls.model_fields["type"].default) is cls
 
@@ -80,6 +89,11 @@ def test_fake_images_depend_on_the_seed_alone():
         (ImageFolder, {}),
         (ImageFolder, {"root": "images", "image_size": 0}),
         (CIFAR10, {"path": "data"}),
+        (CIFAR100, {"coarse": "yes"}),
+        (SVHN, {"extra": 1}),
+        (FashionMNIST, {"download": "no"}),
+        (TensorFile, {}),
+        (TensorFile, {"path": ""}),
     ],
 )
 def test_options_out_of_range_are_refused(cls, options):

@@ -1,5 +1,7 @@
 import hashlib
+import os
 import pickle
+import sys
 import urllib.error
 
 import numpy as np
@@ -9,6 +11,13 @@ import torchvision.datasets
 
 from lossforge.errors import DataError
 from lossforge.training.datasets import CIFAR10
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LOSSFORGE_CACHE", str(folder))
+    return folder
 
 
 def write_batches(folder, monkeypatch, num=3):
@@ -70,3 +79,65 @@ def test_a_download_that_fails_is_told_with_its_remedies(tmp_path, monkeypatch, 
         CIFAR10(root=str(tmp_path)).load()
     assert caught.value.__cause__ is cause
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_a_second_time_neither_torchvision_nor_the_batches_content_is_needed(tmp_path, monkeypatch, download):
+    write_batches(tmp_path, monkeypatch)
+    first = CIFAR10(root=str(tmp_path)).load()
+    times = {}
+    for path in (tmp_path / "cifar-10-batches-py").iterdir():
+        times[path] = path.stat().st_mtime_ns
+        path.write_bytes(bytes(path.stat().st_size))
+        os.utime(path, ns=(times[path], times[path]))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    again = CIFAR10(root=str(tmp_path), download=download).load()
+    assert torch.equal(again.train.images_NCHW, first.train.images_NCHW)
+    assert torch.equal(again.test.labels_N, first.test.labels_N)
+    assert again.class_names == first.class_names
+
+
+FILES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_batch_that_has_changed_is_read_again(tmp_path, monkeypatch, name):
+    write_batches(tmp_path, monkeypatch)
+    CIFAR10(root=str(tmp_path)).load()
+    path = tmp_path / "cifar-10-batches-py" / name
+    path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="not found or corrupted; unpack"):
+        CIFAR10(root=str(tmp_path), download=False).load()
+
+
+def test_the_cache_does_not_stand_in_for_an_archive_that_is_gone(tmp_path, monkeypatch):
+    write_batches(tmp_path, monkeypatch)
+    CIFAR10(root=str(tmp_path)).load()
+    (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
+    with pytest.raises(DataError, match=r"unpack cifar-10-python\.tar\.gz there"):
+        CIFAR10(root=str(tmp_path), download=False).load()
+
+
+def test_two_archives_are_known_apart(tmp_path, monkeypatch, cache):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        write_batches(tmp_path / name, monkeypatch)
+        for path in (tmp_path / name / "cifar-10-batches-py").iterdir():
+            os.utime(path, ns=(0, 1))
+        CIFAR10(root=str(tmp_path / name)).load()
+    assert len(list((cache / "images").iterdir())) == 2
+
+
+def test_what_a_download_brings_is_kept(tmp_path, monkeypatch):
+    original = torchvision.datasets.CIFAR10
+    there = []
+
+    def download(self):
+        if not there:
+            there.append(True)
+            write_batches(tmp_path, monkeypatch)
+
+    monkeypatch.setattr(original, "download", download)
+    first = CIFAR10(root=str(tmp_path)).load()
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    assert torch.equal(CIFAR10(root=str(tmp_path)).load().train.images_NCHW, first.train.images_NCHW)

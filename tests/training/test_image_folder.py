@@ -1,6 +1,8 @@
+import os
 import shutil
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image
@@ -9,6 +11,13 @@ from lossforge.errors import DataError
 from lossforge.training.datasets import ImageFolder
 
 CLASSES = ("bee", "ant")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LOSSFORGE_CACHE", str(folder))
+    return folder
 
 
 def pixels(seed, height=6, width=5):
@@ -138,4 +147,89 @@ def test_a_class_without_images_is_named(root):
 def test_classes_of_one_part_alone_are_named(root):
     (root / "test" / "bee").rename(root / "test" / "wasp")
     with pytest.raises(DataError, match=r"different classes \(bee, wasp\); give each class a folder in both"):
+        load(root)
+
+
+def test_a_link_to_nowhere_is_named(root):
+    (root / "test" / "ant" / "1.png").symlink_to(root / "absent.png")
+    with pytest.raises(DataError, match=r"1\.png: cannot be read as an image \(No such file.*replace or remove it"):
+        load(root)
+
+
+def no_decoding(monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise AssertionError("an image is opened")
+
+    monkeypatch.setattr(Image, "open", refuse)
+
+
+def test_images_are_decoded_once(root, monkeypatch):
+    first = load(root)
+    no_decoding(monkeypatch)
+    again = load(root)
+    for part in ("train", "test"):
+        assert torch.equal(getattr(again, part).images_NCHW, getattr(first, part).images_NCHW)
+        assert torch.equal(getattr(again, part).labels_N, getattr(first, part).labels_N)
+    assert again.class_names == first.class_names
+    assert torch.equal(load(os.path.relpath(root)).train.images_NCHW, first.train.images_NCHW)
+
+
+def grown(root):
+    Image.fromarray(pixels(7)).save(root / "train" / "bee" / "2.png")
+
+
+def shrunk(root):
+    (root / "train" / "bee" / "1.png").unlink()
+
+
+def renamed(root):
+    (root / "test" / "bee" / "0.png").rename(root / "test" / "bee" / "1.png")
+
+
+def touched(root):
+    os.utime(root / "test" / "bee" / "0.png", ns=(0, 1))
+
+
+def swapped(root):
+    """Two classes change places: as many files of the same names, sizes and times."""
+    for part in ("train", "test"):
+        (root / part / "bee").rename(root / part / "cat")
+
+
+@pytest.mark.parametrize("change", [grown, shrunk, renamed, touched, swapped])
+def test_images_are_decoded_again_when_a_file_changes(root, monkeypatch, change):
+    load(root)
+    change(root)
+    no_decoding(monkeypatch)
+    with pytest.raises(AssertionError, match="an image is opened"):
+        load(root)
+
+
+@pytest.mark.parametrize("image_size", [5, 6])
+def test_images_are_decoded_again_for_another_size(root, image_size):
+    load(root)
+    assert load(root, image_size=4).train.images_NCHW.shape == (4, 3, 4, 4)
+    assert load(root, image_size=image_size).train.images_NCHW.shape == (4, 3, image_size, image_size)
+
+
+def test_images_are_decoded_again_by_another_pillow(root, monkeypatch):
+    load(root)
+    monkeypatch.setattr(PIL, "__version__", "1.0")
+    no_decoding(monkeypatch)
+    with pytest.raises(AssertionError, match="an image is opened"):
+        load(root)
+
+
+def test_equal_folders_elsewhere_are_known_apart(root, tmp_path_factory, cache):
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(root, other, dirs_exist_ok=True)
+    load(root)
+    load(other)
+    assert len(list((cache / "images").iterdir())) == 2
+
+
+def test_the_cache_does_not_stand_in_for_a_folder_that_is_gone(root):
+    load(root)
+    shutil.rmtree(root)
+    with pytest.raises(DataError, match="no such folder"):
         load(root)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from lossforge.errors import DataError
 from lossforge.interfaces import Dataset
+from lossforge.training.image_cache import cached, files_digest
 from lossforge.types import ImageData, ImageSet
 
 
@@ -31,7 +33,7 @@ class ImageFolder(Dataset):
     )
 
     def load(self) -> ImageData:
-        """Decode all images into memory.
+        """Decode all images into memory, or read them from the cache if no file has changed.
 
         Raises:
             DataError: a folder is missing or empty, the two parts have different classes, a file is not an image, or
@@ -44,11 +46,20 @@ class ImageFolder(Dataset):
             raise DataError(
                 f"{root}: train/ and test/ have different classes ({odd}); give each class a folder in both"
             )
+        fingerprint = {
+            "root": str(root.resolve()),
+            "image_size": self.image_size,
+            "files": _digest(root, [path for part in (train, test) for of_class in part.values() for path in of_class]),
+            "pillow": PIL.__version__,  # it decides how images are decoded and scaled
+        }
+        return cached("image_folder", fingerprint, lambda: self._decode(train, test))
+
+    def _decode(self, train: dict[str, list[Path]], test: dict[str, list[Path]]) -> ImageData:
         size = None if self.image_size is None else (self.image_size, self.image_size)
         size = size or _size_of_first(train)
-        return ImageData(self._decode(train, size), self._decode(test, size), tuple(train))
+        return ImageData(self._decode_part(train, size), self._decode_part(test, size), tuple(train))
 
-    def _decode(self, files: dict[str, list[Path]], size: tuple[int, int]) -> ImageSet:
+    def _decode_part(self, files: dict[str, list[Path]], size: tuple[int, int]) -> ImageSet:
         """Return the images of a part; ``size`` is (width, height)."""
         paths = [(path, label) for label, of_class in enumerate(files.values()) for path in of_class]
         width, height = size
@@ -86,6 +97,15 @@ def _files_by_class(part: Path) -> dict[str, list[Path]]:
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _digest(root: Path, paths: list[Path]) -> str:
+    try:
+        return files_digest(root, paths)
+    except OSError as cause:  # as of a link to nowhere
+        raise DataError(
+            f"{cause.filename}: cannot be read as an image ({cause.strerror}); replace or remove it"
+        ) from cause
 
 
 def _size_of_first(files: dict[str, list[Path]]) -> tuple[int, int]:
