@@ -6,7 +6,7 @@ from torch import nn
 
 from lossforge import registry
 from lossforge.streams import derive_generator
-from lossforge.training.models import ResNet8, ResNet20, ResNet32, ResNet44, ResNet56
+from lossforge.training.models import ResNet8, ResNet20, ResNet32, ResNet44, ResNet56, ResNet110
 
 
 def build(model, image_shape=(3, 32, 32), num_classes=10, seed=0):
@@ -14,13 +14,20 @@ def build(model, image_shape=(3, 32, 32), num_classes=10, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("model", "count"), [(ResNet20(), 269_722), (ResNet32(), 464_154), (ResNet44(), 658_586), (ResNet56(), 853_018)]
+    ("model", "count"),
+    [
+        (ResNet20(), 269_722),
+        (ResNet32(), 464_154),
+        (ResNet44(), 658_586),
+        (ResNet56(), 853_018),
+        (ResNet110(), 1_727_962),
+    ],
 )
 def test_has_the_published_number_of_parameters(model, count):
     assert sum(parameter.numel() for parameter in build(model).parameters()) == count
 
 
-@pytest.mark.parametrize("model", [ResNet8(), ResNet20(), ResNet32(), ResNet44(), ResNet56()])
+@pytest.mark.parametrize("model", [ResNet8(), ResNet20(), ResNet32(), ResNet44(), ResNet56(), ResNet110()])
 def test_depth_counts_the_layers_with_weights(model):
     layers = [module for module in build(model).modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert f"resnet{len(layers)}" == model.type
@@ -80,6 +87,22 @@ def test_convolutions_are_drawn_with_he_variance_over_fan_out():
             assert abs(layer.weight.mean().item()) < 4 * expected / math.sqrt(layer.weight.numel())
     assert network.head.weight.abs().max() <= 1 / 8
     assert not network.head.bias.any()
+
+
+def test_the_order_of_draws_is_that_of_the_layers():
+    """Weights of a seed are the same in every version: convolutions from the first on, then the head."""
+    network = build(ResNet8())
+    generator = derive_generator(0, "test.weights")
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            std = math.sqrt(2 / (layer.out_channels * 9))
+            assert torch.equal(layer.weight, torch.empty_like(layer.weight).normal_(0, std, generator=generator))
+    expected = torch.empty(10, 64).uniform_(-1 / 8, 1 / 8, generator=generator)
+    assert torch.equal(network.head.weight, expected)
+    keys = list(network.state_dict())
+    assert keys[:3] == ["stem.0.weight", "stem.1.weight", "stem.1.bias"]
+    assert keys[6] == "blocks.0.conv1.weight"
+    assert keys[-2:] == ["head.weight", "head.bias"]
 
 
 def test_every_parameter_comes_from_the_generator():

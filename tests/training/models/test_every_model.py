@@ -1,0 +1,176 @@
+"""What holds for every installed architecture, on images small enough to test all of them."""
+
+import copy
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lossforge import registry
+from lossforge.streams import derive_generator
+from lossforge.training import models
+from lossforge.training.models.classifier import HeadedModel
+
+SHAPE, NUM_CLASSES = (3, 8, 8), 7
+ADAPTERS = {"timm": {"name": "test_efficientnet"}, "torchvision": {"name": "mobilenet_v3_small"}}
+TYPES = [offer.type for offer in registry.offers("models") if offer.distribution == "lossforge"]
+BUILT_IN = [name for name in TYPES if name not in ADAPTERS]
+FAMILIES = ["resnet8", "resnet18", "resnet50", "preact_resnet18", "wrn_16_8", "resnet9"]
+
+
+def model(name, **options):
+    return registry.get("models", name)(**ADAPTERS.get(name, {}), **options)
+
+
+def build(component, image_shape=SHAPE, seed=0):
+    return component.build(image_shape, NUM_CLASSES, derive_generator(seed, "test.weights"))
+
+
+def batch(image_shape=SHAPE, num=2):
+    return torch.randn(num, *image_shape, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Each network once, for tests that leave it as it was."""
+    return {name: build(model(name)) for name in TYPES}
+
+
+def test_all_are_offered_and_exported():
+    assert len(TYPES) == 15
+    for name in TYPES:
+        component = registry.get("models", name)
+        assert component.model_fields["type"].default == name
+        assert getattr(models, component.__name__) is component
+        assert component.__name__ in models.__all__
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_tiny_batch_passes_in_both_modes(name, networks):
+    network = copy.deepcopy(networks[name])
+    assert network.training
+    images = batch()
+    for training in (True, False):
+        logits = network.train(training)(images)
+        assert logits.shape == (2, NUM_CLASSES)
+        assert logits.dtype == torch.float32
+        assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_gradient_reaches_every_parameter(name, networks):
+    network = copy.deepcopy(networks[name])
+    network(batch(num=4)).square().mean().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.any(), key
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_weights_are_those_of_the_generator_and_no_other_state_moves(name, networks):
+    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    again = build(model(name))
+    assert random.getstate() == python_state
+    assert np.array_equal(np.random.get_state()[1], numpy_state[1])
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    other = build(model(name), seed=1).state_dict()
+    for key, value in networks[name].state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+        assert not value.is_floating_point() or value.isfinite().all(), key
+    for key, layer in networks[name].named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            assert not torch.equal(layer.weight, other[f"{key}.weight"]), key
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_each_build_draws_further(name):
+    generator = derive_generator(0, "test.weights")
+    first, second = (model(name).build(SHAPE, NUM_CLASSES, generator) for _ in range(2))
+    key = next(key for key, layer in first.named_modules() if isinstance(layer, nn.Conv2d))
+    assert not torch.equal(first.get_submodule(key).weight, second.get_submodule(key).weight)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_copies_and_restored_states_say_the_same(name, networks):
+    network = networks[name].eval()
+    expected = network(batch())
+    assert torch.equal(copy.deepcopy(network)(batch()), expected)
+    other = build(model(name), seed=1).eval()
+    assert not torch.equal(other(batch()), expected)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(batch()), expected)
+    network.train()
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_memory_format_changes_nothing_but_rounding(name, networks):
+    network = copy.deepcopy(networks[name]).eval()
+    expected = network(batch())
+    network = network.to(memory_format=torch.channels_last)
+    logits = network(batch().to(memory_format=torch.channels_last))
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("image_shape", [(1, 1, 1), (5, 2, 3), (1, 28, 28)])
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_networks_take_any_channels_and_sides(name, image_shape):
+    network = build(model(name), image_shape).eval()
+    with torch.no_grad():
+        logits = network(batch(image_shape))
+    assert logits.shape == (2, NUM_CLASSES)
+    assert logits.isfinite().all()
+    assert not torch.equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_any_head(name, networks):
+    for head, keys in (("linear", {"weight", "bias"}), ("cosine", {"weight"}), ("large_margin", {"weight"})):
+        network = build(model(name, head=head))
+        assert network.takes_labels == (head == "large_margin")
+        expected = keys - {"bias"} if name == "resnet9" else keys
+        assert set(dict(network.head.named_parameters())) == expected
+        # What comes before the head is drawn before it.
+        for key, value in networks[name].state_dict().items():
+            if not key.startswith("head."):
+                assert torch.equal(network.state_dict()[key], value), key
+        labels = (torch.tensor([3, 0]),) if network.takes_labels else ()
+        logits = network(batch(), *labels)
+        assert logits.shape == (2, NUM_CLASSES)
+        logits.square().mean().backward()
+        assert network.head.weight.grad.any()
+        assert network.eval()(batch()).shape == (2, NUM_CLASSES)
+
+
+def test_heads_are_those_of_the_built_in_networks():
+    assert [name for name in TYPES if issubclass(registry.get("models", name), HeadedModel)] == BUILT_IN
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("head", ["linear", "cosine", "large_margin"])
+def test_networks_can_be_stacked(name, head):
+    """Operations in place, and those of the heads, have rules for ``torch.func.vmap``."""
+    several = [build(model(name, head=head), seed=seed).double() for seed in range(2)]
+    images, labels = batch().double(), (torch.tensor([3, 0]),) if head == "large_margin" else ()
+    expected = [copy.deepcopy(network)(images, *labels) for network in several]
+    state = torch.func.stack_module_state(several)
+    skeleton = copy.deepcopy(several[0]).to("meta")
+
+    def logits(state):
+        return torch.func.functional_call(skeleton, state, (images, *labels))
+
+    stacked = torch.func.vmap(logits, randomness="error")(state)
+    torch.testing.assert_close(stacked, torch.stack(expected), rtol=1e-6, atol=1e-8)
+    stacked.square().sum().backward()
+    assert all(parameter.grad.any() for parameter in state[0].values())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_networks_can_be_sent_to_other_processes(name, networks):
+    network = networks[name].eval()
+    sent = pickle.loads(pickle.dumps(network))
+    assert torch.equal(sent(batch()), network(batch()))
+    network.train()
