@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from lossforge import registry
 from lossforge.component import Component, Options
+from lossforge.spec import TrainingSpec
 
 FOLDER = Path(__file__).parent / "reference"
 TITLES = {
@@ -35,8 +36,18 @@ TITLES = {
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each page by its file name; of components that come with lossforge."""
-    return {f"{kind}.md": "\n".join(_page(kind)) for kind in registry.KINDS}
+    """Return the text of each page by its file name; of what comes with lossforge."""
+    of_kinds = {f"{kind}.md": "\n".join(_page(kind)) for kind in registry.KINDS}
+    return {**of_kinds, "training.md": "\n".join(_training_page())}
+
+
+def _training_page() -> Iterator[str]:
+    yield from ("# Training", "")
+    yield "Written by `docs/generate.py` from the code: the options of `training:` in a spec, of `lossforge train --set"
+    yield "KEY=VALUE`, and of `lossforge.train(...)` and `lossforge.TrainingSpec(...)` in Python. A group of options"
+    yield "may be given by its type alone (`optimizer: adamw`), or without it (`label_noise: {rate: 0.4}`)."
+    yield from ("", *_text(TrainingSpec.__doc__))
+    yield from _options(TrainingSpec, seen=set())
 
 
 def _page(kind: str) -> Iterator[str]:
@@ -75,7 +86,7 @@ def _options(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str
     for inner in (inner for field in fields.values() for inner in _groups(field.annotation)):
         if inner not in seen:
             seen.add(inner)
-            yield from ("", f"`{inner.__name__}`: {_first_line(inner)}")
+            yield from ("", f"`{inner.__name__}`: {_first_line(inner)}".replace("``", "`"))
             yield from _options(inner, seen)
 
 

@@ -15,22 +15,28 @@ if TYPE_CHECKING:
     from lossforge import losses as losses
     from lossforge.artifact import load_loss as load_loss
     from lossforge.evidence import ablate as ablate
+    from lossforge.evidence.compare import compare as compare
+    from lossforge.evidence.train import train as train
     from lossforge.pipeline import resume as resume
     from lossforge.pipeline import run as run
     from lossforge.search import Search as Search
     from lossforge.spec import AblationSpec as AblationSpec
     from lossforge.spec import RunSpec as RunSpec
     from lossforge.spec import SearchSpec as SearchSpec
+    from lossforge.spec import TrainingSpec as TrainingSpec
 
 _HOMES = {
     "AblationSpec": "lossforge.spec",
     "RunSpec": "lossforge.spec",
     "Search": "lossforge.search",
     "SearchSpec": "lossforge.spec",
+    "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
+    "compare": "lossforge.evidence",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
+    "train": "lossforge.evidence",
 }
 _MODULES = ("interfaces", "losses")
 
@@ -39,13 +45,16 @@ __all__ = [
     "RunSpec",
     "Search",
     "SearchSpec",
+    "TrainingSpec",
     "__version__",
     "ablate",
+    "compare",
     "interfaces",
     "load_loss",
     "losses",
     "resume",
     "run",
+    "train",
 ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
-    from lossforge.evidence import Arm
+    from lossforge.evidence import Arm, Choices
     from lossforge.search.history import Record
     from lossforge.spec import RunSpec, TrainingSpec
     from lossforge.training import EpochRecord
@@ -27,6 +27,12 @@ class Observer(Protocol):
 
     def found(self, artifact: Artifact) -> None:
         """The search ended with this loss."""
+
+    def chosen(self, choices: Choices) -> None:
+        """Trainings are about to begin, with what ``auto`` in their spec comes to."""
+
+    def step(self, loss: str, seed: int, epochs_done: float) -> None:
+        """A training is within an epoch; told now and then."""
 
     def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
         """A training completed an epoch."""
@@ -48,6 +54,12 @@ class Silent:
         """Say nothing."""
 
     def found(self, artifact: Artifact) -> None:
+        """Say nothing."""
+
+    def chosen(self, choices: Choices) -> None:
+        """Say nothing."""
+
+    def step(self, loss: str, seed: int, epochs_done: float) -> None:
         """Say nothing."""
 
     def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:

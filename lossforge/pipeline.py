@@ -7,14 +7,14 @@ from pathlib import Path
 
 from lossforge import run_directory
 from lossforge.artifact import Artifact
-from lossforge.evidence import Comparison, compare_found
+from lossforge.evidence import Comparison, begin_settled, compare_found, settle_as_before
 from lossforge.observer import Observer, Silent
 from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
-from lossforge.search import run_search
+from lossforge.search import resolve, run_search
 from lossforge.spec import RunSpec, read_spec
-from lossforge.training import PreparedData, prepare, resolve
+from lossforge.training import PreparedData, prepare
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
     run_directory.refuse_occupied(path)
     data = _images(resolved, observer)
-    return _carry_out(run_directory.begin(path, resolved), resolved, data, observer)
+    directory, resolved = begin_settled(path, resolved, data)
+    return _carry_out(directory, resolved, data, observer)
 
 
 def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | None = None) -> RunResult:
@@ -53,10 +54,9 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
         RunDirectoryError: it is not a run directory, or its spec (or ``spec``) is not the one it was started with.
     """
     directory = run_directory.reopen(Path(path))
-    resolved = resolve(spec or read_spec(directory.spec))  # also a stored one: its device may be gone
+    resolved = settle_as_before(resolve(spec or read_spec(directory.spec)), directory)  # its device may be gone
     run_directory.refuse_changed(directory, resolved)
-    # The images are read once a training is left to do, and not for a run that only wants its report.
-    return _carry_out(directory, resolved, None, observer or Silent())
+    return _carry_out(directory, resolved, None, observer or Silent())  # images are read when they are needed
 
 
 def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
@@ -73,6 +73,7 @@ def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None
         artifact = run_search(spec, directory, on_generation=observer.generation)
         artifact.save(directory.artifact)
         observer.found(artifact)
-        comparison = compare_found(spec, artifact, directory, data, on_epoch=observer.epoch, on_arm=observer.trained)
+        told = observer.chosen, observer.step, observer.epoch, observer.trained
+        comparison = compare_found(spec, artifact, directory, data, *told)
         write_report(directory.path)
     return RunResult(directory, artifact, comparison)

@@ -236,6 +236,11 @@ class Comparison(Content):
         return max(len(loss.results) for loss in self.losses)
 
     @property
+    def has_scaled(self) -> bool:
+        """Whether there are metrics after temperature scaling."""
+        return any(loss.mean("scaled_nll") is not None for loss in self.losses)
+
+    @property
     def by_name(self) -> dict[str, ComparedLoss]:
         """The losses, in order."""
         return {loss.name: loss for loss in self.losses}

@@ -319,7 +319,8 @@ def _occupied_message(directory: RunDirectory) -> str:
     return f"{directory.path}: is not empty; choose another directory with --out"
 
 
-def _manifest(spec: RunSpec) -> dict[str, Any]:
+def environment(device: str) -> dict[str, Any]:
+    """Return what a result may depend on besides its spec: the command, versions, plugins, and the device."""
     plugins = {
         (offer.distribution, offer.version)
         for kind in registry.KINDS
@@ -332,11 +333,14 @@ def _manifest(spec: RunSpec) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(),
-        "device": spec.device,
-        "device_model": _device_model(spec.device),
-        **_compiler(spec),
+        "device": device,
+        "device_model": _device_model(device),
         "plugins": [{"distribution": name, "version": version} for name, version in sorted(plugins)],
     }
+
+
+def _manifest(spec: RunSpec) -> dict[str, Any]:
+    return {**environment(spec.device), **_compiler(spec)}
 
 
 def _device_model(device: str) -> str:

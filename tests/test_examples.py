@@ -117,3 +117,11 @@ def test_ask_tell_runs_and_says_what_it_did(tmp_path):
     evaluations, ranking = done.stdout.splitlines()
     assert evaluations == "1940 evaluations in 40 generations, stopped by generations"  # 20 of 49 and 20 of 48
     assert float(ranking.removeprefix("held-out ranking accuracy ")) > 0.99
+
+
+def test_a_training_in_python_runs(monkeypatch, capsys):
+    """As it stands, but shorter."""
+    real = lossforge.train
+    monkeypatch.setattr(lossforge, "train", lambda *losses, **options: real(*losses, **{**options, "epochs": 1}))
+    runpy.run_path(str(EXAMPLES / "train.py"))
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cross_entropy", "gce"]

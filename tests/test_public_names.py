@@ -25,13 +25,16 @@ def test_the_public_names():
         "RunSpec",
         "Search",
         "SearchSpec",
+        "TrainingSpec",
         "__version__",
         "ablate",
+        "compare",
         "interfaces",
         "load_loss",
         "losses",
         "resume",
         "run",
+        "train",
     }
     assert dir(lossforge) == sorted(lossforge.__all__)
 

@@ -15,6 +15,13 @@ def fences(language):
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def test_the_training_in_python_runs(capsys):
+    (code,) = [block for block in fences("python") if "lossforge.train(" in block]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 5
+    exec(code.replace("epochs=12", "epochs=1"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cross_entropy", "gce"]
+
+
 def test_the_search_in_python_runs():
     (code,) = [block for block in fences("python") if "SearchSpec" in block]
     assert len([line for line in code.splitlines() if line.strip()]) == 10

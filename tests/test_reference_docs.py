@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lossforge import registry
+from lossforge.spec import TrainingSpec
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "generate.py"
 spec = importlib.util.spec_from_file_location("generate", SCRIPT)
@@ -38,6 +39,13 @@ def test_every_component_has_an_entry_with_its_source(kind, name):
     assert "Source:" in entry
     for option in set(registry.get(kind, name).model_fields) - {"type"}:
         assert f"| `{option}` |" in entry
+
+
+def test_every_option_of_training_has_a_row_and_a_description_if_its_name_leaves_a_question():
+    page = (generate.FOLDER / "training.md").read_text(encoding="utf-8")
+    for name, field in TrainingSpec.model_fields.items():
+        assert name == "type" or f"| `{name}` |" in page
+        assert "_" not in name or field.description or name in ("batch_size", "weight_decay"), name
 
 
 def test_options_are_described():

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "lossforge.cli.run:run",
     "resume": "lossforge.cli.run:resume",
     "runs": "lossforge.cli.runs:runs",
+    "train": "lossforge.cli.train:train",
     "ablate": "lossforge.cli.ablate:ablate",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",

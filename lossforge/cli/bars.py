@@ -52,11 +52,13 @@ class Bars:
             self, console=console, refresh_per_second=REFRESHES_PER_SECOND, transient=True
         )
 
-    def show(self, name: str, total: int, done: int, text: str) -> None:
-        """Show how far a thing is; its bar appears when it is first shown."""
+    def show(self, name: str, total: int, done: float, text: str | None = None) -> None:
+        """Show how far a thing is; its bar appears when it is first shown. None: the text stays as it is."""
         if name not in self._tasks:
-            self._tasks[name] = self.progress.add_task(name, total=total, text=text)
-        self.progress.update(self._tasks[name], completed=done, text=text)
+            self._tasks[name] = self.progress.add_task(name, total=total, text="")
+        self.progress.update(self._tasks[name], completed=done)
+        if text is not None:
+            self.progress.update(self._tasks[name], text=text)
 
     def finish(self, name: str) -> None:
         """Take a thing's bar away, if it has one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +17,9 @@ from lossforge.cli.bars import Bars
 
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
-    from lossforge.evidence import Arm
+    from lossforge.evidence import Arm, Choices
     from lossforge.search.history import Record
-    from lossforge.spec import RunSpec, TrainingSpec
+    from lossforge.spec import RunSpec, TrainingSpec, TrainSpec
     from lossforge.training import EpochRecord
 
 STOPPED = {
@@ -34,6 +35,10 @@ PLAIN_LINES = 10
 """Lines that a search prints where there is no terminal."""
 
 
+PLAIN_SECONDS = 60.0
+"""Seconds between lines on epochs where there is no terminal."""
+
+
 class Display:
     """An observer for people; use it as a context manager."""
 
@@ -45,6 +50,7 @@ class Display:
         self._restarts = 1
         self._searching = _Pace()
         self._training = _Pace()
+        self._epochs_told = _Interval(PLAIN_SECONDS)
 
     def __enter__(self) -> Display:
         if self._bars:
@@ -74,6 +80,20 @@ class Display:
             highlight=False,
             soft_wrap=True,
         )
+
+    def training(self, spec: TrainSpec, path: Path) -> None:
+        """Say what is trained, and where, without a search before it."""
+        self.path = path
+        self._epochs = spec.training.epochs
+        self._trainings = spec.seeds * (len(spec.losses) + len(spec.found))
+        names = f"{spec.training.model.label} on {spec.training.dataset.label}"
+        self._plain(f"{names} in {path}, seed {spec.seed}, {self._trainings} trainings of {self._epochs} epochs")
+
+    def chosen(self, choices: Choices) -> None:
+        """Say what was chosen by timing, and why."""
+        for name, reason in choices.reasons.items():
+            if " ms" in reason:
+                self._plain(f"{name} {getattr(choices, name)}: {reason}")
 
     def generation(self, record: Record, seconds: float) -> None:
         """Show best fitness, gates and the time left."""
@@ -111,11 +131,21 @@ class Display:
         """Show what was logged as a warning."""
         self._plain(f"warning: {text}")
 
+    def step(self, loss: str, seed: int, epochs_done: float) -> None:
+        """Move a training's bar within an epoch."""
+        if self._bars:
+            self._bars.show(_training_name(loss, seed), self._epochs, epochs_done)
+
     def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
         """Show a training's progress."""
-        if self._bars:
-            text = f"loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
-            self._bars.show(_training_name(loss, seed), self._epochs, record.epoch, text)
+        name = _training_name(loss, seed)
+        mean, accuracy, rate = record.train_loss, record.train_accuracy, _rate(record)
+        if self._bars:  # beside the bar there is little room in a terminal of 80 columns
+            text = f"loss {mean:.2f} acc {accuracy:.1%} {rate} img/s"
+            self._bars.show(name, self._epochs, record.epoch, text)
+        elif self._epochs_told.due():
+            text = f"loss {mean:.3f}, accuracy {accuracy:.1%}, {rate} images/s"
+            self._plain(f"{name}: epoch {record.epoch}/{self._epochs}, {text}")
 
     def trained(self, arm: Arm) -> None:
         """Say what a training came to."""
@@ -157,6 +187,21 @@ class _Warnings(logging.Handler):
         self._display.warning(record.getMessage())
 
 
+class _Interval:
+    """Something that is due once so many seconds have gone by."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def due(self) -> bool:
+        """Return whether it is; the seconds then count anew."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
+
+
 class _Pace:
     """The time left, by the mean of the steps done in this process."""
 
@@ -169,6 +214,10 @@ class _Pace:
             self._seconds, self._steps = self._seconds + seconds, self._steps + 1
         left = self._seconds / max(self._steps, 1) * num_left
         return f"; about {_duration(left)} left" if left >= 1 else ""
+
+
+def _rate(record: EpochRecord) -> str:
+    return "?" if record.images_per_second is None else f"{record.images_per_second:,.0f}"
 
 
 def _fitness_text(record: Record) -> str:

@@ -31,7 +31,7 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | Non
     SPEC is a file or a preset's name.
     """
     from lossforge import pipeline, run_directory
-    from lossforge.training import resolve
+    from lossforge.search import resolve
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")

@@ -3,25 +3,35 @@
 from lossforge.evidence.ablation import ablate
 from lossforge.evidence.ablation import plan as plan_ablation
 from lossforge.evidence.ablation_analysis import Ablation
+from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import Arm, compare, training_seed
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
-from lossforge.evidence.found import compare_found
+from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
+from lossforge.evidence.train import default_folder, is_path, train, train_spec
 
 __all__ = [
     "METRICS",
     "Ablation",
     "Arm",
+    "Choices",
     "Comparison",
     "Difference",
     "LossSummary",
     "MeanAndSD",
     "MetricSummary",
     "ablate",
+    "begin_settled",
+    "choose",
     "compare",
     "compare_found",
+    "default_folder",
+    "is_path",
     "mean_and_sd",
     "plan_ablation",
+    "settle_as_before",
+    "train",
+    "train_spec",
     "training_seed",
     "welch_interval",
 ]

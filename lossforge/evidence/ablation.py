@@ -17,9 +17,9 @@ from lossforge.evidence.step_variance import StepSize, measure_steps
 from lossforge.evidence.store import identity_hash
 from lossforge.files import to_json, write_atomically
 from lossforge.run_directory import RunDirectory
+from lossforge.search import resolve
 from lossforge.spec import RunSpec, SearchSpec, read_spec
 from lossforge.spec.ablation import AblationSpec, Changes
-from lossforge.training import resolve
 
 STEP_TOLERANCE = 0.02
 """By what share step sizes of one setting may differ, as measured."""

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from lossforge.evidence.choices import Choices, choose, pool_size
 from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.store import ArmStore, identity_hash
-from lossforge.spec.model import EvidenceSpec, TrainingSpec
+from lossforge.evidence.training_pool import PoolCall, TrainingPool
+from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training import (
     EpochRecord,
     PreparedData,
+    TrainingCheckpoint,
     TrainingResult,
     prepare,
-    resolve_precision,
-    train_classifier,
+    train_together,
 )
 
 _log = logging.getLogger(__name__)
@@ -57,34 +60,43 @@ def training_seed(seed: int, index: int) -> int:
 
 def compare(
     training: TrainingSpec,
-    evidence: EvidenceSpec,
     losses: Mapping[str, nn.Module],
     seed: int,
     device: torch.device | str,
     *,
+    seeds: int = 3,
+    confidence: float = 0.95,
     data: PreparedData | None = None,
     folder: Path | None = None,
     identities: Mapping[str, str] | None = None,
     reference: str | None = None,
+    on_choice: Callable[[Choices], None] | None = None,
+    on_step: Callable[[str, int, float], None] | None = None,
     on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
     on_arm: Callable[[Arm], None] | None = None,
 ) -> Comparison:
-    """Train each loss over ``evidence.seeds`` seeds on the same images, and return the comparison.
+    """Train each loss over several seeds on the same images, and return the comparison.
 
-    All losses are trained with the first seed, then all with the second, and so on, so that what an interruption leaves
-    is balanced. The test set of each training is read once.
+    All losses are trained with the first seed (or the first ``stacked`` seeds), then all with the second, and so on, so
+    that what an interruption leaves is balanced. The test set of each training is read once. What is ``auto`` in the
+    spec is settled once, before the first training, for all of them.
 
     Args:
         training: how each training is done.
-        evidence: number of seeds and level of the intervals; its baselines only name the default reference.
         losses: loss modules ``loss(logits, labels)`` by name; copies of them are used.
         seed: of the run; the subsets of images and the training seeds derive from it.
         device: where to train.
+        seeds: independent trainings of each loss.
+        confidence: level of the intervals.
         data: the images, if they are prepared already; None: they are, once something is left to train.
-        folder: each finished training is written here at once, and those found here are read instead of trained.
+        folder: each finished training is written here at once, and those found here are read instead of trained; one
+            that was interrupted goes on after its last completed epoch. ``data.json`` there says what was trained on.
         identities: for each loss a string that changes with what it computes (such as its options, or the hash of its
             artifact); needed with ``folder``, to refuse results of other losses.
-        reference: name of the loss that differences are taken to; by default the type of the first baseline.
+        reference: name of the loss that differences are taken to; by default the first.
+        on_choice: called once, before the first training, with what ``auto`` comes to.
+        on_step: called now and then within an epoch, with the name of the loss, the (first) seed index, and how many
+            epochs are done, a fraction; not of trainings in processes of their own.
         on_epoch: called with the name of the loss, the seed index and the record after each epoch.
         on_arm: called after each training, and for those read back.
 
@@ -93,27 +105,51 @@ def compare(
         DataError: the images are not to be had.
         RunDirectoryError: ``folder`` holds results of another spec, seed or loss, or damaged ones.
     """
-    reference = evidence.baselines[0].type if reference is None else reference
+    reference = next(iter(losses), "") if reference is None else reference
     _check(losses, reference, folder, identities)
-    arms = _Arms(
-        training=training,
-        seed=seed,
-        device=torch.device(device),
-        store=None if folder is None else ArmStore(folder),
-        identities=identities or {},
-        # Loaded only if something is left to train.
-        data=functools.cache(lambda: data or prepare(training, seed, device)),
-        on_epoch=on_epoch,
-    )
+    device = torch.device(device)
+    # Loaded only if something is left to train.
+    images = functools.cache(lambda: data or prepare(training, seed, device))
+    store = None if folder is None else ArmStore(folder)
     results: dict[str, list[TrainingResult]] = {name: [] for name in losses}
-    for index in range(evidence.seeds):
-        for name, loss in losses.items():
-            arm = arms.arm(name, loss, index)
-            results[name].append(arm.result)
-            if on_arm is not None:
-                on_arm(arm)
-    seeds = [training_seed(seed, index) for index in range(evidence.seeds)]
-    return summarise(results, reference, evidence.confidence, seeds)
+    with contextlib.ExitStack() as stack:
+        arms = _Arms(
+            training=_resolved(training, store, images, on_choice),
+            seed=seed,
+            store=store,
+            identities=identities or {},
+            data=images,
+            on_step=on_step,
+            on_epoch=on_epoch,
+            pool=functools.cache(lambda: stack.enter_context(TrainingPool(*pool_size(training)))),
+        )
+        for first in range(0, seeds, training.stacked):
+            indices = range(first, min(first + training.stacked, seeds))
+            for name, loss in losses.items():
+                for arm in arms.arms(name, loss, indices):
+                    results[name].append(arm.result)
+                    if on_arm is not None:
+                        on_arm(arm)
+    return summarise(results, reference, confidence, [training_seed(seed, index) for index in range(seeds)])
+
+
+def _resolved(
+    training: TrainingSpec,
+    store: ArmStore | None,
+    data: Callable[[], PreparedData],
+    on_choice: Callable[[Choices], None] | None,
+) -> TrainingSpec:
+    """Return the spec with what ``auto`` comes to: as the folder says, or by timing, which is then written there."""
+    choices = None if store is None else store.read_choices()
+    if choices is None and "auto" in (training.precision, training.replication):
+        choices = choose(training, data())
+        if store is not None:
+            store.write_choices(choices)
+    if choices is None:
+        return training
+    if on_choice is not None:
+        on_choice(choices)
+    return choices.apply(training)
 
 
 def _check(
@@ -139,40 +175,92 @@ class _Arms:
 
     training: TrainingSpec
     seed: int
-    device: torch.device
     store: ArmStore | None
     identities: Mapping[str, str]
     data: Callable[[], PreparedData]
+    on_step: Callable[[str, int, float], None] | None
     on_epoch: Callable[[str, int, EpochRecord], None] | None
+    pool: Callable[[], TrainingPool]
 
-    def arm(self, name: str, loss: nn.Module, index: int) -> Arm:
-        """Return an arm: read back, or trained and written."""
-        seed = training_seed(self.seed, index)
+    def arms(self, name: str, loss: nn.Module, indices: Sequence[int]) -> list[Arm]:
+        """Return arms in order: read back, or trained and written.
+
+        Those that are one computation are trained all, or none of them: bits depend on how many they are.
+        """
+        found = {index: self._read(name, index) for index in indices}
+        missing = [index for index, result in found.items() if result is None]
+        if self.training.replication == "grouped" and missing:
+            trained = self._train_together(name, loss, indices)
+        elif self.training.replication == "processes" and len(missing) > 1:
+            trained = self._train_in_processes(name, loss, missing)
+        else:
+            trained = {index: self._train_together(name, loss, [index])[index] for index in missing}
+        return [
+            Arm(name, index, training_seed(self.seed, index), result or trained[index], restored=result is not None)
+            for index, result in found.items()
+        ]
+
+    def _read(self, name: str, index: int) -> TrainingResult | None:
+        return None if self.store is None else self.store.read(name, index, self._identity(name, [index]))
+
+    def _train_together(self, name: str, loss: nn.Module, indices: Sequence[int]) -> dict[int, TrainingResult]:
+        """Train arms as one computation, from where an interruption left it, and store them."""
+
+        def told(replica: int, record: EpochRecord) -> None:
+            self._tell(name, indices[replica], record)
+
+        checkpoint = self._checkpoint(name, indices)
+        seeds = [training_seed(self.seed, index) for index in indices]
+        on_step = None if self.on_step is None else functools.partial(self.on_step, name, indices[0])
+        results = train_together(self.training, self.data(), loss, seeds, told, on_step=on_step, checkpoint=checkpoint)
+        trained = dict(zip(indices, results, strict=True))
+        for index, result in trained.items():
+            self._store(name, index, result)
+        if checkpoint is not None:
+            checkpoint.remove()
+        return trained
+
+    def _train_in_processes(self, name: str, loss: nn.Module, indices: Sequence[int]) -> dict[int, TrainingResult]:
+        """Train each arm in a process, from where an interruption left it, and store it as it ends."""
+        checkpoints = {index: self._checkpoint(name, [index]) for index in indices}
+        calls = {
+            index: PoolCall(self.training, self.data(), loss, training_seed(self.seed, index), checkpoint)
+            for index, checkpoint in checkpoints.items()
+        }
+        trained: dict[int, TrainingResult] = {}
+
+        def keep(index: int, result: TrainingResult) -> None:
+            trained[index] = result
+            self._store(name, index, result)
+            if (checkpoint := checkpoints[index]) is not None:
+                checkpoint.remove()
+
+        self.pool().train(calls, keep, functools.partial(self._tell, name))
+        return trained
+
+    def _tell(self, name: str, index: int, record: EpochRecord) -> None:
+        if self.on_epoch is not None:
+            self.on_epoch(name, index, record)
+
+    def _checkpoint(self, name: str, indices: Sequence[int]) -> TrainingCheckpoint | None:
         if self.store is None:
-            return Arm(name, index, seed, self._train(name, loss, index), restored=False)
-        identity = self._identity(name, index)
-        found = self.store.read(name, index, identity)
-        if found is not None:
-            return Arm(name, index, seed, found, restored=True)
-        result = self._train(name, loss, index)
-        self.store.write(name, index, identity, result)
+            return None
+        self.store.write_record(self.data().record)
+        return TrainingCheckpoint(self.store.checkpoint(name, indices[0]), self._identity(name, indices))
+
+    def _store(self, name: str, index: int, result: TrainingResult) -> None:
+        if self.store is not None:
+            self.store.write(name, index, self._identity(name, [index]), result)
         ended = "trained" if result.diverged_at_epoch is None else f"diverged in epoch {result.diverged_at_epoch}"
         _log.info("%s, seed %d: %s", name, index, ended)
-        return Arm(name, index, seed, result, restored=False)
 
-    def _train(self, name: str, loss: nn.Module, index: int) -> TrainingResult:
-        on_epoch = None if self.on_epoch is None else functools.partial(self.on_epoch, name, index)
-        return train_classifier(self.training, self.data(), loss, training_seed(self.seed, index), on_epoch)
-
-    def _identity(self, name: str, index: int) -> str:
-        """Return the hash of all that an arm's result follows from, the precision as resolved for the device."""
-        training = self.training.model_dump(mode="json")
-        training["precision"] = resolve_precision(self.training, self.device)
+    def _identity(self, name: str, indices: Sequence[int]) -> str:
+        """Return the hash of all that arms follow from, the precision as resolved."""
         return identity_hash(
             {
-                "training": training,
+                "training": self.training.model_dump(mode="json"),
                 "run_seed": self.seed,
-                "seed_index": index,
+                "seed_index": indices[0] if len(indices) == 1 else list(indices),
                 "loss": self.identities[name],
             }
         )

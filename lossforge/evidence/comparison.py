@@ -9,8 +9,11 @@ from typing import Any
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
 from lossforge.training.result import TrainingResult
 
-METRICS = ("accuracy", "nll", "brier", "ece")
+METRICS = ("accuracy", "nll", "brier", "ece", "debiased_ece")
 """What is compared: fields of :class:`lossforge.training.metrics.ClassificationMetrics`."""
+
+SCALED = "scaled_"
+"""Prefix of a metric after temperature scaling; such there are where validation images are held out."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class LossSummary:
     Attributes:
         name: of the loss.
         results: one for each seed, in order, diverged ones included.
-        metrics: a summary for each of :data:`METRICS`.
+        metrics: a summary for each of :data:`METRICS`, and, with the prefix :data:`SCALED`, for each but accuracy after
+            temperature scaling.
     """
 
     name: str
@@ -99,8 +103,9 @@ class Comparison:
 
 
 def metric_values(results: Sequence[TrainingResult], metric: str) -> tuple[float, ...]:
-    """Return a metric of the results that did not diverge."""
-    return tuple(getattr(result.metrics, metric) for result in results if result.metrics is not None)
+    """Return a metric, with the prefix of :data:`SCALED` or without it, of the results that did not diverge."""
+    kind, name = ("scaled_metrics", metric.removeprefix(SCALED)) if metric.startswith(SCALED) else ("metrics", metric)
+    return tuple(getattr(getattr(result, kind), name) for result in results if getattr(result, kind) is not None)
 
 
 def summarise(
@@ -110,6 +115,8 @@ def summarise(
     training_seeds: Sequence[int],
 ) -> Comparison:
     """Return the comparison of results by loss, each in the order of ``training_seeds``."""
+    has_scaled = any(result.scaled_metrics is not None for of_loss in results.values() for result in of_loss)
+    scaled = tuple(SCALED + metric for metric in METRICS if metric != "accuracy") if has_scaled else ()
     losses = {
         name: LossSummary(
             name=name,
@@ -120,7 +127,7 @@ def summarise(
                     None if name == reference else metric_values(results[reference], metric),
                     confidence,
                 )
-                for metric in METRICS
+                for metric in (*METRICS, *scaled)
             },
         )
         for name, of_loss in results.items()

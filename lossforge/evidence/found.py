@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from lossforge.artifact import Artifact
+from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import Arm, compare
 from lossforge.evidence.comparison import Comparison
+from lossforge.evidence.store import ArmStore
 from lossforge.files import to_json, write_atomically
 from lossforge.losses import FixedLoss
-from lossforge.run_directory import RunDirectory
+from lossforge.run_directory import RunDirectory, begin
 from lossforge.spec import RunSpec
 from lossforge.training import EpochRecord, PreparedData
+
+
+def begin_settled(path: Path, spec: RunSpec, data: PreparedData | None) -> tuple[RunDirectory, RunSpec]:
+    """Create the directory of a new run, once what ``auto`` in its training comes to is settled; return that spec, too.
+
+    Raises:
+        RunDirectoryError: something is there already, or it cannot be written.
+    """
+    if spec.training is None or data is None:
+        return begin(path, spec), spec
+    choices = choose(spec.training, data)
+    spec = spec.model_copy(update={"training": choices.apply(spec.training)})
+    directory = begin(path, spec)
+    ArmStore(directory.training).write_choices(choices)
+    return directory, spec
+
+
+def settle_as_before(spec: RunSpec, directory: RunDirectory) -> RunSpec:
+    """Return the spec of a run that goes on with what was settled when it began."""
+    choices = ArmStore(directory.training).read_choices()
+    if spec.training is None or choices is None:
+        return spec
+    return spec.model_copy(update={"training": choices.apply(spec.training)})
 
 
 def compare_found(
@@ -19,7 +45,8 @@ def compare_found(
     artifact: Artifact,
     directory: RunDirectory,
     data: PreparedData | None,
-    *,
+    on_choice: Callable[[Choices], None],
+    on_step: Callable[[str, int, float], None],
     on_epoch: Callable[[str, int, EpochRecord], None],
     on_arm: Callable[[Arm], None],
 ) -> Comparison | None:
@@ -42,14 +69,17 @@ def compare_found(
     baselines = {baseline.label: baseline for baseline in spec.evidence.baselines}
     comparison = compare(
         spec.training,
-        spec.evidence,
         {spec.name: artifact.loss(), **{label: FixedLoss(baseline) for label, baseline in baselines.items()}},
         spec.seed,
         spec.device,
+        seeds=spec.evidence.seeds,
+        confidence=spec.evidence.confidence,
         data=data,
         folder=directory.training,
         identities={spec.name: artifact.identity(), **{label: repr(loss) for label, loss in baselines.items()}},
         reference="cross_entropy" if "cross_entropy" in baselines else spec.evidence.baselines[0].label,
+        on_choice=on_choice,
+        on_step=on_step,
         on_epoch=on_epoch,
         on_arm=trained,
     )

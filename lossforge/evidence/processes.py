@@ -34,7 +34,7 @@ def call_all(
     """
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
-    with ProcessPoolExecutor(num_processes, context, _end_with_the_other_end, (watched,)) as pool:
+    with ProcessPoolExecutor(num_processes, context, end_with_the_other_end, (watched,)) as pool:
         waiting: dict[Future[Result], Key] = {}
         try:
             with interrupts_blocked():
@@ -59,7 +59,7 @@ def call_all(
                     store(key, future.result())
 
 
-def _end_with_the_other_end(watched: Connection) -> None:
+def end_with_the_other_end(watched: Connection) -> None:
     """Have this process end as soon as the other end of a pipe is closed, as it is when the process there ends."""
     threading.Thread(target=_wait_and_end, args=(watched,), daemon=True).start()
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+from torch import Tensor
 
 from lossforge.errors import RunDirectoryError
+from lossforge.evidence.choices import Choices
 from lossforge.files import to_json, write_atomically
-from lossforge.training.result import TrainingResult
+from lossforge.training import Predictions, TrainingResult
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def identity_hash(identity: dict[str, Any]) -> str:
@@ -26,9 +29,10 @@ def identity_hash(identity: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ArmStore:
-    """A folder with ``<loss>/seed-<index>.json`` and, unless it diverged, test logits beside it as safetensors.
+    """A folder with ``<loss>/seed-<index>.json`` and, unless it diverged, logits and labels beside it as safetensors.
 
-    The JSON is written last: an arm is finished if it is there.
+    The JSON is written last: an arm is finished if it is there. Predictions are those on the test images (``logits``,
+    ``labels``) and, if there are any, on the validation images (``validation_logits``, ``validation_labels``).
     """
 
     folder: Path
@@ -62,8 +66,8 @@ class ArmStore:
         """Write a finished arm, each file atomically."""
         path = self._path(loss, index, ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if result.test_logits_NC is not None and result.test_labels_N is not None:
-            tensors = {"logits": result.test_logits_NC.contiguous(), "labels": result.test_labels_N.contiguous()}
+        tensors = {**_tensors("", result.test), **_tensors("validation_", result.validation)}
+        if tensors:
             write_atomically(path.with_suffix(".safetensors"), safetensors.torch.save(tensors))
         content = {
             "format_version": FORMAT_VERSION,
@@ -73,6 +77,36 @@ class ArmStore:
             "result": result.to_json(),
         }
         write_atomically(path, to_json(content))
+
+    def read_choices(self) -> Choices | None:
+        """Return what ``auto`` has come to in this folder, or None if that is still open.
+
+        Raises:
+            RunDirectoryError: the file is damaged.
+        """
+        path = self.folder / "choices.json"
+        if not path.exists():
+            return None
+        try:
+            return Choices(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as cause:
+            raise RunDirectoryError(f"{path}: damaged ({cause}); delete it to have the choices made anew") from cause
+
+    def write_choices(self, choices: Choices) -> None:
+        """Write what ``auto`` comes to, for all trainings of this folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / "choices.json", to_json(choices.to_json()))
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write what was trained on, if it does not stand there yet."""
+        path = self.folder / "data.json"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, to_json(dict(record)))
+
+    def checkpoint(self, loss: str, index: int) -> Path:
+        """Return where the state of an unfinished training lies; of several at once, by the first one's index."""
+        return self._path(loss, index, ".unfinished.safetensors")
 
     def _path(self, loss: str, index: int, suffix: str) -> Path:
         return self.folder / loss / f"seed-{index}{suffix}"
@@ -84,9 +118,20 @@ class ArmStore:
             if scalars.metrics is None:
                 return scalars
             read = safetensors.torch.load(tensors.read_bytes())
-            return TrainingResult.from_json(content["result"], read["logits"], read["labels"])
+            test = Predictions(read["logits"], read["labels"])
+            validation = None
+            if scalars.validation_metrics is not None:
+                validation = Predictions(read["validation_logits"], read["validation_labels"])
+            return TrainingResult.from_json(content["result"], test, validation)
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as cause:
             raise _damaged(path, cause) from cause
+
+
+def _tensors(prefix: str, predictions: Predictions | None) -> dict[str, Tensor]:
+    if predictions is None:
+        return {}
+    tensors = {"logits": predictions.logits_NC, "labels": predictions.labels_N}
+    return {prefix + name: value.contiguous() for name, value in tensors.items()}
 
 
 def _damaged(path: Path, cause: Exception) -> RunDirectoryError:

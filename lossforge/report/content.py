@@ -51,6 +51,7 @@ class LossRow:
     nll: str
     brier: str
     ece: str
+    scaled: str
     diverged: str
 
 
@@ -88,6 +89,7 @@ class Results:
     notes: tuple[str, ...]
     reference: str
     confidence: str
+    has_scaled: bool
 
 
 @dataclass(frozen=True)
@@ -175,16 +177,20 @@ def _results(comparison: Comparison, spec: Mapping[str, Any]) -> Results:
         notes=comparison_notes(comparison),
         reference=comparison.reference,
         confidence=f"{100 * comparison.confidence:g}%",
+        has_scaled=comparison.has_scaled,
     )
 
 
 def comparison_notes(comparison: Comparison) -> tuple[str, ...]:
     """Return what a reader of the table has to know."""
-    notes = [
+    difference = (
         f"Difference: mean accuracy minus that of {comparison.reference}, in percentage points, with its "
         f"{100 * comparison.confidence:g}% interval by Welch's t over {count(comparison.num_seeds, 'seed')} a loss. "
         "An interval that holds 0 shows no difference; it does not show that there is none."
-    ]
+    )
+    notes = [difference] if len(comparison.losses) > 1 else []
+    if comparison.has_scaled:
+        notes.append("Scaled: NLL and ECE of logits over a temperature that was fitted on the images held out.")
     if len(comparison.losses) > 2:
         notes.append("Each interval stands for itself: of many comparisons, some miss the true difference by chance.")
     notes.extend(
@@ -213,8 +219,16 @@ def _loss_row(comparison: Comparison, loss: ComparedLoss, style: Style, decimals
         nll=fixed(loss.mean("nll"), 3),
         brier=fixed(loss.mean("brier"), 3),
         ece=percentage(loss.mean("ece"), 1),
+        scaled=scaled_cell(loss),
         diverged=f"{loss.num_diverged} of {len(loss.results)}",
     )
+
+
+def scaled_cell(loss: ComparedLoss) -> str:
+    """Return NLL and ECE after temperature scaling; nothing where no images were held out to fit it on."""
+    if loss.mean("scaled_nll") is None:
+        return ""
+    return f"{fixed(loss.mean('scaled_nll'), 3)}, {percentage(loss.mean('scaled_ece'), 1)}"
 
 
 def _search_story(found: FoundLoss) -> str:

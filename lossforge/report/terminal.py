@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lossforge.evidence import Ablation
 from lossforge.report.ablation import TITLES, ablation_cells
-from lossforge.report.content import comparison_notes, held_out
+from lossforge.report.content import comparison_notes, held_out, scaled_cell
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
@@ -39,6 +39,7 @@ def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
         f"{level} interval\npoints",
         "NLL\nnats",
         "ECE\n%",
+        *(("scaled NLL,\nECE %",) if comparison.has_scaled else ()),
     )
     decimals = accuracy_decimals(comparison)
     for loss in comparison.losses:
@@ -106,6 +107,7 @@ def _cells(comparison: Comparison, loss: ComparedLoss, decimals: int) -> Sequenc
         "" if difference is None or judge(loss) is Outcome.NO_VERDICT else interval(difference, decimals),
         fixed(loss.mean("nll"), 3),
         percentage(loss.mean("ece"), 1),
+        *((scaled_cell(loss),) if comparison.has_scaled else ()),
     )
     return tuple(Text(cell) for cell in cells)
 

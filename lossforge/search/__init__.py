@@ -4,6 +4,7 @@ from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import GateResult, apply_gates, constrained_rank
 from lossforge.search.loop import Search
 from lossforge.search.population import ParameterPopulation
+from lossforge.search.resolution import resolve, resolve_device
 from lossforge.search.runner import run_search
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     "Search",
     "apply_gates",
     "constrained_rank",
+    "resolve",
+    "resolve_device",
     "run_search",
 ]

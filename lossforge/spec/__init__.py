@@ -6,8 +6,10 @@ from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
-from lossforge.spec.model import SCHEMA_VERSION, Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
+from lossforge.spec.model import SCHEMA_VERSION, Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec
 from lossforge.spec.read import read_spec, spec_from_text
+from lossforge.spec.train import TrainSpec
+from lossforge.spec.training import TrainingSpec
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -21,6 +23,7 @@ __all__ = [
     "SearchSpec",
     "SignGate",
     "StopSpec",
+    "TrainSpec",
     "TrainingSpec",
     "WeightBandGate",
     "differences",

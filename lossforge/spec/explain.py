@@ -11,24 +11,32 @@ from pydantic_core import ErrorDetails
 from lossforge.spec.document import Document
 from lossforge.spec.fields import Target, follow
 from lossforge.spec.problems import KeyPath, Problem
-from lossforge.spec.wording import say, unknown_field
+from lossforge.spec.wording import one_list, say, unknown_field
 
 
 def explain(model: type[BaseModel], document: Document, error: ValidationError) -> Iterator[Problem]:
-    """Yield a problem for each error of ``model`` on ``document``; the branches of one union share a problem."""
-    unions: dict[KeyPath, Problem] = {}
+    """Yield a problem for each error of ``model`` on ``document``; the branches of one union share a problem.
+
+    Where one of them got further, into an item or a field, what is wrong there stands for all.
+    """
+    unions: dict[KeyPath, list[ErrorDetails]] = {}
+    paths: set[KeyPath] = set()
     for details in error.errors(include_url=False):
         on_name = _ON_NAMES.get(details["type"])
         location = details["loc"]
         target = follow(model, document.data, location[:-1] if on_name else location)
         if _is_unreadable(document, target.path) or _is_aftermath(details):
             continue
-        problem = on_name(document, target, location[-1]) if on_name else _on_value(document, target, details)
         if on_name or not target.in_union:
+            problem = on_name(document, target, location[-1]) if on_name else _on_value(document, target.path, details)
+            paths.add(problem.path if on_name is _unknown else target.path)
             yield problem
         else:
-            unions[target.path] = _either(unions.get(target.path), problem)
-    yield from unions.values()
+            paths.add(target.path)
+            unions.setdefault(target.path, []).append(details)
+    for path, branches in unions.items():
+        if not any(len(other) > len(path) and other[: len(path)] == path for other in paths):
+            yield _either(document, path, branches)
 
 
 def _is_unreadable(document: Document, path: KeyPath) -> bool:
@@ -40,8 +48,14 @@ def _is_aftermath(details: ErrorDetails) -> bool:
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 
-def _either(problem: Problem | None, other: Problem) -> Problem:
-    return replace(problem, message=f"{problem.message}; or {other.message}") if problem else other
+def _either(document: Document, path: KeyPath, branches: list[ErrorDetails]) -> Problem:
+    """Return the problem of a value that is in no branch of a union; lists of choices become one."""
+    choices = [each for each in branches if each["type"] == "literal_error"]
+    if len(choices) > 1:
+        expected = one_list([each["ctx"]["expected"] for each in choices])
+        branches = [{**choices[0], "ctx": {"expected": expected}}, *(each for each in branches if each not in choices)]
+    first, *others = [_on_value(document, path, each) for each in branches]
+    return replace(first, message="; or ".join([first.message, *(each.message for each in others)]))
 
 
 def _missing(document: Document, target: Target, name: str | int) -> Problem:
@@ -58,8 +72,7 @@ _ON_NAMES = {"missing": _missing, "extra_forbidden": _unknown}
 """Errors whose location ends in a name that the document lacks, or has and should not."""
 
 
-def _on_value(document: Document, target: Target, details: ErrorDetails) -> Problem:
-    path = target.path
+def _on_value(document: Document, path: KeyPath, details: ErrorDetails) -> Problem:
     text = document.spots[path].text if path in document.spots else None
     at_type = details["type"] == "component" and (*path, "type") in document.spots
     place = document.spot((*path, "type") if at_type else path).value

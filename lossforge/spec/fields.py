@@ -30,18 +30,18 @@ class Target:
 def follow(model: type[BaseModel], data: Any, location: Location) -> Target:
     """Follow ``location`` through the fields of ``model`` and the values of ``data``.
 
-    Components are looked up by the type that ``data`` gives them. A part of the location that is no field and no item
-    is the name of a union's branch, and left out.
+    Components are looked up by the type that ``data`` gives them, and so are groups of options that have one. A part of
+    the location that is no field and no item is the name of a union's branch, and left out.
     """
     path: list[str | int] = []
     annotations, value = [model], data
     for part in location:
-        candidates = [inner for annotation in _alternatives(annotations, value) for inner in _inside(annotation, part)]
+        candidates = [inner for annotation in _meant(annotations, value) for inner in _inside(annotation, part)]
         inner_value, is_there = _item(value, part)
         if candidates or is_there:
             path.append(part)
             annotations, value = candidates, inner_value
-    models = [known for known in _alternatives(annotations, value) if _is_model(known)]
+    models = [known for known in _meant(annotations, value) if _is_model(known)]
     names = tuple(dict.fromkeys(name for known in models for name in _fields(known)))
     return Target(tuple(path), names, in_union=len(path) < len(location))
 
@@ -52,6 +52,21 @@ def _item(value: Any, part: str | int) -> tuple[Any, bool]:
     if isinstance(value, list) and isinstance(part, int) and part < len(value):
         return value[part], True
     return None, False
+
+
+def _meant(annotations: Sequence[Any], value: Any) -> list[Any]:
+    """Return the alternatives; of models that differ by their type, the one that ``value`` names, or else the first."""
+    alternatives = list(_alternatives(annotations, value))
+    typed = {_fields(each)["type"].default: each for each in reversed(alternatives) if _has_type(each)}
+    if len(typed) < 2 or not isinstance(value, dict):
+        return alternatives
+    name, first = value.get("type"), list(typed.values())[-1]
+    chosen = typed.get(name, first) if isinstance(name, str) else first
+    return [each for each in alternatives if each is chosen or not _has_type(each)]
+
+
+def _has_type(annotation: Any) -> bool:
+    return _is_model(annotation) and "type" in _fields(annotation)
 
 
 def _alternatives(annotations: Sequence[Any], value: Any) -> Iterator[Any]:

@@ -11,9 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.component import Options
 from lossforge.fields import (
-    AnyDataset,
     AnyLoss,
-    AnyModel,
     AnyMutation,
     AnyObjective,
     AnyParameterization,
@@ -22,6 +20,7 @@ from lossforge.fields import (
 )
 from lossforge.spec import dump, load
 from lossforge.spec.gates import GateSpec
+from lossforge.spec.training import TrainingSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What a run may be called: its name becomes that of folders, and stands in generated code."""
@@ -166,35 +165,6 @@ class SearchSpec(Options):
                 f"{stop.evaluations} evaluations are less than a generation, which costs {strategy.num_solutions}"
             )
         return stop
-
-
-class TrainingSpec(Options):
-    """Training of a classifier on real images: SGD, a triangular learning-rate schedule, light augmentation."""
-
-    type: Literal["classifier"] = "classifier"
-    dataset: AnyDataset
-    model: AnyModel
-    num_train: int | None = Field(default=None, ge=2, description="training images, drawn at random; None: all")
-    num_test: int | None = Field(default=None, ge=2, description="test images, drawn at random; None: all")
-    epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=128, ge=2)
-    learning_rate: float = Field(default=0.1, gt=0, description="peak of the schedule")
-    warmup_fraction: float = Field(default=0.3, ge=0, lt=1, description="share of the steps before the peak")
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=5e-4, ge=0)
-    flip: bool = Field(default=True, description="mirror training images left to right at random")
-    crop_padding: int = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 autocast on CUDA, float32 elsewhere"
-    )
-
-    @field_validator("nesterov")
-    @classmethod
-    def _nesterov_has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
-        if nesterov and info.data.get("momentum") == 0:
-            raise ValueError("Nesterov's rule needs momentum; set nesterov: false, or momentum above 0")
-        return nesterov
 
 
 class EvidenceSpec(Options):

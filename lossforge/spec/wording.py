@@ -84,9 +84,18 @@ def _quotes_hint(kind: str, value: Any, text: str | None) -> str:
     return ""
 
 
+def one_list(lists: Sequence[str]) -> str:
+    """Return the list of the choices in several, each as pydantic writes them: ``'auto', 'cpu' or 'cuda'``."""
+    *most, last = [choice for each in lists for choice in _choices(each)]
+    return f"{', '.join(most)} or {last}"
+
+
+def _choices(expected: str) -> list[str]:
+    return expected.replace(" or ", ", ").split(", ")
+
+
 def _not_a_choice(expected: str, value: Any, text: str | None) -> str:
-    """``expected`` is pydantic's list of choices: ``'auto', 'cpu' or 'cuda'``."""
-    choices = [choice.strip("'") for choice in expected.replace(" or ", ", ").split(", ")]
+    choices = [choice.strip("'") for choice in _choices(expected)]
     hint = nearest(value, choices) if isinstance(value, str) else ""
     one_of = "one of " if len(choices) > 1 else ""
     return f"expected {one_of}{expected}, got {describe(value, text)}{hint}"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossforge.errors import DataError, SpecError
-from lossforge.spec.model import TrainingSpec
+from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
+from lossforge.training.image_cache import content_hash
+from lossforge.training.label_noise import noisy_labels
+from lossforge.training.long_tail import long_tailed
 from lossforge.training.stratify import stratified_subset
-from lossforge.types import ImageSet
+from lossforge.types import ImageData, ImageSet
 
 
 @dataclass(frozen=True)
@@ -19,11 +25,14 @@ class PreparedData:
     """Images on the device, ready to train on.
 
     Attributes:
-        train: uint8 images in channels-last memory, and their labels.
-        test: likewise.
+        train: uint8 images in channels-last memory, and the labels to train with.
+        test: likewise, with the dataset's own labels.
         class_names: names of the classes, in label order.
         mean_C: float32 mean of each channel over ``train``, in units of 0..255.
         std_C: likewise the (biased) standard deviation; 1 for a channel that does not vary.
+        validation: held out of the dataset's training part, with labels as noisy as those to train with; or None.
+        record: plain values that say what was drawn: a hash of the dataset, images a class, shares of wrong labels,
+            hashes of the images' places in the dataset.
     """
 
     train: ImageSet
@@ -31,6 +40,8 @@ class PreparedData:
     class_names: tuple[str, ...]
     mean_C: Tensor
     std_C: Tensor
+    validation: ImageSet | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -54,36 +65,108 @@ class PreparedData:
 
 
 def prepare(spec: TrainingSpec, seed: int, device: torch.device | str) -> PreparedData:
-    """Load the dataset, draw the subsets the spec asks for, and put them on the device.
+    """Load the dataset, draw what the spec asks for, and put it on the device.
 
-    Subsets are stratified and drawn from the streams ``training.subset.train`` and ``training.subset.test`` of
-    ``seed``; they depend on nothing else.
+    All draws come from streams of ``seed`` and depend on nothing else: labels of the whole training part become noisy
+    (``training.label_noise``), validation images are held out (``training.subset.validation``), the long tail is cut
+    (``training.long_tail``), then the subsets are drawn (``training.subset.train`` and ``.test``). Subsets are
+    stratified by the dataset's own labels.
 
     Raises:
         DataError: the dataset is not where it should be, or has fewer images than asked for.
-        SpecError: ``crop_padding`` does not fit the images.
+        SpecError: ``crop_padding`` or ``cutout`` does not fit the images, or the noise does not fit the classes.
     """
     loaded = spec.dataset.load()
-    _check_padding(spec, loaded.train.images_NCHW)
-    train = _subset(loaded.train, "train", spec.num_train, seed)
-    test = _subset(loaded.test, "test", spec.num_test, seed)
+    _check_sizes(spec, loaded.train.images_NCHW)
+    train_M, validation_M = _training_indices(spec, loaded, seed)
+    given_N = clean_N = loaded.train.labels_N
+    if spec.label_noise is not None:
+        given_N = noisy_labels(clean_N, spec.label_noise, loaded.class_names, seed)
+    test_M = _drawn(loaded.test.labels_N, "test", spec.num_test, seed)
+    train = ImageSet(_rows(loaded.train.images_NCHW, train_M), given_N[train_M])
+    validation = ImageSet(loaded.train.images_NCHW[validation_M], given_N[validation_M])
+    test = ImageSet(_rows(loaded.test.images_NCHW, test_M), loaded.test.labels_N[test_M])
     mean_C, std_C = channel_statistics(train.images_NCHW)
+    parts = {"train": train, **({"validation": validation} if spec.num_validation else {}), "test": test}
+    wrong = {
+        "train": given_N[train_M] != clean_N[train_M],
+        "validation": given_N[validation_M] != clean_N[validation_M],
+    }
     return PreparedData(
         train=_on_device(train, device),
         test=_on_device(test, device),
         class_names=loaded.class_names,
         mean_C=mean_C.to(device),
         std_C=std_C.to(device),
+        validation=_on_device(validation, device) if spec.num_validation else None,
+        record={
+            "dataset_sha256": content_hash(loaded),
+            "images_a_class": {name: _class_counts(part, loaded.class_names) for name, part in parts.items()},
+            "wrong_labels": {name: float(wrong[name].double().mean()) for name in parts if name in wrong},
+            "indices_sha256": {
+                name: hashlib.sha256(index_M.numpy().data).hexdigest()
+                for name, index_M in {"train": train_M, "validation": validation_M, "test": test_M}.items()
+                if name in parts
+            },
+        },
     )
 
 
-def _check_padding(spec: TrainingSpec, images_NCHW: Tensor) -> None:
+def _training_indices(spec: TrainingSpec, loaded: ImageData, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the sorted indices of the images to train on and of those held out."""
+    labels_N, num_classes = loaded.train.labels_N, len(loaded.class_names)
+    if spec.num_validation > len(labels_N) - 2:
+        raise DataError(
+            f"num_validation asks for {spec.num_validation} of {len(labels_N)} training images, and at least 2 are "
+            "needed to train on; lower num_validation"
+        )
+    generator = derive_generator(seed, "training.subset.validation")
+    held_out_M = stratified_subset(labels_N, spec.num_validation, generator)
+    left_N = torch.ones(len(labels_N), dtype=torch.bool)
+    left_N[held_out_M] = False
+    left_M = left_N.nonzero().squeeze(1)
+    if spec.long_tail is not None:
+        missing = torch.bincount(labels_N[left_M], minlength=num_classes) == 0
+        if bool(missing.any()):
+            raise DataError("long_tail needs training images of each class, and one has none; leave long_tail out")
+        generator = derive_generator(seed, "training.long_tail")
+        left_M = left_M[long_tailed(labels_N[left_M], num_classes, spec.long_tail, generator)]
+    return left_M[_drawn(labels_N[left_M], "train", spec.num_train, seed)], held_out_M
+
+
+def _drawn(labels_N: Tensor, part: str, num: int | None, seed: int) -> Tensor:
+    """Return the sorted indices of a subset, of all where ``num`` is None."""
+    available = len(labels_N)
+    if num is None:
+        return torch.arange(available)
+    if num > available:
+        raise DataError(f"num_{part} asks for {num} images, but the dataset has {available}; lower num_{part}")
+    return stratified_subset(labels_N, num, derive_generator(seed, f"training.subset.{part}"))
+
+
+def _rows(images_NCHW: Tensor, index_M: Tensor) -> Tensor:
+    """Return the images at sorted indices, without a copy where that is all of them."""
+    return images_NCHW if len(index_M) == len(images_NCHW) else images_NCHW[index_M]
+
+
+def _class_counts(images: ImageSet, class_names: tuple[str, ...]) -> list[int]:
+    return torch.bincount(images.labels_N, minlength=len(class_names)).tolist()
+
+
+def _check_sizes(spec: TrainingSpec, images_NCHW: Tensor) -> None:
     height, width = images_NCHW.shape[2:]
     if spec.crop_padding >= min(height, width):
         raise SpecError(
             [
                 f"training.crop_padding: a border of {spec.crop_padding} pixels cannot be reflected from "
                 f"{height}x{width} images; use at most {min(height, width) - 1}"
+            ]
+        )
+    if spec.cutout > min(height, width):
+        raise SpecError(
+            [
+                f"training.cutout: a square of {spec.cutout} pixels does not fit {height}x{width} images; use at most "
+                f"{min(height, width)}"
             ]
         )
 
@@ -101,16 +184,6 @@ def channel_statistics(images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
     variance_C = (shares_CV * (values - mean_C[:, None]).square()).sum(dim=1)
     constant_C = (counts_CV > 0).sum(dim=1) == 1
     return mean_C.float(), torch.where(constant_C, 1.0, variance_C.sqrt()).float()
-
-
-def _subset(images: ImageSet, part: str, num: int | None, seed: int) -> ImageSet:
-    if num is None:
-        return images
-    available = len(images.labels_N)
-    if num > available:
-        raise DataError(f"num_{part} asks for {num} images, but the dataset has {available}; lower num_{part}")
-    chosen = stratified_subset(images.labels_N, num, derive_generator(seed, f"training.subset.{part}"))
-    return ImageSet(images.images_NCHW[chosen], images.labels_N[chosen])
 
 
 def _on_device(images: ImageSet, device: torch.device | str) -> ImageSet:

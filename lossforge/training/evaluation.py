@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lossforge.spec.training import Precision
 from lossforge.training.data import PreparedData
-from lossforge.training.precision import Precision
 
 TEST_BATCH_SIZE = 512
 

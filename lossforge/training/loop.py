@@ -1,53 +1,30 @@
-"""The training loop: a classifier, real images, and any loss module in place of cross-entropy.
-
-What chance decides depends on the seed alone, never on the loss: initial weights come from the stream
-``training.initialisation``, the order of the images and their augmentation from ``training.order`` and
-``training.augmentation``, indexed by the epoch. Losses trained at one seed are thus compared on equal draws.
-"""
+"""The training loop: classifiers, real images, and any loss module in place of cross-entropy."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lossforge.spec.model import TrainingSpec
+from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
-from lossforge.training.augment import augmented_batch, draw_augmentation
+from lossforge.training.checkpoint import Records, TrainingCheckpoint
 from lossforge.training.data import PreparedData
-from lossforge.training.evaluation import autocast, predict
+from lossforge.training.evaluation import predict
+from lossforge.training.memory import kept_memory
 from lossforge.training.metrics import classification_metrics
-from lossforge.training.precision import Precision, resolve_precision
-from lossforge.training.result import EpochRecord, TrainingResult
-from lossforge.training.schedule import triangular_learning_rate
+from lossforge.training.precision import resolve_precision
+from lossforge.training.result import EpochRecord, Predictions, TrainingResult
+from lossforge.training.steps import Training, batches, start, train_step
+from lossforge.training.temperature import fitted_temperature
+from lossforge.types import ImageSet
 
-
-@dataclass(frozen=True)
-class _Training:
-    """What the epochs of one training share."""
-
-    spec: TrainingSpec
-    data: PreparedData
-    seed: int
-    loss: nn.Module
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    precision: Precision
-
-    @property
-    def batch_size(self) -> int:
-        """Images a step: a last incomplete batch is dropped, unless it is the only one."""
-        return min(self.spec.batch_size, len(self.data.train.labels_N))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.data.train.labels_N) // self.batch_size
+SECONDS_BETWEEN_STEPS_TOLD = 0.5
 
 
 def train_classifier(
@@ -56,50 +33,62 @@ def train_classifier(
     loss: nn.Module,
     seed: int,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    *,
+    on_step: Callable[[float], None] | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> TrainingResult:
     """Train the spec's model with ``loss`` and test it once, after the last epoch, with the final weights.
 
-    SGD with the schedule of :func:`~lossforge.training.schedule.triangular_learning_rate`; weight decay on every
-    parameter. A training whose loss is no longer finite stops after that epoch and is returned as diverged.
+    A training whose loss is no longer finite stops after that epoch and is returned as diverged. Where images are held
+    out, they are looked at once, too, after the last epoch, and the temperature is fitted on them.
 
     Args:
         spec: the options; its dataset and subset sizes are not looked at, ``data`` stands for them.
         data: from :func:`lossforge.training.prepare`.
         loss: ``loss(logits, labels)`` gives the scalar to minimise, from float32 logits; a copy of it is used, and
             parameters it may have are not trained.
-        seed: of everything random.
-        on_epoch: called after each completed epoch.
+        seed: of everything random; see :mod:`lossforge.training.steps`.
+        on_epoch: called after each epoch that is completed now.
+        on_step: called twice a second, or so, with how many epochs are done, a fraction; steps on a device that queues
+            them may be under way.
+        checkpoint: written after each epoch; where there is one already, the training goes on from it.
+
+    Raises:
+        SpecError: an option does not go with the model.
+        RunDirectoryError: the checkpoint is that of another training.
     """
-    start = time.perf_counter()
-    training = _start(spec, data, loss, seed)
-    with _reproducible_cudnn():
-        records = _train(training, on_epoch)
+    told = None if on_epoch is None else lambda _, record: on_epoch(record)
+    return train_together(spec, data, loss, [seed], told, on_step=on_step, checkpoint=checkpoint)[0]
+
+
+def train_together(
+    spec: TrainingSpec,
+    data: PreparedData,
+    loss: nn.Module,
+    seeds: Sequence[int],
+    on_epoch: Callable[[int, EpochRecord], None] | None = None,
+    *,
+    on_step: Callable[[float], None] | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
+) -> list[TrainingResult]:
+    """Train a replica for each seed as one grouped computation; see :func:`train_classifier`.
+
+    Each result is that of the same training alone, up to rounding. ``on_epoch`` is called with the index of the seed. A
+    replica that diverges is not trained on in name, and changes no other.
+    """
+    began = time.perf_counter()
+    with _reproducible_cudnn(), kept_memory(data.device):
+        training = start(spec, data, loss, seeds, resolve_precision(spec, data)[0])
+        first_epoch, records = (0, [[] for _ in seeds]) if checkpoint is None else checkpoint.restore(training)
+        num_trained = _train(training, first_epoch, records, on_epoch, on_step, checkpoint)
         trained = time.perf_counter()
-        logits_NC = _test_logits(training) if len(records) == spec.epochs else None
-    num_images = (len(records) + (logits_NC is None)) * training.steps_per_epoch * training.batch_size
-    return _result(
-        training,
-        records,
-        logits_NC,
-        seconds=time.perf_counter() - start,
-        images_per_second=num_images / (trained - start),
-    )
-
-
-def _start(spec: TrainingSpec, data: PreparedData, loss: nn.Module, seed: int) -> _Training:
-    generator = derive_generator(seed, "training.initialisation")
-    network = spec.model.build(data.image_shape, data.num_classes, generator)
-    network = network.to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=spec.learning_rate,
-        momentum=spec.momentum,
-        nesterov=spec.nesterov,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
-    own_loss = copy.deepcopy(loss).to(data.device)
-    return _Training(spec, data, seed, own_loss, network, optimizer, resolve_precision(spec, data.device))
+        if training.average is not None:
+            training.average.apply()
+        results = [_tested(training, index, of_one) for index, of_one in enumerate(records)]
+    seconds = time.perf_counter() - began
+    num_images = num_trained * training.steps_per_epoch * training.batch_size * len(seeds)
+    rate = num_images / (trained - began)
+    return [_timed(result, seconds / len(seeds), rate) for result in results]
 
 
 @contextlib.contextmanager
@@ -114,98 +103,101 @@ def _reproducible_cudnn() -> Iterator[None]:
         cudnn.benchmark, cudnn.deterministic = before
 
 
-def _train(training: _Training, on_epoch: Callable[[EpochRecord], None] | None) -> list[EpochRecord]:
-    """Return the records of the completed epochs: all of the spec's, or those before the one that diverged."""
-    records: list[EpochRecord] = []
-    for epoch in range(1, training.spec.epochs + 1):
-        record = _train_epoch(training, epoch)
-        if not math.isfinite(record.train_loss):
-            break
-        records.append(record)
+def _train(
+    training: Training,
+    first_epoch: int,
+    records: Records,
+    on_epoch: Callable[[int, EpochRecord], None] | None,
+    on_step: Callable[[float], None] | None,
+    checkpoint: TrainingCheckpoint | None,
+) -> int:
+    """Train the epochs that are left, until all replicas have diverged; return how many epochs were begun.
+
+    The completed epochs of each replica are added to its ``records``: all of the spec's, or those before it diverged.
+    """
+    for epoch in range(first_epoch + 1, training.spec.epochs + 1):
+        alive = [index for index, of_one in enumerate(records) if len(of_one) == epoch - 1]
+        if not alive:
+            return epoch - 1 - first_epoch
+        of_epoch = _train_epoch(training, epoch, on_step)
+        completed = [index for index in alive if math.isfinite(of_epoch[index].train_loss)]
+        for index in completed:
+            records[index].append(of_epoch[index])
+        if checkpoint is not None:
+            checkpoint.save(training, epoch, records)
         if on_epoch is not None:
-            on_epoch(record)
-    return records
+            for index in completed:
+                on_epoch(index, of_epoch[index])
+    return training.spec.epochs - first_epoch
 
 
-def _train_epoch(training: _Training, epoch: int) -> EpochRecord:
+def _train_epoch(training: Training, epoch: int, on_step: Callable[[float], None] | None) -> list[EpochRecord]:
     """Train for one epoch; nothing is read back from the device before its end."""
-    loss_sum = torch.zeros((), dtype=torch.float64, device=training.data.device)
-    num_correct = torch.zeros_like(loss_sum)
-    training.network.train()
+    began = told = time.perf_counter()
+    loss_R = torch.zeros(len(training.seeds), dtype=torch.float64, device=training.data.device)
+    correct_R = torch.zeros_like(loss_R)
+    training.replicas.train()
     first_step = (epoch - 1) * training.steps_per_epoch
-    for step, (images, labels) in enumerate(_batches(training, epoch), start=first_step):
-        loss, logits = _step(training, step, images, labels)
-        loss_sum += loss
-        num_correct += (logits.argmax(dim=1) == labels).sum()
-    num_steps = training.steps_per_epoch
-    mean_loss, accuracy = torch.stack([loss_sum / num_steps, num_correct / (num_steps * training.batch_size)]).tolist()
-    return EpochRecord(epoch, mean_loss, accuracy)
+    with _seeded_for_dropout(training, epoch):
+        for step, batch in enumerate(batches(training, epoch), start=first_step):
+            of_step = train_step(training, step, batch)
+            loss_R += of_step[0]
+            correct_R += of_step[1]
+            if on_step is not None and time.perf_counter() - told > SECONDS_BETWEEN_STEPS_TOLD:
+                told = time.perf_counter()
+                on_step((step + 1) / training.steps_per_epoch)
+    means_2R = torch.stack([loss_R, correct_R]) / training.steps_per_epoch
+    means = means_2R.T.tolist()  # waits for the device
+    rate = len(means) * training.steps_per_epoch * training.batch_size / (time.perf_counter() - began)
+    return [EpochRecord(epoch, loss, accuracy, rate) for loss, accuracy in means]
 
 
-def _batches(training: _Training, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield normalised, augmented images and their labels, in the order of the epoch."""
-    spec, data, size = training.spec, training.data, training.batch_size
-    num = len(data.train.labels_N)
-    order_N = torch.randperm(num, generator=derive_generator(training.seed, "training.order", epoch))
-    draws = draw_augmentation(
-        num,
-        flip=spec.flip,
-        padding=spec.crop_padding,
-        generator=derive_generator(training.seed, "training.augmentation", epoch),
-    )
-    # Drawn on the CPU, so that every device sees the same order; copied once an epoch.
-    order_N, draws = order_N.to(data.device), draws.to(data.device)
-    for first in range(0, training.steps_per_epoch * size, size):
-        batch = slice(first, first + size)
-        images = augmented_batch(data.train.images_NCHW, order_N[batch], draws.take(batch))
-        yield data.normalise(images), data.train.labels_N[order_N[batch]]
+@contextlib.contextmanager
+def _seeded_for_dropout(training: Training, epoch: int) -> Iterator[None]:
+    """Seed torch's own generators for an epoch, which layers such as dropout draw from, and leave them as they were."""
+    device = training.data.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_generator(training.seeds[0], "training.dropout", epoch).initial_seed())
+        yield
 
 
-def _step(training: _Training, step: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Take one optimiser step (counted from 0 over all epochs); return the detached loss and the logits."""
-    spec = training.spec
-    num_steps = spec.epochs * training.steps_per_epoch
-    learning_rate = triangular_learning_rate(step, num_steps, spec.learning_rate, spec.warmup_fraction)
-    training.optimizer.param_groups[0]["lr"] = learning_rate
-    training.optimizer.zero_grad(set_to_none=True)
-    with autocast(images.device, training.precision):
-        logits = training.network(images)
-    loss = training.loss(logits.float(), labels)
-    loss.backward()
-    training.optimizer.step()
-    return loss.detach(), logits.detach()
+def _tested(training: Training, index: int, records: Sequence[EpochRecord]) -> TrainingResult:
+    """Return what a replica came to; if it did not finish, or has logits that are not finite, it has diverged.
 
-
-def _test_logits(training: _Training) -> Tensor:
-    """Return float32 test logits on the CPU; the one place where the test images are looked at."""
+    The one place where test and validation images are looked at.
+    """
     data = training.data
-    return predict(training.network, data, data.test.images_NCHW, training.precision).cpu()
-
-
-def _result(
-    training: _Training,
-    records: list[EpochRecord],
-    logits_NC: Tensor | None,
-    *,
-    seconds: float,
-    images_per_second: float,
-) -> TrainingResult:
-    """Return the result; without logits, or with logits that are not finite, the training has diverged."""
-    if logits_NC is None or not bool(logits_NC.isfinite().all()):
-        return TrainingResult(
-            metrics=None,
-            epochs=tuple(records),
-            diverged_at_epoch=min(len(records) + 1, training.spec.epochs),
-            seconds=seconds,
-            images_per_second=images_per_second,
-        )
-    labels_N = training.data.test.labels_N.cpu()
+    diverged = TrainingResult(
+        metrics=None, epochs=tuple(records), diverged_at_epoch=min(len(records) + 1, training.spec.epochs)
+    )
+    if len(records) < training.spec.epochs:
+        return diverged
+    network = training.replicas.network(index)
+    test = _predictions(training, network, data.test)
+    validation = None if data.validation is None else _predictions(training, network, data.validation)
+    if not all(bool(each.logits_NC.isfinite().all()) for each in (test, validation) if each is not None):
+        return diverged
+    temperature = None if validation is None else fitted_temperature(validation.logits_NC, validation.labels_N)
     return TrainingResult(
-        metrics=classification_metrics(logits_NC, labels_N),
+        metrics=classification_metrics(test.logits_NC, test.labels_N),
         epochs=tuple(records),
         diverged_at_epoch=None,
-        test_logits_NC=logits_NC,
-        test_labels_N=labels_N,
-        seconds=seconds,
-        images_per_second=images_per_second,
+        validation_metrics=None
+        if validation is None
+        else classification_metrics(validation.logits_NC, validation.labels_N),
+        temperature=temperature,
+        scaled_metrics=None
+        if temperature is None
+        else classification_metrics(test.logits_NC.double() / temperature, test.labels_N),
+        test=test,
+        validation=validation,
     )
+
+
+def _predictions(training: Training, network: nn.Module, images: ImageSet) -> Predictions:
+    logits_NC = predict(network, training.data, images.images_NCHW, training.precision)
+    return Predictions(logits_NC.cpu(), images.labels_N.cpu())
+
+
+def _timed(result: TrainingResult, seconds: float, images_per_second: float) -> TrainingResult:
+    return dataclasses.replace(result, seconds=seconds, images_per_second=images_per_second)

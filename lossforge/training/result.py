@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -13,17 +13,36 @@ from lossforge.training.metrics import ClassificationMetrics
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Means over the training images of one epoch, as they were met: augmented, and while the weights moved.
+    """Means over the training images of one epoch, as they were met: augmented, mixed, and while the weights moved.
 
     Attributes:
         epoch: counted from 1.
         train_loss: mean of the loss module's values; finite.
-        train_accuracy: in [0, 1].
+        train_accuracy: in [0, 1]; of a mixture, the share of the image whose label was predicted.
+        images_per_second: training images over wall time, of all seeds trained together; None where it was read back.
     """
 
     epoch: int
     train_loss: float
     train_accuracy: float
+    images_per_second: float | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the deterministic fields as plain values."""
+        return {"epoch": self.epoch, "train_loss": self.train_loss, "train_accuracy": self.train_accuracy}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a trained network says of images it was not trained on.
+
+    Attributes:
+        logits_NC: float32 on the CPU.
+        labels_N: int64 on the CPU.
+    """
+
+    logits_NC: Tensor
+    labels_N: Tensor
 
 
 @dataclass(frozen=True)
@@ -33,10 +52,13 @@ class TrainingResult:
     Attributes:
         metrics: on the test images with the final weights; None if the training diverged.
         epochs: the completed epochs in order; one that diverged has no record.
-        diverged_at_epoch: the epoch, counted from 1, in which the loss (or, in the last one, a test logit) was no
-            longer finite; else None.
-        test_logits_NC: float32 on the CPU; None if the training diverged, or where it was not read back.
-        test_labels_N: int64 on the CPU; as ``test_logits_NC``.
+        diverged_at_epoch: the epoch, counted from 1, in which the loss (or, in the last one, a logit) was no longer
+            finite; else None.
+        validation_metrics: on the validation images; None if there are none, as the next two.
+        temperature: fitted on the validation images.
+        scaled_metrics: on the test images, with logits over that temperature.
+        test: None if the training diverged, or where it was not read back.
+        validation: likewise, and if there are none.
         seconds: wall time of training and test; None where the result was read back.
         images_per_second: training images over the wall time of training; None where the result was read back.
     """
@@ -44,36 +66,48 @@ class TrainingResult:
     metrics: ClassificationMetrics | None
     epochs: tuple[EpochRecord, ...]
     diverged_at_epoch: int | None
-    test_logits_NC: Tensor | None = field(default=None, compare=False, repr=False)
-    test_labels_N: Tensor | None = field(default=None, compare=False, repr=False)
+    validation_metrics: ClassificationMetrics | None = None
+    temperature: float | None = None
+    scaled_metrics: ClassificationMetrics | None = None
+    test: Predictions | None = field(default=None, compare=False, repr=False)
+    validation: Predictions | None = field(default=None, compare=False, repr=False)
     seconds: float | None = field(default=None, compare=False)
     images_per_second: float | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the deterministic scalars as plain values: no tensors, no times."""
+        metrics = {
+            "metrics": self.metrics,
+            "validation_metrics": self.validation_metrics,
+            "scaled_metrics": self.scaled_metrics,
+        }
         return {
-            "metrics": None if self.metrics is None else asdict(self.metrics),
-            "epochs": [asdict(record) for record in self.epochs],
+            **{name: None if of_part is None else of_part.to_json() for name, of_part in metrics.items()},
+            "epochs": [record.to_json() for record in self.epochs],
             "diverged_at_epoch": self.diverged_at_epoch,
+            "temperature": self.temperature,
         }
 
     @classmethod
     def from_json(
-        cls,
-        data: Mapping[str, Any],
-        test_logits_NC: Tensor | None = None,
-        test_labels_N: Tensor | None = None,
+        cls, data: Mapping[str, Any], test: Predictions | None = None, validation: Predictions | None = None
     ) -> TrainingResult:
         """Return the result that :meth:`to_json` gave, with tensors stored apart from it.
 
         Raises:
             KeyError, TypeError: a field is missing or unknown.
         """
-        metrics = data["metrics"]
         return cls(
-            metrics=None if metrics is None else ClassificationMetrics(**metrics),
+            metrics=_metrics(data["metrics"]),
             epochs=tuple(EpochRecord(**record) for record in data["epochs"]),
             diverged_at_epoch=data["diverged_at_epoch"],
-            test_logits_NC=test_logits_NC,
-            test_labels_N=test_labels_N,
+            validation_metrics=_metrics(data["validation_metrics"]),
+            temperature=data["temperature"],
+            scaled_metrics=_metrics(data["scaled_metrics"]),
+            test=test,
+            validation=validation,
         )
+
+
+def _metrics(data: Mapping[str, Any] | None) -> ClassificationMetrics | None:
+    return None if data is None else ClassificationMetrics.from_json(data)

@@ -15,11 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from lossforge.devices import is_queued
 from lossforge.errors import DataError, SpecError
 from lossforge.fields import AnyDataset, AnyModel
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Dataset, Objective, Population
-from lossforge.spec.model import TrainingSpec
+from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator, split_generator
 from lossforge.training.data import PreparedData, prepare
 from lossforge.training.loop import train_classifier
@@ -69,7 +70,7 @@ class ShortTraining(Objective):
             DataError: it is not where it should be, or has too few images.
         """
         seed = split_generator(generator, 1)[0].initial_seed()
-        spec = self._training_spec(seed)
+        spec = self._training_spec(seed, batch.log_probs_BC.device)
         data = self._prepared(spec, seed, batch)
         figures = [
             self._trained(population, index, scale, spec, data, seed)
@@ -80,7 +81,7 @@ class ShortTraining(Objective):
         fitness_P = metrics[self.fitness]
         return Evaluation(torch.where(fitness_P.isfinite(), fitness_P, torch.inf), metrics)
 
-    def _training_spec(self, seed: int) -> TrainingSpec:
+    def _training_spec(self, seed: int, device: torch.device) -> TrainingSpec:
         return TrainingSpec(
             dataset=_HeldOut(dataset=self.dataset, num_validation=self.num_validation, seed=seed),
             model=self.model,
@@ -91,6 +92,7 @@ class ShortTraining(Objective):
             weight_decay=self.weight_decay,
             flip=self.flip,
             crop_padding=self.crop_padding,
+            precision="bfloat16" if is_queued(device) else "float32",  # by rule: a search does not hang on timings
         )
 
     def _prepared(self, spec: TrainingSpec, seed: int, batch: PredictionBatch) -> PreparedData:

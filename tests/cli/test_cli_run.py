@@ -44,7 +44,9 @@ class TestDirectory:
             "artifact/loss.safetensors",
             "artifact/loss.json",
             "artifact/loss.py",
+            "training/choices.json",
             "training/comparison.json",
+            "training/data.json",
             "report.html",
             *arms,
             *checkpoints,
@@ -54,7 +56,10 @@ class TestDirectory:
         spec = RunSpec.from_yaml(finished.path / "spec.yaml")
         assert spec.to_yaml() == (finished.path / "spec.yaml").read_text()
         assert spec.device == ("cuda" if torch.cuda.is_available() else "cpu")
-        assert spec.training.precision == ("bfloat16" if torch.cuda.is_available() else "float32")
+        choices = json.loads((finished.path / "training" / "choices.json").read_text())
+        assert spec.training.precision == choices["precision"] in ("float32", "bfloat16")
+        assert choices["reasons"]["precision"].startswith("a step takes in float32")
+        assert f"precision {spec.training.precision}: a step takes in float32" in finished.outcome.err
         assert spec.description == "a run for tests"
         assert spec.search.strategy.population_size == 8
 

@@ -39,6 +39,7 @@ def test_help_version_presets_and_the_package_import_no_torch(tmp_path):
         ["--help"],
         ["--version"],
         ["run", "--help"],
+        ["train", "--help"],
         ["presets", "list"],
         ["presets", "list", "--json"],
         ["presets", "show", "edl"],
@@ -56,6 +57,9 @@ def test_a_run_imports_no_statistics_before_it_needs_them():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+COMMANDS = ["run", "resume", "runs", "train", "ablate", "validate", "show", "presets", "plugins", "report", "export"]
+
+
 def test_the_installed_command_is_this_one():
     command = Path(sys.executable).with_name("lossforge")
     if not command.exists():
@@ -70,13 +74,11 @@ def test_help_lists_every_command_with_a_whole_sentence(lossforge):
     assert outcome.code == 0
     commands = outcome.out.partition("Commands:\n")[2].splitlines()
     names = [line.split()[0] for line in commands]
-    assert names == ["run", "resume", "runs", "ablate", "validate", "show", "presets", "plugins", "report", "export"]
+    assert names == COMMANDS
     assert [line for line in commands if line.endswith("...")] == []
 
 
-@pytest.mark.parametrize(
-    "command", ["run", "resume", "runs", "ablate", "validate", "show", "presets", "plugins", "report", "export"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(lossforge, command):
     outcome = lossforge(command, "--help")
     assert outcome.code == 0

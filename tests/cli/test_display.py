@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,14 @@ from rich.console import Console
 
 from lossforge import pipeline
 from lossforge.cli.display import STOPPED, Display, warnings_to
-from lossforge.evidence import Arm
+from lossforge.evidence import Arm, Choices
 from lossforge.run_content import STOP_REASONS
-from lossforge.spec import RunSpec
+from lossforge.spec import RunSpec, TrainSpec
 from lossforge.training import EpochRecord
 from lossforge.training.metrics import ClassificationMetrics
 from lossforge.training.result import TrainingResult
 
-METRICS = ClassificationMetrics(accuracy=0.5, nll=1.0, brier=0.5, ece=0.1)
+METRICS = ClassificationMetrics(accuracy=0.5, nll=1.0, brier=0.5, ece=0.1, debiased_ece=0.05, class_accuracy=(0.5,))
 
 
 def console(terminal: bool, width: int = 80) -> Console:
@@ -80,13 +81,26 @@ class TestInATerminal:
         display = Display(console(terminal=True))
         display.began(spec, Path("run"))
         with display:
-            display.epoch("gce(q=[0.5])", 0, EpochRecord(1, 0.25, 0.75))
+            display.epoch("gce(q=[0.5])", 0, EpochRecord(1, 0.25, 0.75, 1234.5))
             display._bars.progress.refresh()
             assert "gce(q=[0.5]), seed 0" in text(display)
-            assert "accuracy 75.0%" in text(display)
+            assert "loss 0.25 acc 75.0% 1,234 img/s" in text(display)
             assert len(display._bars.progress.tasks) == 1
             display.trained(arm("gce(q=[0.5])"))
             assert display._bars.progress.tasks == []
+
+    def test_a_training_moves_within_an_epoch_and_keeps_its_text(self, spec):
+        display = Display(console(terminal=True))
+        display.began(spec, Path("run"))
+        with display:
+            display.step("tiny", 0, 0.25)
+            display._bars.progress.refresh()
+            assert "tiny, seed 0" in text(display)
+            assert "0/1" in text(display)
+            display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75, 10.0))
+            display.step("tiny", 0, 1.5)
+            (task,) = display._bars.progress.tasks
+            assert (task.completed, task.fields["text"]) == (1.5, "loss 0.25 acc 75.0% 10 img/s")
 
     @pytest.mark.parametrize("width", [20, 40, 200])
     def test_any_width_will_do(self, spec, width):
@@ -184,7 +198,26 @@ class TestPlainLines:
         display.trained(arm(metrics=None, diverged_at_epoch=3))
         assert "trained 1/6  tiny, seed 0: diverged in epoch 3" in text(display)
 
-    def test_epochs_are_not_told(self, display):
+    def test_epochs_are_told_once_a_minute(self, display, monkeypatch):
+        now = time.monotonic()
         before = text(display)
-        display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75))
+        display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75, 1234.5))
         assert text(display) == before
+        monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+        display.epoch("tiny", 0, EpochRecord(2, 0.25, 0.75, 1234.5))
+        display.epoch("tiny", 1, EpochRecord(2, 0.5, 0.5, None))
+        told = text(display).removeprefix(before)
+        assert told == "tiny, seed 0: epoch 2/1, loss 0.250, accuracy 75.0%, 1,234 images/s\n"
+
+    def test_choices_by_timing_are_told_with_their_reason(self, display):
+        before = text(display)
+        reasons = {"precision": "a step takes in float32 9.0 ms, bfloat16 5.0 ms", "replication": "one seed at a time"}
+        display.chosen(Choices("bfloat16", "in_turn", reasons))
+        assert text(display).removeprefix(before) == f"precision bfloat16: {reasons['precision']}\n"
+
+    def test_trainings_without_a_search(self, display):
+        spec = TrainSpec(losses=("mae", "gce"), training={"dataset": "digits", "model": "resnet8"}, seeds=3)
+        display.training(spec, Path("there"))
+        assert text(display).splitlines()[-1] == "resnet8 on digits in there, seed 0, 6 trainings of 8 epochs"
+        display.trained(arm("mae"))
+        assert "trained 1/6  mae, seed 0" in text(display)

@@ -6,14 +6,16 @@ import torch
 
 from lossforge.errors import RunDirectoryError
 from lossforge.evidence.store import ArmStore, identity_hash
-from lossforge.training import ClassificationMetrics, EpochRecord, TrainingResult
+from lossforge.training import ClassificationMetrics, EpochRecord, Predictions, TrainingResult
 
+METRICS = ClassificationMetrics(
+    accuracy=0.1 + 0.2, nll=1 / 3, brier=0.5, ece=0.0, debiased_ece=0.25, class_accuracy=(0.5, None, 1.0)
+)
 FINISHED = TrainingResult(
-    metrics=ClassificationMetrics(accuracy=0.1 + 0.2, nll=1 / 3, brier=0.5, ece=0.0),
+    metrics=METRICS,
     epochs=(EpochRecord(1, 2.0, 0.25),),
     diverged_at_epoch=None,
-    test_logits_NC=torch.randn(4, 3, generator=torch.Generator().manual_seed(0)),
-    test_labels_N=torch.tensor([0, 2, 1, 1]),
+    test=Predictions(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 1, 1])),
     seconds=3.0,
 )
 
@@ -27,8 +29,8 @@ def test_what_is_written_is_read_back(store):
     store.write("a loss", 2, "id", FINISHED)
     back = store.read("a loss", 2, "id")
     assert back == FINISHED
-    assert torch.equal(back.test_logits_NC, FINISHED.test_logits_NC)
-    assert torch.equal(back.test_labels_N, FINISHED.test_labels_N)
+    assert torch.equal(back.test.logits_NC, FINISHED.test.logits_NC)
+    assert torch.equal(back.test.labels_N, FINISHED.test.labels_N)
     assert back.seconds is None
     files = sorted(path.name for path in (store.folder / "a loss").iterdir())
     assert files == ["seed-2.json", "seed-2.safetensors"]

@@ -9,7 +9,7 @@ DIVERGED = TrainingResult(metrics=None, epochs=(), diverged_at_epoch=1)
 
 
 def result(accuracy):
-    metrics = ClassificationMetrics(accuracy=accuracy, nll=2 - accuracy, brier=1 - accuracy, ece=accuracy / 10)
+    metrics = ClassificationMetrics(accuracy, 2 - accuracy, 1 - accuracy, accuracy / 10, accuracy / 20, (accuracy,))
     return TrainingResult(metrics, (EpochRecord(1, 1.0, 0.5),), None, seconds=1.0)
 
 

@@ -1,3 +1,6 @@
+import contextlib
+import importlib
+import json
 import shutil
 
 import pytest
@@ -5,9 +8,10 @@ import torch
 from torch import nn
 
 from lossforge.errors import RunDirectoryError
-from lossforge.evidence import compare, training_seed
-from lossforge.spec.model import EvidenceSpec, TrainingSpec
-from lossforge.training import prepare, train_classifier
+from lossforge.evidence import Choices, compare, training_seed
+from lossforge.evidence.training_pool import TrainingPool
+from lossforge.spec.training import TrainingSpec
+from lossforge.training import prepare, train_classifier, train_together
 from lossforge.training.datasets import FakeImages
 from lossforge.training.models import ResNet8
 
@@ -18,7 +22,7 @@ TRAINING = TrainingSpec(
     epochs=1,
     batch_size=8,
 )
-EVIDENCE = EvidenceSpec(baselines=("cross_entropy",), seeds=2, confidence=0.9)
+SETTLED = TRAINING.model_copy(update={"precision": "float32", "replication": "in_turn"})
 IDENTITIES = {"found": "margin", "cross_entropy": "ce"}
 
 
@@ -31,8 +35,10 @@ def losses():
     return {"found": nn.MultiMarginLoss(), "cross_entropy": nn.CrossEntropyLoss()}
 
 
-def run(training=TRAINING, evidence=EVIDENCE, given=None, seed=5, **options):
-    return compare(training, evidence, losses() if given is None else given, seed, "cpu", **options)
+def run(training=TRAINING, given=None, seed=5, **options):
+    given = losses() if given is None else given
+    options = {"seeds": 2, "confidence": 0.9, "reference": "cross_entropy", **options}
+    return compare(training, given, seed, "cpu", **options)
 
 
 def test_trains_all_losses_seed_by_seed():
@@ -55,11 +61,11 @@ def test_each_arm_is_a_training_of_its_own():
     assert comparison.losses["found"].results[1] == alone
 
 
-def test_the_first_baseline_is_the_reference_unless_another_is_named():
-    comparison = run()
+def test_the_first_loss_is_the_reference_unless_another_is_named():
+    comparison = run(reference="cross_entropy")
     assert (comparison.reference, comparison.confidence) == ("cross_entropy", 0.9)
     assert comparison.losses["found"].metrics["accuracy"].difference is not None
-    other = run(reference="found")
+    other = run(reference=None)
     assert other.reference == "found"
     assert other.losses["found"].metrics["accuracy"].difference is None
 
@@ -73,16 +79,16 @@ def test_training_seeds_are_distinct_and_fixed():
 
 
 def test_a_comparison_goes_on_where_it_was_interrupted(tmp_path):
-    whole = run(folder=tmp_path / "whole", identities=IDENTITIES)
+    whole = run(SETTLED, folder=tmp_path / "whole", identities=IDENTITIES)
 
     def stop(arm):
         if (arm.loss, arm.seed_index) == ("found", 1):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(folder=tmp_path / "parts", identities=IDENTITIES, on_arm=stop)
+        run(SETTLED, folder=tmp_path / "parts", identities=IDENTITIES, on_arm=stop)
     arms = []
-    resumed = run(folder=tmp_path / "parts", identities=IDENTITIES, on_arm=arms.append)
+    resumed = run(SETTLED, folder=tmp_path / "parts", identities=IDENTITIES, on_arm=arms.append)
     assert [arm.restored for arm in arms] == [True, True, True, False]
     assert resumed == whole
     for path in sorted((tmp_path / "whole").rglob("*.*")):
@@ -98,15 +104,14 @@ def test_a_finished_comparison_is_read_without_its_data(tmp_path, monkeypatch):
     monkeypatch.setattr(FakeImages, "load", refuse)
     again = run(folder=tmp_path, identities=IDENTITIES)
     assert again == whole
-    logits = [result.test_logits_NC for result in again.losses["found"].results]
-    assert all(map(torch.equal, logits, [result.test_logits_NC for result in whole.losses["found"].results]))
+    logits = [result.test.logits_NC for result in again.losses["found"].results]
+    assert all(map(torch.equal, logits, [result.test.logits_NC for result in whole.losses["found"].results]))
 
 
 def test_more_seeds_add_to_what_is_there(tmp_path):
     run(folder=tmp_path, identities=IDENTITIES)
     arms = []
-    more = EVIDENCE.model_copy(update={"seeds": 3})
-    run(evidence=more, folder=tmp_path, identities=IDENTITIES, on_arm=arms.append)
+    run(seeds=3, folder=tmp_path, identities=IDENTITIES, on_arm=arms.append)
     assert [arm.restored for arm in arms] == [True] * 4 + [False] * 2
 
 
@@ -115,12 +120,13 @@ def test_more_seeds_add_to_what_is_there(tmp_path):
     [
         {"training": TRAINING.model_copy(update={"learning_rate": 0.2})},
         {"training": TRAINING.model_copy(update={"precision": "bfloat16"})},
+        {"training": TRAINING.model_copy(update={"replication": "grouped"})},
         {"seed": 6},
         {"identities": {**IDENTITIES, "found": "another margin"}},
     ],
 )
 def test_results_of_another_comparison_are_refused(tmp_path, change):
-    run(folder=tmp_path, identities=IDENTITIES)
+    run(SETTLED, folder=tmp_path, identities=IDENTITIES)
     with pytest.raises(RunDirectoryError, match="written for another training spec, seed or loss"):
         run(**{"folder": tmp_path, "identities": IDENTITIES, **change})
 
@@ -135,7 +141,8 @@ def test_the_result_of_another_seed_is_refused(tmp_path):
 
 def test_automatic_precision_and_its_choice_are_the_same_comparison(tmp_path):
     whole = run(folder=tmp_path, identities=IDENTITIES)
-    chosen = TRAINING.model_copy(update={"precision": "float32"})
+    settled = json.loads((tmp_path / "choices.json").read_text())
+    chosen = TRAINING.model_copy(update={name: settled[name] for name in ("precision", "replication")})
     assert run(training=chosen, folder=tmp_path, identities=IDENTITIES) == whole
 
 
@@ -158,7 +165,7 @@ def test_trainings_that_diverge_do_not_stop_the_others(tmp_path):
 
 def test_a_reference_that_is_not_compared_is_refused():
     with pytest.raises(ValueError, match="'cross_entropy' is not among the losses: found"):
-        run(given={"found": nn.MultiMarginLoss()})
+        run(given={"found": nn.MultiMarginLoss()}, reference="cross_entropy")
 
 
 def test_a_folder_needs_an_identity_for_each_loss(tmp_path):
@@ -178,3 +185,188 @@ def test_other_names_can_be_folders(tmp_path, name):
     given = {name: nn.MultiMarginLoss(), "cross_entropy": nn.CrossEntropyLoss()}
     run(given=given, folder=tmp_path, identities=dict.fromkeys(given, "id"))
     assert (tmp_path / name / "seed-1.json").is_file()
+
+
+comparing = importlib.import_module("lossforge.evidence.compare")  # of this name the package has the function
+
+
+class TestChoices:
+    @pytest.fixture
+    def made(self, monkeypatch):
+        """The choices made, which are others each time."""
+        made = []
+
+        def choose(spec, data):
+            precision = "bfloat16" if len(made) % 2 == 0 else "float32"
+            made.append(Choices(precision, "in_turn", {"precision": f"the {len(made)}th", "replication": "-"}))
+            return made[-1]
+
+        monkeypatch.setattr(comparing, "choose", choose)
+        return made
+
+    @pytest.fixture
+    def trained_with(self, monkeypatch):
+        """The specs that trainings were carried out with."""
+        specs = []
+
+        def spied(spec, *args, **options):
+            specs.append(spec)
+            return train_together(spec, *args, **options)
+
+        monkeypatch.setattr(comparing, "train_together", spied)
+        return specs
+
+    @pytest.mark.parametrize("stored", [False, True])
+    def test_are_made_once_for_all_arms_and_told(self, stored, made, trained_with, tmp_path):
+        told = []
+        run(on_choice=told.append, **({"folder": tmp_path, "identities": IDENTITIES} if stored else {}))
+        assert told == made
+        assert len(made) == 1
+        assert trained_with == [made[0].apply(TRAINING)] * 4
+        assert trained_with[0].precision == "bfloat16"
+
+    def test_are_written_once_and_taken_from_there(self, made, trained_with, tmp_path):
+        run(folder=tmp_path, identities=IDENTITIES)
+        before = (tmp_path / "choices.json").read_bytes()
+        assert json.loads(before) == made[0].to_json()
+        shutil.rmtree(tmp_path / "found")
+        told = []
+        run(folder=tmp_path, identities=IDENTITIES, seeds=3, on_choice=told.append)
+        assert len(made) == 1
+        assert told == made
+        assert (tmp_path / "choices.json").read_bytes() == before
+        assert {spec.precision for spec in trained_with} == {"bfloat16"}
+        assert len(trained_with) == 4 + 4
+
+    def test_are_not_needed_where_the_spec_states_all(self, made, tmp_path):
+        told = []
+        run(SETTLED, folder=tmp_path, identities=IDENTITIES, on_choice=told.append)
+        assert (made, told) == ([], [])
+        assert not (tmp_path / "choices.json").exists()
+
+    def test_that_are_damaged_are_told(self, tmp_path):
+        (tmp_path / "choices.json").write_text("[]")
+        with pytest.raises(
+            RunDirectoryError, match=r"choices\.json: damaged .*; delete it to have the choices made anew"
+        ):
+            run(folder=tmp_path, identities=IDENTITIES)
+
+
+def stacked(replication, **options):
+    return SETTLED.model_copy(update={"replication": replication, "stacked": 2, "epochs": 2, **options})
+
+
+class TestSeveralSeedsAtOnce:
+    @pytest.fixture(scope="class")
+    def pool(self):
+        """Processes for all tests of this class, for they take seconds to begin."""
+        with TrainingPool(2, 1) as pool:
+            yield pool
+
+    @pytest.fixture(autouse=True)
+    def _two_processes(self, pool, monkeypatch):
+        monkeypatch.setattr(comparing, "pool_size", lambda spec: (2, 1))
+        monkeypatch.setattr(comparing, "TrainingPool", lambda *size: contextlib.nullcontext(pool))
+
+    def test_grouped_ones_are_one_computation(self):
+        arms, epochs = [], []
+        comparison = run(stacked("grouped"), seeds=3, on_arm=arms.append, on_epoch=lambda *told: epochs.append(told))
+        order = [(name, index) for indices in ((0, 1), (2,)) for name in IDENTITIES for index in indices]
+        assert [(arm.loss, arm.seed_index) for arm in arms] == order
+        assert [each[:2] for each in epochs[:4]] == [("found", 0), ("found", 1)] * 2
+        data, seeds = prepare(stacked("grouped"), 5, "cpu"), comparison.training_seeds
+        expected = train_together(stacked("grouped"), data, nn.MultiMarginLoss(), seeds[:2])
+        expected += train_together(stacked("grouped"), data, nn.MultiMarginLoss(), seeds[2:])
+        assert comparison.losses["found"].results == tuple(expected)
+
+    def test_those_in_processes_are_those_in_turn(self, tmp_path):
+        in_turn = run(stacked("in_turn"))
+        epochs = []
+        folder = {"folder": tmp_path, "identities": IDENTITIES}
+        found = run(stacked("processes"), on_epoch=lambda *told: epochs.append(told), **folder)
+        assert found == in_turn
+        told = {(name, index, record.epoch) for name, index, record in epochs}
+        assert told == {(name, index, epoch) for name in IDENTITIES for index in (0, 1) for epoch in (1, 2)}
+        names = sorted(path.name for path in (tmp_path / "found").iterdir())
+        assert names == ["seed-0.json", "seed-0.safetensors", "seed-1.json", "seed-1.safetensors"]
+
+    @pytest.mark.parametrize("replication", ["grouped", "processes", "in_turn"])
+    def test_one_that_is_interrupted_within_goes_on_after_its_last_epoch(self, replication, tmp_path, monkeypatch):
+        training = stacked(replication, epochs=3)
+        whole = run(training, folder=tmp_path / "whole", identities=IDENTITIES)
+        told = []
+
+        def stop(name, index, record):
+            told.append((name, index, record.epoch))
+            if (name, record.epoch) == ("cross_entropy", 2):
+                raise KeyboardInterrupt
+
+        parts = {"folder": tmp_path / "parts", "identities": IDENTITIES}
+        with monkeypatch.context() as patch:
+            patch.setattr(comparing, "TrainingPool", TrainingPool)  # one that ends with the interruption
+            with pytest.raises(KeyboardInterrupt):
+                run(training, on_epoch=stop, **parts)
+        unfinished = tmp_path / "parts" / "cross_entropy" / "seed-0.unfinished.safetensors"
+        assert unfinished.exists() or replication == "processes"
+        again = []
+        found = run(training, on_epoch=lambda *each: again.append((*each[:2], each[2].epoch)), **parts)
+        assert found == whole
+        assert ("cross_entropy", 0, 1) not in again
+        assert not [each for each in again if each[0] == "found"]
+        for path in sorted((tmp_path / "whole").rglob("*.*")):
+            assert path.read_bytes() == (tmp_path / "parts" / path.relative_to(tmp_path / "whole")).read_bytes()
+        assert not list(tmp_path.rglob("*unfinished*"))
+
+    def test_where_one_of_a_group_is_missing_all_of_it_are_trained_again(self, tmp_path):
+        options = {"folder": tmp_path, "identities": IDENTITIES}
+        whole = run(stacked("grouped"), **options)
+        before = (tmp_path / "found" / "seed-0.json").read_bytes()
+        (tmp_path / "found" / "seed-1.json").unlink()
+        arms = []
+        assert run(stacked("grouped"), on_arm=arms.append, **options) == whole
+        assert [arm.restored for arm in arms] == [True, False, True, True]
+        assert (tmp_path / "found" / "seed-0.json").read_bytes() == before
+
+    @pytest.mark.parametrize("replication", ["grouped", "processes", "in_turn"])
+    def test_a_loss_that_diverges_does_not_stop_the_others(self, replication):
+        given = {
+            "broken": nn.CrossEntropyLoss(weight=torch.full((4,), torch.inf)),
+            "cross_entropy": nn.CrossEntropyLoss(),
+        }
+        comparison = run(stacked(replication), given)
+        assert [result.diverged_at_epoch for result in comparison.losses["broken"].results] == [1, 1]
+        assert comparison.losses["cross_entropy"].num_diverged == 0
+        assert comparison.notes[0].startswith("2 of 2 trainings with 'broken' diverged")
+
+    def test_more_seeds_leave_what_is_stored_as_it_is(self, tmp_path):
+        """Also where they join one that had been alone to a group, in which its bits are others."""
+        options = {"folder": tmp_path, "identities": IDENTITIES}
+        run(stacked("grouped"), seeds=3, **options)
+        before = (tmp_path / "found" / "seed-2.json").read_bytes()
+        more = run(stacked("grouped"), seeds=4, **options)
+        assert (tmp_path / "found" / "seed-2.json").read_bytes() == before
+        assert run(stacked("grouped"), seeds=4, **options) == more
+
+    def test_the_last_of_several_is_trained_as_it_would_have_been_with_the_others(self, tmp_path, monkeypatch):
+        """In a process, which has fewer threads than this one, and so other bits."""
+        options = {"folder": tmp_path, "identities": IDENTITIES}
+        whole = run(stacked("processes"), **options)
+        (tmp_path / "found" / "seed-1.json").unlink()
+
+        def refused(*args, **options):
+            raise AssertionError("trained here")
+
+        monkeypatch.setattr(comparing, "train_together", refused)
+        assert run(stacked("processes"), **options) == whole
+
+
+def test_a_folder_says_what_was_trained_on(tmp_path):
+    run(SETTLED, folder=tmp_path, identities=IDENTITIES)
+    record = json.loads((tmp_path / "data.json").read_text())
+    assert record == json.loads(json.dumps(dict(prepare(SETTLED, 5, "cpu").record)))
+
+
+def test_no_folder_is_needed_and_none_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(SETTLED)
+    assert not list(tmp_path.iterdir())

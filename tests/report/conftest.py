@@ -89,7 +89,11 @@ def generation(index: int, *, feasible: int = 2) -> dict[str, Any]:
 
 def trained(accuracy: float | None, epochs: int = 2) -> TrainingResult:
     """A training with this accuracy; None: one that diverged."""
-    metrics = None if accuracy is None else ClassificationMetrics(accuracy, 4 * (1 - accuracy), 1 - accuracy, 0.02)
+    metrics = (
+        None
+        if accuracy is None
+        else ClassificationMetrics(accuracy, 4 * (1 - accuracy), 1 - accuracy, 0.02, 0.01, (accuracy,))
+    )
     return TrainingResult(
         metrics=metrics,
         epochs=tuple(EpochRecord(epoch, 1 / epoch, 0.4 * epoch) for epoch in range(1, epochs + 1)),

@@ -87,3 +87,23 @@ def test_names_with_brackets_are_shown_as_they_are():
     )
     text = console.file.getvalue()
     assert all(name in text for name in ("[bold]error", "noise[/bold]", "[red]mine"))
+
+
+def test_metrics_after_temperature_scaling_have_a_column_where_there_are_any(comparison):
+    plain = comparison(tiny=[0.97, 0.99], cross_entropy=[0.9, 0.92])
+    assert not any("scaled" in line for line in lines_of(comparison_table(plain)))
+    for index, loss in enumerate(plain["losses"]):
+        for metric, value in (("scaled_nll", 0.25), ("scaled_ece", 0.013 + index / 100)):
+            sample = {"mean": value, "sd": 0.0, "num": 2}
+            loss["metrics"][metric] = {"sample": sample, "difference": None}
+    lines = lines_of(comparison_table(plain))
+    assert any("scaled NLL," in line for line in lines)
+    rows = {line.split()[0]: line for line in lines if line.startswith(("tiny", "cross_entropy"))}
+    assert rows["tiny"].endswith("0.250, 1.3")
+    assert rows["cross_entropy"].endswith("0.250, 2.3")
+    assert any("a temperature that was fitted" in line for line in lines)
+
+
+def test_one_loss_alone_has_no_difference_explained(comparison):
+    lines = lines_of(comparison_table(comparison(cross_entropy=[0.9, 0.92])))
+    assert not any(line.startswith("Difference") for line in lines)

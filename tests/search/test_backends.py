@@ -13,11 +13,10 @@ from lossforge.errors import SpecError
 from lossforge.native import CompilationError, PerceptronKernel
 from lossforge.native.perceptron_triton import TritonPerceptron
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP, Power
-from lossforge.search import Search, backends
+from lossforge.search import Search, backends, resolve
 from lossforge.search.backends import best_backend, kernel_of, resolved_backend
 from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.spec import RunSpec, SearchSpec
-from lossforge.training import resolve
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lossforge.streams import derive_generator
-from lossforge.training.augment import AugmentationDraws, augmented_batch, draw_augmentation
+from lossforge.training.augment import AugmentationDraws, augmented_batch, cut_out, draw_augmentation
 
 
 def images(num=6, channels=3, height=9, width=7):
@@ -69,3 +69,63 @@ def test_draws_can_be_taken_in_parts_and_moved():
     assert isinstance(part, AugmentationDraws)
     assert torch.equal(part.flip_N, draws.flip_N[4:7])
     assert torch.equal(part.shift_N2, draws.shift_N2[4:7])
+
+
+def hole_by_hand(height, width, row, column, side):
+    """Return which pixels are zeroed, one by one."""
+    first_row, first_column = row - side // 2, column - side // 2
+    return torch.tensor(
+        [
+            [first_row <= i < first_row + side and first_column <= j < first_column + side for j in range(width)]
+            for i in range(height)
+        ]
+    )
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 7])
+def test_cutout_zeroes_a_square_of_the_side_and_what_of_it_is_outside_is_lost(side):
+    places = [(row, column) for row in range(9) for column in range(7)]
+    source = images(len(places)).float() + 1  # no zeros of its own
+    holes = torch.tensor([[(row + 0.5) / 9, (column + 0.5) / 7] for row, column in places])
+    found = cut_out(source.clone(), holes, side)
+    for index, (row, column) in enumerate(places):
+        hole = hole_by_hand(9, 7, row, column, side)
+        assert torch.equal(found[index] == 0, hole.expand(3, 9, 7))
+        assert torch.equal(found[index][:, ~hole], source[index][:, ~hole])
+    assert (found[places.index((4, 3)), 0] == 0).sum() == side * side
+
+
+def test_cutout_is_in_place():
+    source = torch.ones(1, 1, 4, 4)
+    assert cut_out(source, torch.zeros(1, 2), 2) is source
+    assert source.flatten().tolist() == [0.0] + [1.0] * 15
+
+
+@pytest.mark.parametrize("size", [8, 28, 33])
+def test_the_middle_of_a_hole_is_each_pixel_alike(size):
+    draws = draw_augmentation(40_000, flip=False, padding=0, cutout=True, generator=derive_generator(0, "test"))
+    assert draws.hole_N2.shape == (40_000, 2)
+    found = cut_out(torch.ones(40_000, 1, size, 1), draws.hole_N2, 1).flatten(1)
+    assert (found == 0).sum(1).eq(1).all()
+    expected = 40_000 / size
+    assert (found == 0).sum(0).sub(expected).square().sum().item() / expected < 2 * size  # chi-squared
+    assert torch.corrcoef(draws.hole_N2.T.double())[0, 1].abs() < 0.02
+
+
+def test_the_largest_draw_is_still_within_the_image():
+    largest = torch.full((1, 2), 1 - 2**-24)
+    for size in range(1, 300):
+        assert cut_out(torch.ones(1, 1, size, 1), largest, 1)[0, 0, -1, 0] == 0
+
+
+def test_holes_are_drawn_only_where_they_are_asked_for_and_change_nothing_else():
+    without, with_holes = (
+        draw_augmentation(30, flip=True, padding=2, cutout=cutout, generator=derive_generator(0, "test"))
+        for cutout in (False, True)
+    )
+    assert without.hole_N2 is None
+    assert without.take(slice(3)).to(torch.device("cpu")).hole_N2 is None
+    assert torch.equal(without.flip_N, with_holes.flip_N)
+    assert torch.equal(without.shift_N2, with_holes.shift_N2)
+    part = with_holes.take(slice(4, 7)).to(torch.device("cpu"))
+    assert torch.equal(part.hole_N2, with_holes.hole_N2[4:7])

@@ -1,11 +1,15 @@
+import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
 
+from lossforge.files import to_json
 from lossforge.streams import derive_generator
-from lossforge.training.metrics import classification_metrics
+from lossforge.training.calibration import debiased_calibration_error
+from lossforge.training.metrics import ClassificationMetrics, classification_metrics
 
 
 @pytest.fixture
@@ -87,3 +91,32 @@ def test_half_precision_logits_are_computed_in_float64():
     found = classification_metrics(logits, torch.tensor([1]))
     expected = -math.log(probabilities(logits)[0][1])
     assert found.nll == pytest.approx(expected, rel=1e-12)
+
+
+def test_accuracy_of_each_class(predictions):
+    logits, labels = predictions
+    found = classification_metrics(logits, labels)
+    for label in range(7):
+        of_class = labels == label
+        expected = accuracy_score(labels[of_class], logits[of_class].argmax(1))
+        assert found.class_accuracy[label] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_class_without_examples_has_no_accuracy():
+    logits = torch.eye(4)[[0, 1, 1, 3]]
+    found = classification_metrics(logits, torch.tensor([0, 1, 0, 3]))
+    assert found.class_accuracy == (0.5, 1.0, None, 1.0)
+
+
+def test_calibration_is_of_the_largest_probability(predictions):
+    logits, labels = predictions
+    confidence, predicted = torch.tensor(probabilities(logits), dtype=torch.float64).max(dim=1)
+    found = classification_metrics(logits, labels)
+    expected = debiased_calibration_error(confidence, (predicted == labels).double())
+    assert found.debiased_ece == pytest.approx(expected, rel=1e-9)
+    assert 0 < found.debiased_ece < 1
+
+
+def test_metrics_come_back_from_json(predictions):
+    found = classification_metrics(*predictions)
+    assert ClassificationMetrics.from_json(json.loads(to_json(asdict(found)))) == found

@@ -3,17 +3,18 @@ from typing import Literal
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from lossforge.errors import SpecError
 from lossforge.interfaces import Model
-from lossforge.spec.model import TrainingSpec
+from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
-from lossforge.training import prepare, resolve_precision, train_classifier
+from lossforge.training import classification_metrics, loop, prepare, train_classifier, train_together
 from lossforge.training.augment import augmented_batch, draw_augmentation
 from lossforge.training.datasets import Digits, FakeImages
 from lossforge.training.models import ResNet8
+from lossforge.training.steps import batches, start, train_step
+from lossforge.training.temperature import fitted_temperature
 
 SEEN: list[tuple[bool, torch.Tensor]] = []
 """Whether the recording network was training, and its input, for each forward pass."""
@@ -22,7 +23,8 @@ SEEN: list[tuple[bool, torch.Tensor]] = []
 class RecordingNetwork(nn.Module):
     def __init__(self, image_shape, num_classes, generator):
         super().__init__()
-        self.linear = nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], num_classes)
+        num_inputs = image_shape[0] * image_shape[1] * image_shape[2]
+        self.linear = nn.utils.skip_init(nn.Linear, num_inputs, num_classes)
         nn.init.normal_(self.linear.weight, 0, 0.1, generator=generator)
         nn.init.zeros_(self.linear.bias)
 
@@ -38,6 +40,15 @@ class RecordingModel(Model):
 
     def build(self, image_shape, num_classes, generator):
         return RecordingNetwork(image_shape, num_classes, generator)
+
+
+class DroppingModel(Model):
+    """A classifier with dropout."""
+
+    type: Literal["dropping"] = "dropping"
+
+    def build(self, image_shape, num_classes, generator):
+        return nn.Sequential(nn.Dropout(0.3), RecordingNetwork(image_shape, num_classes, generator))
 
 
 class FaultyLoss(nn.Module):
@@ -61,7 +72,7 @@ def _forget():
 def spec(**options):
     options.setdefault("dataset", FakeImages(num_train=50, num_test=30, image_shape=(3, 8, 8), num_classes=5))
     options.setdefault("model", ResNet8())
-    return TrainingSpec(**{"epochs": 2, "batch_size": 16, **options})
+    return TrainingSpec(**{"epochs": 2, "batch_size": 16, "precision": "float32", **options})
 
 
 def train(spec, loss=None, seed=0, on_epoch=None):
@@ -70,9 +81,9 @@ def train(spec, loss=None, seed=0, on_epoch=None):
 
 def test_one_seed_twice_gives_identical_results():
     first, again, other = train(spec()), train(spec()), train(spec(), seed=1)
-    assert torch.equal(first.test_logits_NC, again.test_logits_NC)
+    assert torch.equal(first.test.logits_NC, again.test.logits_NC)
     assert first == again
-    assert not torch.equal(first.test_logits_NC, other.test_logits_NC)
+    assert not torch.equal(first.test.logits_NC, other.test.logits_NC)
 
 
 def test_the_global_random_state_neither_matters_nor_changes():
@@ -80,7 +91,7 @@ def test_the_global_random_state_neither_matters_nor_changes():
     first = train(spec())
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    assert torch.equal(train(spec()).test_logits_NC, first.test_logits_NC)
+    assert torch.equal(train(spec()).test.logits_NC, first.test.logits_NC)
 
 
 def test_every_loss_meets_the_same_images_in_the_same_order():
@@ -115,8 +126,8 @@ def test_the_test_set_is_read_once_after_the_last_epoch():
     tested = torch.cat([images for training, images in SEEN if not training])
     data = prepare(spec(), 0, "cpu")
     assert torch.equal(tested, data.normalise(data.test.images_NCHW))
-    assert torch.equal(result.test_labels_N, data.test.labels_N)
-    assert result.test_logits_NC.shape == (30, 5)
+    assert torch.equal(result.test.labels_N, data.test.labels_N)
+    assert result.test.logits_NC.shape == (30, 5)
 
 
 def test_networks_see_channels_last_batches_of_one_size():
@@ -158,22 +169,16 @@ def test_equals_sgd_by_hand():
             step += 1
         assert result.epochs[epoch - 1].train_loss == pytest.approx(sum(losses) / 3, rel=1e-5)
     expected = data.normalise(data.test.images_NCHW).flatten(1).double() @ weights[0].T + weights[1]
-    torch.testing.assert_close(result.test_logits_NC.double(), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_nesterov_without_momentum_is_refused():
-    with pytest.raises(ValidationError, match="nesterov: false"):
-        spec(momentum=0.0, nesterov=True)
-    assert spec(momentum=0.0, nesterov=False).momentum == 0
+    torch.testing.assert_close(result.test.logits_NC.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_metrics_are_those_of_the_logits_returned():
     result = train(spec())
-    right = (result.test_logits_NC.argmax(dim=1) == result.test_labels_N).double().mean().item()
+    right = (result.test.logits_NC.argmax(dim=1) == result.test.labels_N).double().mean().item()
     assert result.metrics.accuracy == pytest.approx(right, rel=1e-12)
-    nll = nn.functional.cross_entropy(result.test_logits_NC.double(), result.test_labels_N).item()
+    nll = nn.functional.cross_entropy(result.test.logits_NC.double(), result.test.labels_N).item()
     assert result.metrics.nll == pytest.approx(nll, rel=1e-10)
-    assert result.test_logits_NC.dtype == torch.float32
+    assert result.test.logits_NC.dtype == torch.float32
 
 
 def test_epochs_are_reported_as_they_end():
@@ -197,7 +202,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training_at_that_epoch():
     loss = FaultyLoss(good_steps=4)  # three steps an epoch: the second epoch is at fault
     result = train(spec(model=RecordingModel(), epochs=5), loss, on_epoch=told.append)
     assert result.diverged_at_epoch == 2
-    assert (result.metrics, result.test_logits_NC, result.test_labels_N) == (None, None, None)
+    assert (result.metrics, result.test, result.validation) == (None, None, None)
     assert [record.epoch for record in result.epochs] == [1]
     assert tuple(told) == result.epochs
     assert [training for training, _ in SEEN] == [True] * 6
@@ -229,15 +234,8 @@ def test_networks_run_in_the_precision_asked_for_and_losses_in_float32(precision
 
     result = train(spec(precision=precision, epochs=1), WatchingLoss())
     assert set(seen) == {(torch.float32, False)}
-    representable = torch.equal(result.test_logits_NC, result.test_logits_NC.bfloat16().float())
+    representable = torch.equal(result.test.logits_NC, result.test.logits_NC.bfloat16().float())
     assert representable == (precision == "bfloat16")
-
-
-def test_auto_precision_follows_the_device():
-    assert resolve_precision(spec(), "cpu") == "float32"
-    assert resolve_precision(spec(), torch.device("cuda")) == "bfloat16"
-    assert resolve_precision(spec(precision="bfloat16"), "cpu") == "bfloat16"
-    assert resolve_precision(spec(precision="float32"), "cuda") == "float32"
 
 
 def test_cudnn_is_reproducible_while_training_and_as_before_afterwards(monkeypatch):
@@ -260,6 +258,112 @@ def test_a_border_that_cannot_be_reflected_is_refused():
     assert train(spec(crop_padding=7, epochs=1)).metrics is not None
 
 
+class TestValidation:
+    def test_is_read_once_with_the_test_and_gives_the_temperature(self):
+        result = train(spec(model=RecordingModel(), epochs=3, num_validation=20))
+        assert [training for training, _ in SEEN] == [True] * 3 + [False] * 2
+        data = prepare(spec(num_validation=20), 0, "cpu")
+        (_, tested), (_, validated) = SEEN[-2:]
+        assert torch.equal(tested, data.normalise(data.test.images_NCHW))
+        assert torch.equal(validated, data.normalise(data.validation.images_NCHW))
+        assert torch.equal(result.validation.labels_N, data.validation.labels_N)
+        logits, labels = result.validation.logits_NC, result.validation.labels_N
+        assert result.validation_metrics == classification_metrics(logits, labels)
+        assert result.temperature == fitted_temperature(logits, labels)
+
+    def test_temperature_scales_the_test(self):
+        result = train(spec(dataset=Digits(), num_train=300, num_validation=200, num_test=200, flip=False))
+        scaled = result.test.logits_NC.double() / result.temperature
+        assert result.scaled_metrics == classification_metrics(scaled, result.test.labels_N)
+        assert result.metrics == classification_metrics(result.test.logits_NC, result.test.labels_N)
+        assert result.scaled_metrics.accuracy == result.metrics.accuracy
+        assert result.scaled_metrics.nll != result.metrics.nll
+
+    def test_without_it_there_is_no_temperature(self):
+        result = train(spec())
+        assert (result.validation, result.validation_metrics, result.temperature, result.scaled_metrics) == (None,) * 4
+
+    def test_logits_on_it_that_are_not_finite_count_as_diverged(self, monkeypatch):
+        def broken(network, data, images, precision):
+            logits = torch.zeros(len(images), 5)
+            return logits if len(images) == 30 else logits.index_fill(1, torch.tensor([0]), torch.inf)
+
+        monkeypatch.setattr(loop, "predict", broken)
+        result = train(spec(num_validation=20))
+        assert (result.diverged_at_epoch, result.metrics, result.test) == (2, None, None)
+        assert len(result.epochs) == 2
+
+
+def stepped(chosen, seed=0):
+    """Take the steps of a training one by one; return it, and the mean loss and accuracy of each epoch."""
+    training = start(chosen, prepare(chosen, 0, "cpu"), nn.CrossEntropyLoss(), [seed], "float32")
+    training.replicas.train()
+    means = []
+    for epoch in range(1, chosen.epochs + 1):
+        first = (epoch - 1) * training.steps_per_epoch
+        told = [train_step(training, step, batch) for step, batch in enumerate(batches(training, epoch), start=first)]
+        means.append([sum(each[index].item() for each in told) / len(told) for index in (0, 1)])
+    return training, means
+
+
+@pytest.mark.parametrize("options", [{}, {"mixup": 0.5}, {"cutmix": 1.0, "mixup": 0.5, "cutout": 2}], ids=repr)
+def test_records_are_means_over_the_steps(options):
+    chosen = spec(**options)
+    result, (_, means) = train(chosen), stepped(chosen)
+    assert [[record.train_loss, record.train_accuracy] for record in result.epochs] == [
+        pytest.approx(each, rel=1e-6) for each in means
+    ]
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_the_running_mean_of_weights_is_tested_where_there_is_one(ema_decay):
+    chosen = spec(ema_decay=ema_decay)
+    training, _ = stepped(chosen)
+    if ema_decay is not None:
+        training.average.apply()
+    images = training.data.normalise(training.data.test.images_NCHW)
+    with torch.no_grad():
+        expected = training.replicas.network(0).eval()(images)
+    assert torch.equal(train(chosen).test.logits_NC, expected)
+
+
+def test_the_running_mean_does_not_change_the_training():
+    assert train(spec(ema_decay=0.9)).epochs == train(spec()).epochs
+    assert train(spec(ema_decay=0.9)).metrics != train(spec()).metrics
+
+
+def test_one_together_is_one_alone():
+    data = prepare(spec(), 0, "cpu")
+    (together,) = train_together(spec(), data, nn.CrossEntropyLoss(), [4])
+    alone = train_classifier(spec(), data, nn.CrossEntropyLoss(), 4)
+    assert together == alone
+    assert torch.equal(together.test.logits_NC, alone.test.logits_NC)
+
+
+def test_dropout_draws_by_the_seed_and_leaves_the_global_random_state_alone():
+    chosen = spec(model=DroppingModel())
+    before = torch.get_rng_state()
+    first = train(chosen)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    again, other = train(chosen), train(chosen, seed=1)
+    assert torch.equal(first.test.logits_NC, again.test.logits_NC)
+    assert not torch.equal(first.test.logits_NC, other.test.logits_NC)
+    shown = [images for training, images in SEEN if training]
+    assert 0.2 < (shown[0] == 0).double().mean() < 0.4
+    # Other pixels in each epoch.
+    assert not torch.equal(shown[0] == 0, shown[3] == 0)
+
+
+def test_steps_are_told_now_and_then(monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_STEPS_TOLD", -1.0)
+    told = []
+    data = prepare(spec(), 0, "cpu")
+    result = train_classifier(spec(), data, nn.CrossEntropyLoss(), 0, on_step=told.append)
+    assert told == pytest.approx([1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 2])
+    assert result == train(spec())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_one_seed_twice_gives_identical_results_on_cuda():
@@ -267,5 +371,37 @@ def test_one_seed_twice_gives_identical_results_on_cuda():
     data = prepare(chosen, 0, "cuda")
     first = train_classifier(chosen, data, nn.CrossEntropyLoss(), 0)
     again = train_classifier(chosen, data, nn.CrossEntropyLoss(), 0)
-    assert torch.equal(first.test_logits_NC, again.test_logits_NC)
-    assert first.test_logits_NC.device.type == "cpu"
+    assert torch.equal(first.test.logits_NC, again.test.logits_NC)
+    assert first.test.logits_NC.device.type == "cpu"
+
+
+class DropoutNetwork(nn.Module):
+    def __init__(self, num_inputs, num_classes, generator):
+        super().__init__()
+        self.linear = nn.utils.skip_init(nn.Linear, num_inputs, num_classes)
+        nn.init.normal_(self.linear.weight, 0, 0.1, generator=generator)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images):
+        return self.linear(nn.functional.dropout(images.flatten(1), 0.5, self.training))
+
+
+class DropoutModel(Model):
+    """A linear classifier of half its inputs."""
+
+    type: Literal["half"] = "half"
+
+    def build(self, image_shape, num_classes, generator):
+        return DropoutNetwork(image_shape[0] * image_shape[1] * image_shape[2], num_classes, generator)
+
+
+def test_dropout_is_drawn_from_the_seed_and_leaves_the_global_state():
+    chosen = spec(model=DropoutModel())
+    before = torch.get_rng_state()
+    first = train(chosen)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert torch.equal(train(chosen).test.logits_NC, first.test.logits_NC)
+    losses = [record.train_loss for record in first.epochs]
+    no_order = train(chosen.model_copy(update={"learning_rate": 1e-30, "batch_size": 50}))
+    assert len({record.train_loss for record in no_order.epochs}) == len(losses) == 2  # an epoch's masks are its own

@@ -1,0 +1,88 @@
+"""What ``auto`` comes to in a training's spec, by timing: settled once for all trainings that are compared."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossforge.evidence.training_pool import TrainingPool
+from lossforge.spec.training import Precision, Replication, TrainingSpec
+from lossforge.training import PreparedData, resolve_precision
+from lossforge.training.precision import LEAST_GAIN
+from lossforge.training.steps import grouping_obstacle, start
+from lossforge.training.timing import step_seconds
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What ``auto`` has come to, and why.
+
+    Attributes:
+        precision: of the networks.
+        replication: how several seeds are trained.
+        reasons: a sentence for each, by the option's name.
+    """
+
+    precision: Precision
+    replication: Replication
+    reasons: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+    def apply(self, spec: TrainingSpec) -> TrainingSpec:
+        """Return the spec with these choices in place of ``auto``; what it states stays."""
+        settled = {"precision": self.precision, "replication": self.replication}
+        return spec.model_copy(update={name: value for name, value in settled.items() if getattr(spec, name) == "auto"})
+
+
+def choose(spec: TrainingSpec, data: PreparedData) -> Choices:
+    """Settle what is ``auto`` in a spec by timing steps on its images; takes seconds."""
+    spec.model.build(data.image_shape, data.num_classes, torch.Generator())  # a wrong name is told at once
+    precision, why_precision = resolve_precision(spec, data)
+    replication, why_replication = _replication(spec, data, precision)
+    reasons = {"precision": why_precision, "replication": why_replication}
+    _log.info("precision %s: %s; replication %s: %s", precision, why_precision, replication, why_replication)
+    return Choices(precision, replication, reasons)
+
+
+def _replication(spec: TrainingSpec, data: PreparedData, precision: Precision) -> tuple[Replication, str]:
+    """Return how ``spec.stacked`` seeds are trained: in turn, unless another way is 1.1 times as fast."""
+    if spec.replication != "auto":
+        return spec.replication, "as the spec says"
+    if spec.stacked == 1:
+        return "in_turn", "one seed at a time"
+    seconds: dict[Replication, float] = {}
+    eager = spec.model_copy(update={"compile": False, "cuda_graphs": False})
+    loss = nn.CrossEntropyLoss()
+    one, several = start(eager, data, loss, [0], precision), None
+    missing = grouping_obstacle(spec, data)
+    if missing is None:
+        several = start(eager, data, loss, range(spec.stacked), precision)
+    measured = step_seconds([one] if several is None else [one, several])
+    seconds["in_turn"] = spec.stacked * measured[0]
+    if several is not None:
+        seconds["grouped"] = measured[1]
+    num_processes, threads = pool_size(spec)
+    if data.device.type == "cpu" and num_processes > 1:
+        with TrainingPool(num_processes, threads) as pool:
+            taken = pool.step_seconds(eager, data, precision)
+        seconds["processes"] = math.ceil(spec.stacked / num_processes) * taken
+    fastest = min(seconds, key=lambda name: seconds[name] * (1 if name == "in_turn" else LEAST_GAIN))
+    listed = ", ".join(f"{name} {1e3 * taken:.0f} ms" for name, taken in seconds.items())
+    return fastest, f"a step of {spec.stacked} seeds takes {listed}" + ("" if missing is None else f"; {missing}")
+
+
+def pool_size(spec: TrainingSpec) -> tuple[int, int]:
+    """Return how many processes train ``spec.stacked`` seeds, and how many threads each has: those of this process."""
+    threads = torch.get_num_threads()
+    num_processes = min(spec.stacked, threads)
+    return num_processes, max(1, threads // num_processes)

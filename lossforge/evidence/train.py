@@ -1,0 +1,180 @@
+"""Training with given losses, in a folder of its own: what ``lossforge train`` does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossforge import registry
+from lossforge.artifact import Artifact, load_artifact
+from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence.choices import Choices
+from lossforge.evidence.compare import Arm, compare
+from lossforge.evidence.comparison import Comparison
+from lossforge.files import to_json, write_atomically
+from lossforge.interfaces import Dataset, Loss, Model
+from lossforge.losses import FixedLoss, LossModule
+from lossforge.run_directory import RunDirectory, environment
+from lossforge.run_log import logged_to
+from lossforge.search import resolve_device
+from lossforge.spec import TrainSpec, differences
+from lossforge.training import EpochRecord
+
+BEGUN_WITH = "training.yaml"
+"""File of the spec in the folder of a training."""
+
+
+def train(
+    *losses: str | Path | Loss,
+    dataset: str | Dataset | Mapping[str, Any],
+    model: str | Model | Mapping[str, Any],
+    seeds: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path | str | None = None,
+    on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
+    on_arm: Callable[[Arm], None] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Train a classifier with each loss, over the same seeds, and return what came of it.
+
+    Args:
+        losses: names of installed losses, loss components, or paths of run directories and artifact folders.
+        dataset: name, component, or a mapping with ``type``.
+        model: likewise.
+        seeds: independent trainings of each loss.
+        seed: of everything random.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        out: folder of the results; where it holds some of the same training, only what is missing is trained. None:
+            nothing is written.
+        on_epoch: called with the name of the loss, the seed index and the record after each epoch.
+        on_arm: called after each training.
+        options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20``.
+
+    Raises:
+        pydantic.ValidationError: an option is unknown or not valid.
+        UnknownComponentError: a name is none of the installed losses, datasets or models, nor a path.
+        SpecError, DataError, ArtifactError, RunDirectoryError: as their messages say.
+    """
+    named = [loss for loss in losses if not is_path(loss)]
+    spec = TrainSpec.model_validate(
+        {
+            "losses": tuple(named),
+            "found": tuple(str(loss) for loss in losses if is_path(loss)),
+            "training": {"dataset": dataset, "model": model, **options},
+            "seeds": seeds,
+            "seed": seed,
+            "device": device,
+        }
+    )
+    return train_spec(spec, None if out is None else Path(out), on_epoch=on_epoch, on_arm=on_arm)
+
+
+def is_path(loss: object) -> bool:
+    """Return whether a loss is told by the place of a found one: a path, or text that is one and no loss's name."""
+    if isinstance(loss, str):
+        return loss not in registry.types("losses") and Path(loss).expanduser().exists()
+    return isinstance(loss, Path)
+
+
+def train_spec(
+    spec: TrainSpec,
+    out: Path | None,
+    *,
+    on_choice: Callable[[Choices], None] | None = None,
+    on_step: Callable[[str, int, float], None] | None = None,
+    on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
+    on_arm: Callable[[Arm], None] | None = None,
+) -> Comparison:
+    """Train as a spec says; ``out`` gets ``training.yaml``, ``manifest.json``, ``comparison.json`` and all arms.
+
+    Raises:
+        SpecError: it names no loss, or two of one name, or CUDA where there is none.
+        RunDirectoryError: ``out`` holds something else, or another process is at work in it.
+        DataError, ArtifactError: the images or a found loss are not to be had.
+    """
+    spec = spec.model_copy(update={"device": resolve_device(spec.device)})
+    modules, identities = _losses(spec)
+    told: dict[str, Any] = {"on_choice": on_choice, "on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
+    if out is None:
+        return _compare(spec, modules, identities, None, **told)
+    directory = RunDirectory(out)
+    _begin(directory, spec)
+    with directory.locked(), logged_to(directory.log):
+        comparison = _compare(spec, modules, identities, out, **told)
+        setting = {"dataset": spec.training.dataset.type, "model": spec.training.model.type}
+        write_atomically(out / "comparison.json", to_json({**setting, **comparison.to_json()}))
+    return comparison
+
+
+def default_folder(spec: TrainSpec) -> Path:
+    """Return ``runs/train-MODEL-DATASET``, or with the first suffix -2, -3, ... that is free or of the same spec."""
+    text = spec.model_copy(update={"device": resolve_device(spec.device)}).to_yaml()
+    name = f"train-{spec.training.model.type}-{spec.training.dataset.type}"
+    numbered = (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
+    return next(path for path in numbered if not path.exists() or _begun_with(path) == text)
+
+
+def _begun_with(path: Path) -> str | None:
+    """Return the spec whose trainings a folder holds, as text; None if it holds none."""
+    begun_with = path / BEGUN_WITH
+    return begun_with.read_text(encoding="utf-8") if begun_with.is_file() else None
+
+
+def _losses(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:
+    """Return the loss modules and what identifies them, by name."""
+    modules: dict[str, LossModule] = {loss.label: FixedLoss(loss) for loss in spec.losses}
+    identities = {loss.label: repr(loss) for loss in spec.losses}
+    found: dict[str, Artifact] = {path: load_artifact(Path(path).expanduser()) for path in spec.found}
+    for path, artifact in found.items():
+        if artifact.name in modules:
+            raise SpecError([f"found: {path} holds a loss called {artifact.name!r}, and so is another; train it apart"])
+        modules[artifact.name], identities[artifact.name] = artifact.loss(), artifact.identity()
+    if not modules:
+        raise SpecError(["no loss is named; name one of 'lossforge plugins list', or the directory of a run"])
+    return modules, identities
+
+
+def _compare(
+    spec: TrainSpec,
+    modules: Mapping[str, LossModule],
+    identities: Mapping[str, str],
+    folder: Path | None,
+    **told: Any,
+) -> Comparison:
+    return compare(
+        spec.training,
+        modules,
+        spec.seed,
+        torch.device(spec.device),
+        seeds=spec.seeds,
+        confidence=spec.confidence,
+        folder=folder,
+        identities=identities,
+        reference="cross_entropy" if "cross_entropy" in modules else next(iter(modules)),
+        **told,
+    )
+
+
+def _begin(directory: RunDirectory, spec: TrainSpec) -> None:
+    """Write spec and manifest to a new folder, or make sure that a used one is of the same spec.
+
+    Raises:
+        RunDirectoryError: it holds another spec's results, or something else.
+    """
+    path, before = directory.path, _begun_with(directory.path)
+    if before is not None:
+        changes = differences(before, spec.to_yaml())
+        if changes:
+            listed = "\n".join(f"  {change}" for change in changes)
+            raise RunDirectoryError(f"{path}: holds trainings of another spec:\n{listed}\nchoose another with --out")
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunDirectoryError(f"{path}: is not empty, and holds no {BEGUN_WITH}; choose another with --out")
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory.manifest, to_json(environment(spec.device)))
+    write_atomically(path / BEGUN_WITH, spec.to_yaml())

@@ -1,0 +1,54 @@
+"""What ``lossforge train`` does: one training setting, some losses, some seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator
+
+from lossforge.component import Options
+from lossforge.fields import AnyLoss
+from lossforge.spec import dump, load
+from lossforge.spec.training import TrainingSpec
+
+
+class TrainSpec(Options):
+    """Losses trained alike over seeds; ``model_dump(mode="json")`` is the spec again."""
+
+    schema_version: Literal[1] = 1
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random; training seeds derive from it")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: CUDA where there is one, else the CPU"
+    )
+    losses: tuple[AnyLoss, ...] = Field(default=(), description="published losses")
+    found: tuple[str, ...] = Field(default=(), description="found losses: run directories or artifact folders")
+    training: TrainingSpec
+    seeds: int = Field(default=1, ge=1, description="independent trainings of each loss")
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
+
+    @field_validator("losses")
+    @classmethod
+    def _differ(cls, losses: tuple[AnyLoss, ...]) -> tuple[AnyLoss, ...]:
+        if len({loss.label for loss in losses}) < len(losses):
+            raise ValueError("the same loss stands here twice")
+        return losses
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a spec file, with ``a.b=value`` overrides on top.
+
+        Raises:
+            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
+        """
+        return load.from_file(cls, Path(path), overrides)
+
+    @classmethod
+    def from_overrides(cls, overrides: Sequence[str]) -> Self:
+        """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
+        return load.from_text(cls, "training: {}", "training", overrides)
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
+        return dump.to_yaml(self)

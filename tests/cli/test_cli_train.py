@@ -1,0 +1,207 @@
+"""``train``: losses that are there already, its folder, its output, and its refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+
+from lossforge.spec import TrainSpec
+
+DATASET = "{type: fake, num_train: 48, num_test: 20, image_shape: [1, 8, 8], num_classes: 4}"
+OPTIONS = ("--dataset", DATASET, "--model", "resnet8", "--epochs", "2", "--batch-size", "16")
+QUICK = (*OPTIONS, "--set", "crop_padding=1", "--set", "precision=float32")
+
+
+@pytest.fixture(scope="module")
+def trained(lossforge, finished, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "results"
+    losses = ("--loss", "{type: gce, q: 0.5}", "--loss", finished.path, "--loss", "cross_entropy")
+    options = ("--seeds", "2", "--set", "num_validation=8", "--set", "label_noise.rate=0.4")
+    arguments = ("train", *losses, *QUICK, *options, "--out", out)
+    return out, lossforge(*arguments), arguments
+
+
+class TestResults:
+    def test_layout(self, trained):
+        out, outcome, _ = trained
+        assert outcome.code == 0, outcome.err
+        names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+        arms = {
+            f"{loss}/seed-{index}.{suffix}"
+            for loss in ("gce(q=0.5)", "tiny", "cross_entropy")
+            for index in range(2)
+            for suffix in ("json", "safetensors")
+        }
+        files = {"training.yaml", "manifest.json", "data.json", "choices.json", "comparison.json", "run.log", ".lock"}
+        assert names == files | arms
+
+    def test_the_spec_is_resolved_and_valid(self, trained):
+        out, _, _ = trained
+        spec = TrainSpec.from_yaml(out / "training.yaml")
+        assert spec.to_yaml() == (out / "training.yaml").read_text()
+        assert (spec.seeds, spec.training.epochs, spec.training.batch_size) == (2, 2, 16)
+        assert spec.training.label_noise.type == "symmetric"
+        assert spec.training.label_noise.rate == 0.4
+
+    def test_what_is_printed(self, trained):
+        _, outcome, _ = trained
+        for name in ("gce(q=0.5)", "tiny", "cross_entropy"):
+            assert name in outcome.out
+        assert "On fake, resnet8, 2 seeds: tiny reaches" in outcome.out
+        assert "trained 5/6  cross_entropy, seed 1: test accuracy" in outcome.err
+
+    def test_what_was_trained_on_is_recorded(self, trained):
+        out, _, _ = trained
+        record = json.loads((out / "data.json").read_text())
+        assert sum(record["images_a_class"]["train"]) == 40
+        assert sum(record["images_a_class"]["validation"]) == 8
+        assert record["images_a_class"]["test"] == [5, 5, 5, 5]
+        assert 0 < record["wrong_labels"]["train"] < 1
+        assert set(record["wrong_labels"]) == {"train", "validation"}
+
+    def test_logits_of_test_and_validation_are_kept(self, trained):
+        out, _, _ = trained
+        kept = safetensors.torch.load_file(out / "tiny" / "seed-1.safetensors")
+        shapes = {name: tuple(value.shape) for name, value in kept.items()}
+        assert shapes == {
+            "logits": (20, 4),
+            "labels": (20,),
+            "validation_logits": (8, 4),
+            "validation_labels": (8,),
+        }
+
+    def test_the_comparison_has_metrics_raw_and_after_temperature_scaling(self, trained):
+        out, _, _ = trained
+        comparison = json.loads((out / "comparison.json").read_text())
+        assert comparison["reference"] == "cross_entropy"
+        names = ("accuracy", "nll", "brier", "ece", "debiased_ece")
+        scaled = {f"scaled_{name}" for name in names if name != "accuracy"}
+        for loss in comparison["losses"]:
+            assert set(loss["metrics"]) == {*names, *scaled}
+            assert all(summary["sample"]["num"] == 2 for summary in loss["metrics"].values())
+
+    def test_the_same_command_trains_nothing_again(self, lossforge, trained):
+        out, first, arguments = trained
+        before = {path: path.stat().st_mtime_ns for path in out.rglob("seed-*")}
+        again = lossforge(*arguments)
+        assert again.code == 0
+        assert again.err.count("(read back)") == 6
+        assert again.out == first.out
+        assert {path: path.stat().st_mtime_ns for path in out.rglob("seed-*")} == before
+
+    def test_another_spec_is_refused_in_the_same_folder(self, lossforge, trained):
+        _, _, arguments = trained
+        outcome = lossforge(*arguments, "--set", "weight_decay=0.1")
+        assert outcome.code == 2
+        assert "training.weight_decay" in outcome.err
+        assert "choose another with --out" in outcome.err
+
+
+def test_one_loss_by_default_in_a_folder_of_its_own(lossforge, folder):
+    outcome = lossforge("train", "--loss", "mae", *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert (folder / "runs" / "train-resnet8-fake" / "mae" / "seed-0.json").is_file()
+    assert "Difference" not in outcome.out
+
+
+def test_another_spec_gets_another_folder_and_the_same_its_own(lossforge, folder):
+    for loss in ("mae", "gce", "gce", "mae"):
+        assert lossforge("train", "--loss", loss, *QUICK).code == 0
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["train-resnet8-fake", "train-resnet8-fake-2"]
+
+
+def test_json(lossforge):
+    outcome = lossforge("train", "--loss", "mae", *QUICK, "--json")
+    comparison = json.loads(outcome.out)
+    assert [loss["name"] for loss in comparison["losses"]] == ["mae"]
+    assert comparison["model"] == "resnet8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (("--loss", "gcee"), ["unknown type 'gcee' (did you mean 'gce'?)"]),
+        (("--loss", "runs/none"), ["--loss runs/none: no such path"]),
+        (("--loss", "gce", "--set", "optimizer.momentm=1"), ["unknown field (did you mean 'momentum'?)"]),
+        (("--loss", "gce", "--set", "epochs=0", "--set", "mixup=-1"), ["training.epochs", "training.mixup"]),
+        (("--loss", "gce", "--loss", "gce"), ["the same loss stands here twice"]),
+    ],
+)
+def test_refusals(lossforge, folder, arguments, messages):
+    outcome = lossforge("train", *arguments, *QUICK)
+    assert outcome.code == 2, outcome
+    for message in messages:
+        assert message in outcome.err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_is_no_artifact(lossforge, folder):
+    (folder / "empty").mkdir()
+    outcome = lossforge("train", "--loss", "empty", *QUICK)
+    assert outcome.code == 2
+    assert "empty: no loss.json here" in outcome.err
+
+
+def test_a_folder_of_something_else_is_left_alone(lossforge, folder):
+    (folder / "mine").mkdir()
+    (folder / "mine" / "notes.txt").write_text("keep")
+    outcome = lossforge("train", "--loss", "mae", *QUICK, "--out", "mine")
+    assert outcome.code == 2
+    assert "mine: is not empty, and holds no training.yaml" in outcome.err
+    assert [path.name for path in (folder / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_two_losses_of_one_name_are_refused(lossforge, finished, folder):
+    outcome = lossforge("train", "--loss", finished.path, "--loss", finished.path / "artifact", *QUICK)
+    assert outcome.code == 2
+    assert "holds a loss called 'tiny', and so is another" in outcome.err
+
+
+class TestInterruption:
+    ARGUMENTS = ("train", "--loss", "cross_entropy", "--loss", "gce", *QUICK, "--epochs", "40")
+
+    def command(self, out: Path) -> list[str]:
+        return [sys.executable, "-c", "from lossforge.cli import main; main()", *self.ARGUMENTS, "--out", str(out)]
+
+    def until_begun(self, out: Path, process: subprocess.Popen) -> None:
+        deadline = time.monotonic() + 100
+        while not list(out.rglob("*.unfinished.safetensors")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+
+    @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+    def test_goes_on_to_the_same_bits(self, lossforge, folder, in_time, kill):
+        whole = folder / "whole"
+        assert lossforge(*self.ARGUMENTS, "--out", whole).code == 0
+        out = folder / "interrupted"
+        process = subprocess.Popen(self.command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.until_begun(out, process)
+        process.send_signal(kill)
+        _, err = process.communicate()
+        assert not (out / "comparison.json").exists()
+        if kill == signal.SIGINT:
+            assert process.returncode == 130
+            told = err.splitlines()[-1].removeprefix("interrupted; go on with: ")
+            assert shlex.split(told)[1:] == [*self.ARGUMENTS, "--out", str(out)]
+        assert lossforge(*self.ARGUMENTS, "--out", out).code == 0
+        for path in whole.rglob("seed-*"):
+            assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
+        assert (out / "comparison.json").read_bytes() == (whole / "comparison.json").read_bytes()
+        assert not list(out.rglob("*.unfinished.safetensors"))
+
+
+def test_environment_is_recorded(lossforge, folder):
+    assert lossforge("train", "--loss", "mae", *QUICK, "--out", "results").code == 0
+    manifest = json.loads((folder / "results" / "manifest.json").read_text())
+    assert {"torch", "lossforge", "device_model", "command", "plugins"} <= set(manifest)
+    assert os.path.basename(manifest["command"][0])

@@ -1,0 +1,177 @@
+import dataclasses
+import json
+import math
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+
+from lossforge.evidence import Choices, choices, choose
+from lossforge.evidence.choices import pool_size
+from lossforge.files import to_json
+from lossforge.interfaces import Model
+from lossforge.spec.training import TrainingSpec
+from lossforge.training import prepare
+from lossforge.training.datasets import FakeImages
+from lossforge.training.models import ResNet8
+
+
+class DroppingModel(Model):
+    """A network that draws in training, and so cannot be grouped."""
+
+    type: Literal["dropping"] = "dropping"
+
+    def build(self, image_shape, num_classes, generator):
+        layer = nn.utils.skip_init(nn.Linear, math.prod(image_shape), num_classes)
+        nn.init.normal_(layer.weight, generator=generator)
+        nn.init.zeros_(layer.bias)
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), layer)
+
+
+def spec(**options):
+    dataset = FakeImages(num_train=16, num_test=8, image_shape=(1, 8, 8), num_classes=4)
+    return TrainingSpec(**{"dataset": dataset, "model": ResNet8(), "batch_size": 8, "precision": "float32", **options})
+
+
+def chosen(spec):
+    return choose(spec, prepare(spec, 0, "cpu"))
+
+
+class Timings:
+    """Stands for the measurements: seconds of a step of one network, of a group, and of one in each process."""
+
+    def __init__(self, monkeypatch, one=0.1, grouped=math.inf, in_processes=math.inf, threads=1):
+        self.asked, self.pools = [], []
+        seconds = {False: one, True: grouped}
+
+        def of_trainings(trainings):
+            self.asked.append(trainings)
+            return [seconds[len(training.seeds) > 1] for training in trainings]
+
+        timings = self
+
+        class Pool:
+            def __init__(self, num_processes, threads):
+                self.size = num_processes, threads
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                timings.pools.append(self.size)
+
+            def step_seconds(self, spec, data, precision):
+                assert (spec.compile, precision) == (False, "float32")
+                return in_processes
+
+        monkeypatch.setattr(choices, "step_seconds", of_trainings)
+        monkeypatch.setattr(choices, "TrainingPool", Pool)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+
+
+@pytest.mark.parametrize("replication", ["grouped", "processes", "in_turn"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_the_spec_states_is_taken_and_nothing_timed(precision, replication, monkeypatch):
+    timings = Timings(monkeypatch)
+    found = chosen(spec(precision=precision, replication=replication, stacked=4))
+    stated = "as the spec says"
+    assert found == Choices(precision, replication, {"precision": stated, "replication": stated})
+    assert (timings.asked, timings.pools) == ([], [])
+
+
+def test_one_seed_at_a_time_is_trained_in_turn(monkeypatch):
+    timings = Timings(monkeypatch)
+    found = chosen(spec())
+    assert (found.replication, found.reasons["replication"]) == ("in_turn", "one seed at a time")
+    assert timings.asked == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ({"one": 0.1, "grouped": 0.31}, "in_turn"),
+        ({"one": 0.1, "grouped": 0.28}, "in_turn"),  # 0.3 of three in turn: 1.07 times as fast
+        ({"one": 0.1, "grouped": 0.27}, "grouped"),
+        ({"one": 0.1, "grouped": 0.25, "in_processes": 0.26, "threads": 3}, "grouped"),
+        ({"one": 0.1, "grouped": 0.27, "in_processes": 0.26, "threads": 3}, "processes"),
+        ({"one": 0.1, "in_processes": 0.28, "threads": 3}, "in_turn"),
+        # Two processes take three seeds in two rounds.
+        ({"one": 0.1, "in_processes": 0.14, "threads": 2}, "in_turn"),
+        ({"one": 0.1, "in_processes": 0.13, "threads": 2}, "processes"),
+        # On one thread there is nothing to share out.
+        ({"one": 0.1, "in_processes": 0.01, "threads": 1}, "in_turn"),
+    ],
+    ids=repr,
+)
+def test_another_way_must_be_faster_by_a_tenth(seconds, expected, monkeypatch):
+    Timings(monkeypatch, **{"grouped": 10.0, **seconds})
+    assert chosen(spec(stacked=3)).replication == expected
+
+
+def test_the_reason_lists_what_was_measured(monkeypatch):
+    timings = Timings(monkeypatch, one=0.1, grouped=0.2, in_processes=0.15, threads=2)
+    found = chosen(spec(stacked=4))
+    assert found.reasons["replication"] == ("a step of 4 seeds takes in_turn 400 ms, grouped 200 ms, processes 300 ms")
+    assert timings.pools == [(2, 1)]
+    ((one, several),) = timings.asked
+    assert (len(one.seeds), len(several.seeds)) == (1, 4)
+    assert {one.precision, several.precision} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [({"compile": True}, "networks that are compiled"), ({"model": DroppingModel()}, "vmap: called random operation")],
+)
+def test_networks_that_cannot_be_grouped_are_not_and_the_reason_says_so(options, why, monkeypatch):
+    timings = Timings(monkeypatch, one=0.1, grouped=0.01)
+    found = chosen(spec(stacked=3, **options))
+    assert found.replication == "in_turn"
+    assert found.reasons["replication"].startswith(f"a step of 3 seeds takes in_turn 300 ms; {why}")
+    ((one,),) = timings.asked
+    assert (len(one.seeds), one.spec.compile) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("stacked", "threads", "expected"),
+    [(1, 8, (1, 8)), (4, 8, (4, 2)), (3, 8, (3, 2)), (8, 2, (2, 1)), (4, 1, (1, 1)), (8, 8, (8, 1))],
+)
+def test_processes_share_the_threads(stacked, threads, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert pool_size(spec(stacked=stacked)) == expected
+
+
+CHOICES = Choices("bfloat16", "grouped", {"precision": "faster", "replication": "faster, too"})
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({"precision": "auto"}, ("bfloat16", "grouped")),
+        ({"precision": "float32"}, ("float32", "grouped")),
+        ({"precision": "auto", "replication": "in_turn"}, ("bfloat16", "in_turn")),
+        ({"precision": "float32", "replication": "processes"}, ("float32", "processes")),
+    ],
+    ids=repr,
+)
+def test_choices_stand_for_auto_alone(stated, expected):
+    given = spec(**stated)
+    found = CHOICES.apply(given)
+    assert (found.precision, found.replication) == expected
+    assert found == given.model_copy(update={"precision": expected[0], "replication": expected[1]})
+    assert CHOICES.apply(found) == found
+
+
+def test_choices_come_back_from_json():
+    assert Choices(**json.loads(to_json(CHOICES.to_json()))) == CHOICES
+    assert CHOICES.to_json() == dataclasses.asdict(CHOICES)
+
+
+def test_both_can_be_timed(caplog):
+    with caplog.at_level("INFO"):
+        found = chosen(spec(precision="auto", stacked=2))
+    assert found.precision in ("float32", "bfloat16")
+    assert found.replication in ("grouped", "in_turn")
+    assert found.reasons["precision"].startswith("a step takes in float32 ")
+    assert found.reasons["replication"].startswith("a step of 2 seeds takes in_turn ")
+    assert f"precision {found.precision}: {found.reasons['precision']}" in caplog.text

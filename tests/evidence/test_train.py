@@ -1,0 +1,102 @@
+"""Training with given losses from Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import lossforge
+from lossforge.errors import RunDirectoryError, SpecError, UnknownComponentError
+from lossforge.losses.gce import GCE
+from lossforge.spec import TrainSpec
+from lossforge.training.datasets import FakeImages
+
+DATASET = FakeImages(num_train=32, num_test=20, image_shape=(1, 8, 8), num_classes=4)
+SMALL = {"dataset": DATASET, "model": "resnet8", "epochs": 1, "batch_size": 16, "crop_padding": 1}
+QUICK = {**SMALL, "precision": "float32"}
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    options = {"gates": {"weight_band": None, "signs": None}, "selection_batch_size": 64, "batch_size": 32}
+    components = {"parameterization": "classwise_mlp", "sampler": "mixture", "objective": "ranking_consistency"}
+    spec = lossforge.SearchSpec(strategy="random_search", generations=1, **components, **options)
+    lossforge.Search(spec, seed=0).run().save(tmp_path / "artifact")
+    return tmp_path / "artifact"
+
+
+def test_losses_by_name_component_and_path(artifact):
+    arms = []
+    comparison = lossforge.train("mae", GCE(q=0.5), artifact, **QUICK, on_arm=arms.append)
+    name = json.loads((artifact / "loss.json").read_text())["name"]
+    assert list(comparison.losses) == ["mae", "gce(q=0.5)", name]
+    assert comparison.reference == "mae"
+    assert [arm.loss for arm in arms] == list(comparison.losses)
+    assert lossforge.train(str(artifact), **QUICK).losses[name].results == comparison.losses[name].results
+
+
+def test_cross_entropy_is_the_reference_where_it_is_there():
+    assert lossforge.train("mae", "cross_entropy", **QUICK).reference == "cross_entropy"
+
+
+def test_a_name_is_a_loss_even_where_a_folder_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mae").mkdir()
+    assert list(lossforge.train("mae", **QUICK).losses) == ["mae"]
+
+
+def test_the_folder_is_that_of_the_command(tmp_path, artifact):
+    out = tmp_path / "out"
+    first = lossforge.train("mae", artifact, **QUICK, seeds=2, seed=7, out=out)
+    assert TrainSpec.from_yaml(out / "training.yaml").seed == 7
+    stored = json.loads((out / "comparison.json").read_text())
+    assert stored["losses"][0]["results"] == [result.to_json() for result in first.losses["mae"].results]
+    epochs = []
+    again = lossforge.train(
+        "mae", artifact, **QUICK, seeds=2, seed=7, out=out, on_epoch=lambda *told: epochs.append(told)
+    )
+    assert (again, epochs) == (first, [])
+    with pytest.raises(RunDirectoryError, match="holds trainings of another spec:\n  seeds: "):
+        lossforge.train("mae", artifact, **QUICK, seeds=3, seed=7, out=out)
+
+
+def test_a_found_loss_that_has_changed_is_refused(tmp_path, artifact):
+    out = tmp_path / "out"
+    lossforge.train(artifact, **QUICK, out=out)
+    content = json.loads((artifact / "loss.json").read_text())
+    (artifact / "loss.json").write_text(json.dumps({**content, "scale": 2 * content["scale"]}))
+    with pytest.raises(RunDirectoryError, match="was written for another training spec, seed or loss"):
+        lossforge.train(artifact, **QUICK, out=out)
+
+
+def test_what_auto_comes_to_is_settled_once_and_kept(tmp_path):
+    choices = []
+    spec = TrainSpec(losses=("mae", "gce"), training=SMALL)
+    for _ in range(2):
+        lossforge.evidence.train_spec(spec, tmp_path / "out", on_choice=choices.append)
+    assert choices[0] == choices[1]
+    assert json.loads((tmp_path / "out" / "choices.json").read_text()) == choices[0].to_json()
+    assert choices[0].reasons["replication"] == "one seed at a time"
+
+
+@pytest.mark.parametrize(
+    ("losses", "error", "message"),
+    [
+        ((), SpecError, "no loss is named"),
+        (("gcee",), ValidationError, r"did you mean 'gce'\?"),
+        (("mae", "mae"), ValidationError, "the same loss stands here twice"),
+    ],
+)
+def test_refused_losses(losses, error, message):
+    with pytest.raises(error, match=message):
+        lossforge.train(*losses, **QUICK)
+
+
+def test_refused_options():
+    with pytest.raises(ValidationError, match="momentum_of_training"):
+        lossforge.train("mae", **QUICK, momentum_of_training=0.9)
+    with pytest.raises((ValidationError, UnknownComponentError), match="digit"):
+        lossforge.train("mae", **{**QUICK, "dataset": "digit"})
