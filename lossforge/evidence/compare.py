@@ -191,7 +191,7 @@ class _Arms:
         missing = [index for index, result in found.items() if result is None]
         if self.training.replication == "grouped" and missing:
             trained = self._train_together(name, loss, indices)
-        elif self.training.replication == "processes" and len(missing) > 1:
+        elif self.training.replication == "processes" and missing and len(indices) > 1:
             trained = self._train_in_processes(name, loss, missing)
         else:
             trained = {index: self._train_together(name, loss, [index])[index] for index in missing}
@@ -215,7 +215,8 @@ class _Arms:
         results = train_together(self.training, self.data(), loss, seeds, told, on_step=on_step, checkpoint=checkpoint)
         trained = dict(zip(indices, results, strict=True))
         for index, result in trained.items():
-            self._store(name, index, result)
+            if self._read(name, index) is None:  # one that is there was trained in another group, and counts
+                self._store(name, index, result)
         if checkpoint is not None:
             checkpoint.remove()
         return trained

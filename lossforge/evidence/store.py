@@ -98,11 +98,20 @@ class ArmStore:
         write_atomically(self.folder / "choices.json", to_json(choices.to_json()))
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write what was trained on, if it does not stand there yet."""
-        path = self.folder / "data.json"
+        """Write what is trained on.
+
+        Raises:
+            RunDirectoryError: it is not what the folder was begun with, though the spec is: a file has changed.
+        """
+        path, content = self.folder / "data.json", to_json(dict(record))
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, to_json(dict(record)))
+            write_atomically(path, content)
+        elif path.read_text(encoding="utf-8") != content:
+            raise RunDirectoryError(
+                f"{path}: the images or labels are not those that this comparison was begun with; restore them, or "
+                "choose another folder"
+            )
 
     def checkpoint(self, loss: str, index: int) -> Path:
         """Return where the state of an unfinished training lies; of several at once, by the first one's index."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -33,13 +34,17 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
             return value
         name = options.get("type", default)
         if not isinstance(name, str) or name not in classes:
-            near = difflib.get_close_matches(str(name), classes, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            message = f"unknown type {name!r}{hint}; there are {', '.join(classes)}"
+            wrong = _unknown(name, classes) if isinstance(name, str) else "'type' must be a string"
+            message = f"{wrong}; there are {', '.join(classes)}"
             raise PydanticCustomError("component", "{message}", {"message": message})
         return classes[name].model_validate_json(json.dumps({"type": name, **options}))
 
     return BeforeValidator(chosen)
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown type {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 class SGD(Options):

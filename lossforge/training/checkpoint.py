@@ -88,6 +88,8 @@ class TrainingCheckpoint:
     def remove(self) -> None:
         """Remove the file; the training is finished, and what it came to is stored elsewhere."""
         self.path.unlink(missing_ok=True)
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # of a process that was ended while it wrote
+            left.unlink(missing_ok=True)
 
 
 def _state(training: Training) -> dict[str, Tensor]:

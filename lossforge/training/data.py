@@ -32,7 +32,7 @@ class PreparedData:
         std_C: likewise the (biased) standard deviation; 1 for a channel that does not vary.
         validation: held out of the dataset's training part, with labels as noisy as those to train with; or None.
         record: plain values that say what was drawn: a hash of the dataset, images a class, shares of wrong labels,
-            hashes of the images' places in the dataset.
+            hashes of the images' places in the dataset and of the labels given.
     """
 
     train: ImageSet
@@ -107,6 +107,9 @@ def prepare(spec: TrainingSpec, seed: int, device: torch.device | str) -> Prepar
                 name: hashlib.sha256(index_M.numpy().data).hexdigest()
                 for name, index_M in {"train": train_M, "validation": validation_M, "test": test_M}.items()
                 if name in parts
+            },
+            "labels_sha256": {
+                name: hashlib.sha256(part.labels_N.numpy().data).hexdigest() for name, part in parts.items()
             },
         },
     )

@@ -76,9 +76,10 @@ def train_together(
     Each result is that of the same training alone, up to rounding. ``on_epoch`` is called with the index of the seed. A
     replica that diverges is not trained on in name, and changes no other.
     """
+    precision, _ = resolve_precision(spec, data)
     began = time.perf_counter()
     with _reproducible_cudnn(), kept_memory(data.device):
-        training = start(spec, data, loss, seeds, resolve_precision(spec, data)[0])
+        training = start(spec, data, loss, seeds, precision)
         first_epoch, records = (0, [[] for _ in seeds]) if checkpoint is None else checkpoint.restore(training)
         num_trained = _train(training, first_epoch, records, on_epoch, on_step, checkpoint)
         trained = time.perf_counter()

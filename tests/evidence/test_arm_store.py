@@ -1,10 +1,13 @@
+import dataclasses
 import json
 import re
 
 import pytest
+import safetensors.torch
 import torch
 
 from lossforge.errors import RunDirectoryError
+from lossforge.evidence import Choices
 from lossforge.evidence.store import ArmStore, identity_hash
 from lossforge.training import ClassificationMetrics, EpochRecord, Predictions, TrainingResult
 
@@ -18,6 +21,15 @@ FINISHED = TrainingResult(
     test=Predictions(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 1, 1])),
     seconds=3.0,
 )
+
+VALIDATED = dataclasses.replace(
+    FINISHED,
+    validation_metrics=dataclasses.replace(METRICS, nll=0.25),
+    temperature=1 / 3,
+    scaled_metrics=dataclasses.replace(METRICS, ece=0.125),
+    validation=Predictions(torch.ones(2, 3).T.expand(3, 2).T, torch.tensor([2, 0])),
+)
+CHOICES = Choices("bfloat16", "in_turn", {"precision": "faster", "replication": "one seed at a time"})
 
 
 @pytest.fixture
@@ -109,3 +121,58 @@ def test_identity_does_not_depend_on_the_order_of_keys():
     assert identity_hash({"a": 1}) != identity_hash({"a": 2})
     # Known answer: echo -n '{"a":1}' | sha256sum
     assert identity_hash({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+
+
+def test_predictions_of_validation_images_are_stored_beside_those_of_the_test(store):
+    store.write("a", 0, "id", VALIDATED)
+    back = store.read("a", 0, "id")
+    assert back == VALIDATED
+    for ours, theirs in ((back.test, VALIDATED.test), (back.validation, VALIDATED.validation)):
+        assert torch.equal(ours.logits_NC, theirs.logits_NC)
+        assert torch.equal(ours.labels_N, theirs.labels_N)
+    tensors = safetensors.torch.load_file(store.folder / "a" / "seed-0.safetensors")
+    assert set(tensors) == {"logits", "labels", "validation_logits", "validation_labels"}
+
+
+def test_missing_predictions_of_validation_images_are_a_damage(store):
+    store.write("a", 0, "id", VALIDATED)
+    path = store.folder / "a" / "seed-0.safetensors"
+    safetensors.torch.save_file({"logits": VALIDATED.test.logits_NC, "labels": VALIDATED.test.labels_N}, path)
+    with pytest.raises(RunDirectoryError, match=r"is damaged .*validation_logits.*delete both"):
+        store.read("a", 0, "id")
+
+
+def test_choices_are_read_back(store):
+    assert store.read_choices() is None
+    store.write_choices(CHOICES)
+    assert store.read_choices() == CHOICES
+    assert json.loads((store.folder / "choices.json").read_text()) == CHOICES.to_json()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"precision": "float32"}', "3", '{"luck": 1}'])
+def test_damaged_choices_are_refused_with_the_remedy(store, content):
+    store.write_choices(CHOICES)
+    (store.folder / "choices.json").write_text(content)
+    with pytest.raises(
+        RunDirectoryError, match=r"choices\.json: damaged \(.*\); delete it to have the choices made anew"
+    ):
+        store.read_choices()
+
+
+def test_what_was_trained_on_is_written_once(store):
+    store.write_record({"images_a_class": {"train": [3, 2]}})
+    before = (store.folder / "data.json").read_bytes()
+    assert json.loads(before) == {"images_a_class": {"train": [3, 2]}}
+    store.write_record({"images_a_class": {"train": [3, 2]}})
+    assert (store.folder / "data.json").read_bytes() == before
+    with pytest.raises(RunDirectoryError, match=r"data\.json: the images or labels are not those .*; restore them, or"):
+        store.write_record({"images_a_class": {"train": [2, 3]}})
+    assert (store.folder / "data.json").read_bytes() == before
+
+
+def test_an_unfinished_training_lies_beside_where_its_result_will(store):
+    path = store.checkpoint("a loss", 3)
+    assert path == store.folder / "a loss" / "seed-3.unfinished.safetensors"
+    assert not path.exists()
+    store.write("a loss", 3, "id", FINISHED)
+    assert not path.exists()

@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import json
 import math
 from typing import Literal
@@ -7,12 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+import lossforge
+from lossforge import losses
 from lossforge.evidence import Choices, choices, choose
 from lossforge.evidence.choices import pool_size
 from lossforge.files import to_json
 from lossforge.interfaces import Model
+from lossforge.observer import Silent
+from lossforge.spec import RunSpec, spec_from_text
 from lossforge.spec.training import TrainingSpec
-from lossforge.training import prepare
+from lossforge.training import prepare, train_together
 from lossforge.training.datasets import FakeImages
 from lossforge.training.models import ResNet8
 
@@ -175,3 +180,87 @@ def test_both_can_be_timed(caplog):
     assert found.reasons["precision"].startswith("a step takes in float32 ")
     assert found.reasons["replication"].startswith("a step of 2 seeds takes in_turn ")
     assert f"precision {found.precision}: {found.reasons['precision']}" in caplog.text
+
+
+RUN = """\
+name: tiny
+device: cpu
+search:
+  parameterization: {type: classwise_mlp, hidden: [4]}
+  sampler: mixture
+  objective: ranking_consistency
+  strategy: {type: mu_plus_lambda, population_size: 6, num_parents: 2}
+  mutation: gaussian
+  generations: 2
+  batch_size: 32
+  selection_batch_size: 64
+  gates: {weight_band: null, signs: null}
+training:
+  dataset: {type: fake, num_train: 32, num_test: 20, image_shape: [1, 8, 8]}
+  model: resnet8
+  epochs: 1
+  batch_size: 16
+  crop_padding: 1
+  stacked: 2
+evidence: {seeds: 2}
+"""
+
+
+class Interrupting(Silent):
+    """Interrupts a run after the first training."""
+
+    def trained(self, arm):
+        raise KeyboardInterrupt
+
+
+class TestRuns:
+    @pytest.fixture
+    def made(self, monkeypatch):
+        """How often choices were made; each time others."""
+        made = []
+
+        def choose(spec, data):
+            assert (spec.precision, len(data.train.labels_N)) == ("auto", 32)
+            precision = "bfloat16" if not made else "float32"
+            made.append(Choices(precision, "grouped", {"precision": "the first time", "replication": "so it is"}))
+            return made[-1]
+
+        for module in ("found", "compare"):
+            monkeypatch.setattr(importlib.import_module(f"lossforge.evidence.{module}"), "choose", choose)
+        return made
+
+    def test_a_run_writes_down_what_auto_has_come_to(self, made, tmp_path):
+        result = lossforge.run(spec_from_text(RUN), tmp_path / "run")
+        assert len(made) == 1
+        written = RunSpec.from_yaml(result.directory.spec).training
+        assert (written.precision, written.replication) == ("bfloat16", "grouped")
+        assert "  precision: bfloat16\n  " in result.directory.spec.read_text()
+        assert json.loads((result.directory.training / "choices.json").read_text()) == made[0].to_json()
+
+    def test_all_trainings_of_a_run_are_done_so(self, made, tmp_path):
+        given = spec_from_text(RUN)
+        result = lossforge.run(given, tmp_path / "run")
+        assert (given.training.precision, given.training.replication) == ("auto", "auto")
+        training = made[0].apply(given.training)
+        data, seeds = prepare(training, 0, "cpu"), result.comparison.training_seeds
+        for name, loss in (("tiny", result.artifact.loss()), ("cross_entropy", losses.get("cross_entropy"))):
+            expected = tuple(train_together(training, data, loss, seeds))
+            assert result.comparison.losses[name].results == expected
+
+    @pytest.mark.parametrize("with_spec", [False, True])
+    def test_a_resumed_run_goes_on_so_and_chooses_nothing(self, with_spec, made, tmp_path):
+        whole = lossforge.run(spec_from_text(RUN), tmp_path / "whole")
+        made.clear()
+        with pytest.raises(KeyboardInterrupt):
+            lossforge.run(spec_from_text(RUN), tmp_path / "run", Interrupting())
+        assert len(made) == 1
+        resumed = lossforge.resume(tmp_path / "run", spec_from_text(RUN) if with_spec else None)
+        assert len(made) == 1
+        assert resumed.comparison == whole.comparison
+        for path in sorted(whole.directory.training.rglob("*.*")):
+            assert path.read_bytes() == (tmp_path / "run" / path.relative_to(whole.directory.path)).read_bytes()
+
+    def test_a_run_that_trains_nothing_chooses_nothing(self, made, tmp_path):
+        result = lossforge.run(spec_from_text(RUN[: RUN.index("training:")]), tmp_path / "run")
+        assert made == []
+        assert not result.directory.training.exists()

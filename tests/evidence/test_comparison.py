@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 
 from lossforge.evidence import METRICS, mean_and_sd, welch_interval
-from lossforge.evidence.comparison import summarise
+from lossforge.evidence.comparison import SCALED, summarise
 from lossforge.files import to_json
 from lossforge.training import ClassificationMetrics, EpochRecord, TrainingResult
 
@@ -64,3 +66,35 @@ def test_json_holds_everything_but_predictions_and_times():
     assert found["metrics"]["accuracy"]["sample"] == {"mean": 0.8, "sd": pytest.approx(0.1414, abs=1e-4), "num": 2}
     assert set(found["metrics"]["ece"]["difference"]) == {"mean", "low", "high", "n_a", "n_b"}
     assert [training["diverged_at_epoch"] for training in found["results"]] == [None, 1, None]
+
+
+def scaled(accuracy, ece):
+    """Return a result with temperature-scaled metrics, of which the calibration error is another."""
+    given = result(accuracy)
+    return dataclasses.replace(given, temperature=2.0, scaled_metrics=dataclasses.replace(given.metrics, ece=ece))
+
+
+class TestAfterTemperatureScaling:
+    def compared(self, *others):
+        results = {"found": [scaled(0.7, 0.01), scaled(0.8, 0.03), *others], "reference": [scaled(0.5, 0.1)] * 2}
+        return summarise(results, "reference", 0.9, (1, 2))
+
+    def test_each_metric_but_accuracy_is_compared_again(self):
+        comparison = self.compared()
+        names = [SCALED + metric for metric in METRICS if metric != "accuracy"]
+        for loss in comparison.losses.values():
+            assert list(loss.metrics) == [*METRICS, *names]
+        summary = comparison.losses["found"].metrics["scaled_ece"]
+        assert summary.sample == mean_and_sd([0.01, 0.03])
+        assert summary.difference == welch_interval([0.01, 0.03], [0.1, 0.1], 0.9)
+        assert comparison.losses["found"].metrics["ece"].sample == mean_and_sd([0.7 / 10, 0.8 / 10])
+        assert comparison.losses["found"].values("scaled_ece") == (0.01, 0.03)
+
+    def test_diverged_trainings_are_left_out(self):
+        comparison = self.compared(DIVERGED)
+        assert comparison.losses["found"].metrics["scaled_ece"].sample == mean_and_sd([0.01, 0.03])
+        assert comparison.losses["found"].num_diverged == 1
+
+    def test_without_validation_images_there_is_nothing_of_it(self):
+        metrics = compared(found=[0.7, 0.8, 0.9], reference=[0.5, 0.6, 0.55]).losses["found"].metrics
+        assert not [name for name in metrics if name.startswith(SCALED)]

@@ -10,7 +10,7 @@ from torch import nn
 from lossforge.errors import RunDirectoryError
 from lossforge.evidence import Choices, compare, training_seed
 from lossforge.evidence.training_pool import TrainingPool
-from lossforge.spec.training import TrainingSpec
+from lossforge.spec.training import FileNoise, TrainingSpec
 from lossforge.training import prepare, train_classifier, train_together
 from lossforge.training.datasets import FakeImages
 from lossforge.training.models import ResNet8
@@ -256,13 +256,14 @@ def stacked(replication, **options):
     return SETTLED.model_copy(update={"replication": replication, "stacked": 2, "epochs": 2, **options})
 
 
-class TestSeveralSeedsAtOnce:
-    @pytest.fixture(scope="class")
-    def pool(self):
-        """Processes for all tests of this class, for they take seconds to begin."""
-        with TrainingPool(2, 1) as pool:
-            yield pool
+@pytest.fixture(scope="module")
+def pool():
+    """Processes for all tests, for they take seconds to begin."""
+    with TrainingPool(2, 1) as pool:
+        yield pool
 
+
+class TestSeveralSeedsAtOnce:
     @pytest.fixture(autouse=True)
     def _two_processes(self, pool, monkeypatch):
         monkeypatch.setattr(comparing, "pool_size", lambda spec: (2, 1))
@@ -311,7 +312,7 @@ class TestSeveralSeedsAtOnce:
         again = []
         found = run(training, on_epoch=lambda *each: again.append((*each[:2], each[2].epoch)), **parts)
         assert found == whole
-        assert ("cross_entropy", 0, 1) not in again
+        assert not {(*told[-1][:2], epoch) for epoch in (1, 2)} & set(again)
         assert not [each for each in again if each[0] == "found"]
         for path in sorted((tmp_path / "whole").rglob("*.*")):
             assert path.read_bytes() == (tmp_path / "parts" / path.relative_to(tmp_path / "whole")).read_bytes()
@@ -364,6 +365,20 @@ def test_a_folder_says_what_was_trained_on(tmp_path):
     run(SETTLED, folder=tmp_path, identities=IDENTITIES)
     record = json.loads((tmp_path / "data.json").read_text())
     assert record == json.loads(json.dumps(dict(prepare(SETTLED, 5, "cpu").record)))
+
+
+def test_labels_that_have_changed_since_are_refused(tmp_path):
+    """The spec names the file alone."""
+    training = SETTLED.model_copy(
+        update={"num_train": None, "label_noise": FileNoise(path=str(tmp_path / "labels.txt"))}
+    )
+    options = {"folder": tmp_path / "arms", "identities": IDENTITIES}
+    (tmp_path / "labels.txt").write_text("0 1 2 3\n" * 8)
+    run(training, **options)
+    (tmp_path / "labels.txt").write_text("0 1 3 2\n" * 8)
+    run(training, **options)  # is read back: nothing is left to train
+    with pytest.raises(RunDirectoryError, match=r"data\.json: the images or labels are not those"):
+        run(training, seeds=3, **options)
 
 
 def test_no_folder_is_needed_and_none_is_made(tmp_path, monkeypatch):

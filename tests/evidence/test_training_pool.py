@@ -36,7 +36,8 @@ ENDLESS = spec(epochs=10**6)
 
 @pytest.fixture(scope="module")
 def pool():
-    with TrainingPool(2, 1) as pool:
+    with pytest.MonkeyPatch.context() as monkeypatch, TrainingPool(2, 1) as pool:
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")  # which processes begin with
         yield pool
     assert not multiprocessing.active_children()
 
@@ -67,6 +68,10 @@ def test_results_are_those_of_this_process_on_as_many_threads(pool):
             assert torch.equal(getattr(found[key], name).logits_NC, getattr(expected, name).logits_NC)
         assert [record for of, record in told if of == key] == list(expected.epochs)
         assert found[key].seconds > 0
+
+
+def test_processes_have_the_threads_they_are_given(pool):
+    assert pool._pool.submit(torch.get_num_threads).result() == 1
 
 
 def test_a_training_goes_on_from_its_checkpoint(pool, tmp_path):

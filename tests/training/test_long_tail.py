@@ -15,8 +15,8 @@ def largest_whole_number(n, label, num_classes, ratio):
     return max(1, max(k for k in range(n + 1) if k ** (num_classes - 1) * ratio**label <= bound))
 
 
-@pytest.mark.parametrize(("n", "num_classes"), [(500, 10), (500, 100), (5000, 10), (64, 7), (10, 3), (3, 2)])
-@pytest.mark.parametrize("ratio", [1, 2, 10, 50, 100, 200])
+@pytest.mark.parametrize(("n", "num_classes"), [(500, 10), (500, 100), (5000, 10), (64, 7), (1000, 4), (10, 3), (3, 2)])
+@pytest.mark.parametrize("ratio", [1, 2, 10, 50, 64, 100, 200, 500, 1000])
 def test_counts_fall_exponentially(n, num_classes, ratio):
     labels = torch.arange(n * num_classes) % num_classes
     counts = torch.bincount(labels[chosen(labels, num_classes, float(ratio))], minlength=num_classes).tolist()

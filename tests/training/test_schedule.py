@@ -90,3 +90,4 @@ def test_a_milestone_within_the_warm_up_counts_from_its_end_on():
     schedule = Step(milestones=(0.25,), factor=0.5, warmup_fraction=0.5)
     rates = [learning_rate(schedule, 1.0, step, 4) for step in range(4)]
     assert rates == pytest.approx([0.25, 0.75, 0.5, 0.5], rel=1e-12)
+    assert learning_rate(schedule, 1.0, 1, 3) == 0.5  # its middle is the end of the warm-up

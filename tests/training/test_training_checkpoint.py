@@ -225,8 +225,11 @@ def test_a_file_of_another_training_is_refused_and_left(of_version, checkpoint):
 def test_it_can_be_removed_and_need_not_be_there(checkpoint):
     checkpoint.remove()
     trained(spec(epochs=1), nn.CrossEntropyLoss(), [0], checkpoint)
+    folder = checkpoint.path.parent
+    (folder / ".unfinished.safetensors.123.tmp").write_text("what a process left that was killed while it wrote")
+    (folder / "seed-0.json").write_text("{}")
     checkpoint.remove()
-    assert not checkpoint.path.exists()
+    assert [path.name for path in folder.iterdir()] == ["seed-0.json"]
 
 
 SCRIPT = """\

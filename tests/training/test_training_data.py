@@ -9,10 +9,12 @@ from lossforge.errors import DataError, SpecError
 from lossforge.files import to_json
 from lossforge.interfaces import Dataset
 from lossforge.spec.training import AsymmetricNoise, FileNoise, SymmetricNoise, TrainingSpec
+from lossforge.streams import derive_generator
 from lossforge.training import prepare
 from lossforge.training.data import channel_statistics
 from lossforge.training.datasets import Digits, FakeImages
 from lossforge.training.models import ResNet8
+from lossforge.training.stratify import stratified_subset
 from lossforge.types import ImageData, ImageSet
 
 
@@ -58,6 +60,21 @@ def test_subsets_keep_the_class_shares_and_come_from_the_whole():
     known = {image.numpy().tobytes(): int(label) for image, label in zip(*vars(whole).values(), strict=True)}
     for image, label in zip(data.train.images_NCHW.contiguous(), data.train.labels_N, strict=True):
         assert known[image.numpy().tobytes()] == int(label)
+
+
+def test_subsets_are_drawn_from_streams_of_their_own():
+    data, whole = prepare(spec(num_train=20, num_test=10, num_validation=15), 3, "cpu"), spec().dataset.load()
+    labels = whole.train.labels_N
+
+    def drawn(labels, num, part):
+        return stratified_subset(labels, num, derive_generator(3, f"training.subset.{part}"))
+
+    held_out = drawn(labels, 15, "validation")
+    left = torch.tensor([index for index in range(60) if index not in held_out.tolist()])
+    chosen = left[drawn(labels[left], 20, "train")]
+    assert torch.equal(data.validation.images_NCHW, whole.train.images_NCHW[held_out])
+    assert torch.equal(data.train.images_NCHW, whole.train.images_NCHW[chosen])
+    assert torch.equal(data.test.images_NCHW, whole.test.images_NCHW[drawn(whole.test.labels_N, 10, "test")])
 
 
 def test_subsets_depend_on_the_seed_alone():
@@ -217,10 +234,18 @@ class TestRecord:
             places = part.images_NCHW[:, 0, 0, 0].numpy().astype("<i8")
             assert data.record["indices_sha256"][name] == hashlib.sha256(places.tobytes()).hexdigest()
 
+    def test_has_a_hash_of_the_labels_given(self):
+        data = prepare(spec(num_validation=10, label_noise=SymmetricNoise(rate=0.3)), 0, "cpu")
+        parts = {"train": data.train, "validation": data.validation, "test": data.test}
+        for name, part in parts.items():
+            labels = part.labels_N.numpy().astype("<i8")
+            assert data.record["labels_sha256"][name] == hashlib.sha256(labels.tobytes()).hexdigest()
+
     def test_without_validation_is_of_training_and_test(self):
         record = prepare(spec(), 0, "cpu").record
         assert record["wrong_labels"] == {"train": 0.0}
-        assert set(record["images_a_class"]) == set(record["indices_sha256"]) == {"train", "test"}
+        for name in ("images_a_class", "indices_sha256", "labels_sha256"):
+            assert set(record[name]) == {"train", "test"}
 
     def test_has_a_hash_of_the_dataset_whatever_is_drawn_from_it(self):
         first = prepare(spec(), 0, "cpu").record["dataset_sha256"]
