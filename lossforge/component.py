@@ -45,5 +45,10 @@ class Component(Options):
     def label(self) -> str:
         """The type, with the options that are not the defaults: ``gce`` or ``gce(q=0.5)``."""
         options = self.model_dump(mode="json", exclude_defaults=True, exclude={"type"})
-        inside = ", ".join(f"{name}={value}" for name, value in options.items())
+        inside = ", ".join(f"{name}={_label_of(getattr(self, name), value)}" for name, value in options.items())
         return f"{self.type}({inside})" if inside else self.type
+
+
+def _label_of(value: object, plain: object) -> str:
+    """Return an option's value in a label; components have labels of their own."""
+    return value.label if isinstance(value, Component) else str(plain)

@@ -69,7 +69,7 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
 def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, observer: Observer) -> RunResult:
     with directory.occupied(), logged_to(directory.log):
         observer.began(spec, directory.path)
-        directory.compare_environment(spec)
+        directory.compare_environment(run_directory.manifest(spec))
         artifact = run_search(spec, directory, on_generation=observer.generation)
         artifact.save(directory.artifact)
         observer.found(artifact)

@@ -26,7 +26,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,13 +157,16 @@ class RunDirectory:
         finally:
             lock.release()
 
-    def compare_environment(self, spec: RunSpec) -> None:
+    def compare_environment(self, environment: Mapping[str, Any]) -> None:
         """Log the command, and a warning for each version or device that is not what the run began with.
+
+        Args:
+            environment: what :func:`manifest` or :func:`environment` say now.
 
         Raises:
             RunDirectoryError: the manifest cannot be read.
         """
-        now = json.loads(to_json(_manifest(spec)))
+        now = json.loads(to_json(dict(environment)))
         try:
             before = dict(json.loads(self.manifest.read_bytes()))
         except (OSError, ValueError, TypeError) as cause:
@@ -225,7 +228,7 @@ def _write_beginning(directory: RunDirectory, spec: RunSpec) -> None:
     _clear(directory.path)
     (directory.path / BEGINNING).mkdir()
     directory.checkpoint.mkdir()
-    write_atomically(directory.manifest, to_json(_manifest(spec)))
+    write_atomically(directory.manifest, to_json(manifest(spec)))
     write_atomically(directory.checkpoint / BEGUN_WITH, spec.to_yaml())
     write_atomically(directory.spec, spec.to_yaml())  # last: by this file a run directory is known
     (directory.path / BEGINNING).rmdir()
@@ -238,6 +241,19 @@ def _clear(path: Path) -> None:
     for left_behind in [child for child in path.iterdir() if child.name not in (LOCK, BEGINNING)]:
         shutil.rmtree(left_behind) if left_behind.is_dir() else left_behind.unlink()
     (path / BEGINNING).rmdir()  # last: what it marks is gone
+
+
+def made(path: Path) -> RunDirectory:
+    """Return a directory, which is made if it is not there.
+
+    Raises:
+        RunDirectoryError: it cannot be.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise _unusable(path, cause) from cause
+    return RunDirectory(path)
 
 
 def refuse_occupied(path: Path) -> None:
@@ -339,7 +355,8 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def _manifest(spec: RunSpec) -> dict[str, Any]:
+def manifest(spec: RunSpec) -> dict[str, Any]:
+    """Return the environment of a run, and what compiles its losses."""
     return {**environment(spec.device), **_compiler(spec)}
 
 

@@ -148,7 +148,7 @@ class TestWhatIsKnown:
         assert summary.best_fitness == last["best_fitness"]
         assert summary.objective == evidence["search"]["objective"]
         assert summary.sampler == evidence["search"]["sampler"]
-        assert summary.training["model"] == {"type": "resnet8"}
+        assert summary.training["model"]["type"] == "resnet8"
         assert summary.held_out.fitness == evidence["held_out"]["fitness"]
         assert summary.held_out.metrics == evidence["held_out"]["metrics"]
         accuracy = comparison.losses["tiny"].metrics["accuracy"]

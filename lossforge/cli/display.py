@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lossforge.cli.bars import Bars
+from lossforge.report.numbers import count
 
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
@@ -87,7 +88,8 @@ class Display:
         self._epochs = spec.training.epochs
         self._trainings = spec.seeds * (len(spec.losses) + len(spec.found))
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
-        self._plain(f"{names} in {path}, seed {spec.seed}, {self._trainings} trainings of {self._epochs} epochs")
+        amount = f"{count(self._trainings, 'training')} of {count(self._epochs, 'epoch')}"
+        self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
 
     def chosen(self, choices: Choices) -> None:
         """Say what was chosen by timing, and why."""

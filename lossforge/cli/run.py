@@ -47,11 +47,18 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | Non
 @click.command()
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 def resume(path: Path) -> None:
-    """Go on with an interrupted run where it stopped.
+    """Go on with an interrupted run, or a folder of 'train', where it stopped.
 
     The result is the same as without the interruption.
     """
-    resume_run(path)
+    from lossforge.evidence import is_begun
+
+    if is_begun(path):
+        from lossforge.cli.train import resume_training
+
+        resume_training(path)
+    else:
+        resume_run(path)
 
 
 def resume_run(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import sys
@@ -67,7 +68,8 @@ def train(
 ) -> None:
     """Train a classifier with each of some losses, and compare them.
 
-    Where OUT holds trainings of the same options already, only what is missing is trained, from where it stopped.
+    Where OUT holds trainings of the same options already, only what is missing is trained, from where it stopped; so
+    does 'lossforge resume OUT'.
 
     \b
       lossforge train --loss gce --loss cross_entropy --dataset digits --model resnet8 --seeds 3
@@ -79,7 +81,7 @@ def train(
     spec = _spec(losses, [*settings, *overrides], [f"seeds={seeds}", f"seed={seed}", f"device={device}"])
     out = out or _default_folder(spec)
     comparison = _carry_out(spec, out)
-    _print(comparison, spec, out, as_json)
+    _print(comparison, out, as_json=as_json)
 
 
 def _default_folder(spec: TrainSpec) -> Path:
@@ -95,20 +97,34 @@ def _spec(losses: tuple[str, ...], training: list[str], others: list[str]) -> Tr
     found = [loss for loss in losses if is_path(loss)]
     named = [_checked(loss) for loss in losses if not is_path(loss)]
     overrides = [f"training.{each}" for each in training]
-    overrides += [f"losses=[{', '.join(named)}]", f"found={json.dumps(found)}", *others]
+    overrides += [f"losses=[{', '.join(named)}]", f"found={json.dumps(found, ensure_ascii=False)}", *others]
     return TrainSpec.from_overrides(overrides)
 
 
 def _checked(loss: str) -> str:
-    """Return a loss that stands for no path, unless it looks like one."""
-    if "/" in loss and not loss.lstrip().startswith("{"):
-        raise UnknownComponentError(f"--loss {loss}: no such path, and no loss is called so ('lossforge plugins list')")
-    return loss
+    """Return a loss that stands for no path: a name, or a mapping of options."""
+    if loss.lstrip().startswith("{") or re.fullmatch(r"[\w.-]+", loss):
+        return loss
+    raise UnknownComponentError(f"--loss {loss}: no such path, and no loss is called so ('lossforge plugins list')")
+
+
+def resume_training(path: Path) -> None:
+    """Go on with the trainings in a folder that ``train`` has begun.
+
+    Raises:
+        SpecError, RunDirectoryError: its ``training.yaml`` cannot be read, or it cannot be used.
+        RunInterrupted: by Ctrl-C or SIGTERM.
+    """
+    from lossforge.evidence.train import BEGUN_WITH
+    from lossforge.spec import TrainSpec
+
+    spec = TrainSpec.from_yaml(path / BEGUN_WITH)
+    _print(_carry_out(spec, path), path, as_json=False)
 
 
 def _carry_out(spec: TrainSpec, out: Path) -> Comparison:
     from lossforge.cli.display import Display, warnings_to
-    from lossforge.evidence import train_spec
+    from lossforge.evidence import is_begun, train_spec
 
     display = Display()
     try:
@@ -125,11 +141,11 @@ def _carry_out(spec: TrainSpec, out: Path) -> Comparison:
     except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if not is_interrupt(cause):
             raise
-        arguments = sys.argv[1:] if "--out" in sys.argv else [*sys.argv[1:], "--out", str(out)]
+        arguments = ["resume", str(out)] if is_begun(out) else sys.argv[1:]
         raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *arguments])}") from cause
 
 
-def _print(comparison: Comparison, spec: TrainSpec, out: Path, as_json: bool) -> None:
+def _print(comparison: Comparison, out: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
     from lossforge.report.terminal import comparison_table, verdict

@@ -8,7 +8,7 @@ from lossforge.evidence.compare import Arm, compare, training_seed
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
-from lossforge.evidence.train import default_folder, is_path, train, train_spec
+from lossforge.evidence.train import default_folder, is_begun, is_path, train, train_spec
 
 __all__ = [
     "METRICS",
@@ -26,6 +26,7 @@ __all__ = [
     "compare",
     "compare_found",
     "default_folder",
+    "is_begun",
     "is_path",
     "mean_and_sd",
     "plan_ablation",

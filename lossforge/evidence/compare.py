@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 # A loss's name becomes that of a folder; what file systems refuse, or hide, is left out.
 _NAME = re.compile(r'[^.<>:"|?*/\\\x00-\x1f][^<>:"|?*/\\\x00-\x1f]*')
 
+LONGEST_NAME = 200
+"""Bytes of a name; file systems take 255."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -114,8 +117,9 @@ def compare(
     results: dict[str, list[TrainingResult]] = {name: [] for name in losses}
     with contextlib.ExitStack() as stack:
         arms = _Arms(
-            training=_resolved(training, store, images, on_choice),
+            training=_resolved(training, store, images, seeds, on_choice),
             seed=seed,
+            device=device,
             store=store,
             identities=identities or {},
             data=images,
@@ -137,12 +141,13 @@ def _resolved(
     training: TrainingSpec,
     store: ArmStore | None,
     data: Callable[[], PreparedData],
+    num_seeds: int,
     on_choice: Callable[[Choices], None] | None,
 ) -> TrainingSpec:
     """Return the spec with what ``auto`` comes to: as the folder says, or by timing, which is then written there."""
     choices = None if store is None else store.read_choices()
     if choices is None and "auto" in (training.precision, training.replication):
-        choices = choose(training, data())
+        choices = choose(training, data(), num_seeds)
         if store is not None:
             store.write_choices(choices)
     if choices is None:
@@ -150,6 +155,11 @@ def _resolved(
     if on_choice is not None:
         on_choice(choices)
     return choices.apply(training)
+
+
+def is_usable_name(name: str) -> bool:
+    """Return whether a loss's name can be that of a folder."""
+    return _NAME.fullmatch(name) is not None and len(name.encode()) <= LONGEST_NAME
 
 
 def _check(
@@ -163,7 +173,7 @@ def _check(
     if folder is None:
         return
     for name in losses:
-        if not _NAME.fullmatch(name):
+        if not is_usable_name(name):
             raise ValueError(f'{name!r} cannot be the name of a folder; leave out <>:"|?*/\\ and a leading dot')
         if name not in (identities or {}):
             raise ValueError(f"identities[{name!r}] is missing; results in a folder need one for each loss")
@@ -175,6 +185,7 @@ class _Arms:
 
     training: TrainingSpec
     seed: int
+    device: torch.device
     store: ArmStore | None
     identities: Mapping[str, str]
     data: Callable[[], PreparedData]
@@ -189,6 +200,8 @@ class _Arms:
         """
         found = {index: self._read(name, index) for index in indices}
         missing = [index for index, result in found.items() if result is None]
+        if self.store is not None and not missing:
+            self.store.checkpoint(name, indices).unlink(missing_ok=True)  # where a process was killed before it could
         if self.training.replication == "grouped" and missing:
             trained = self._train_together(name, loss, indices)
         elif self.training.replication == "processes" and missing and len(indices) > 1:
@@ -247,7 +260,7 @@ class _Arms:
         if self.store is None:
             return None
         self.store.write_record(self.data().record)
-        return TrainingCheckpoint(self.store.checkpoint(name, indices[0]), self._identity(name, indices))
+        return TrainingCheckpoint(self.store.checkpoint(name, indices), self._identity(name, indices))
 
     def _store(self, name: str, index: int, result: TrainingResult) -> None:
         if self.store is not None:
@@ -256,10 +269,11 @@ class _Arms:
         _log.info("%s, seed %d: %s", name, index, ended)
 
     def _identity(self, name: str, indices: Sequence[int]) -> str:
-        """Return the hash of all that arms follow from, the precision as resolved."""
+        """Return the hash of all that arms follow from, with what was ``auto`` settled."""
         return identity_hash(
             {
                 "training": self.training.model_dump(mode="json"),
+                "device": self.device.type,
                 "run_seed": self.seed,
                 "seed_index": indices[0] if len(indices) == 1 else list(indices),
                 "loss": self.identities[name],

@@ -25,7 +25,7 @@ def begin_settled(path: Path, spec: RunSpec, data: PreparedData | None) -> tuple
     """
     if spec.training is None or data is None:
         return begin(path, spec), spec
-    choices = choose(spec.training, data)
+    choices = choose(spec.training, data, spec.evidence.seeds if spec.evidence else 1)
     spec = spec.model_copy(update={"training": choices.apply(spec.training)})
     directory = begin(path, spec)
     ArmStore(directory.training).write_choices(choices)

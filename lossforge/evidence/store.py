@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,12 @@ class ArmStore:
             written_for = content["identity"], content["format_version"]
         except (ValueError, KeyError, TypeError) as cause:
             raise _damaged(path, cause) from cause
-        if written_for != (identity, FORMAT_VERSION):
+        if written_for[1] != FORMAT_VERSION:
+            raise RunDirectoryError(
+                f"{path} was written by another lossforge (format {written_for[1]}, this one reads {FORMAT_VERSION}); "
+                "go on with that version, or delete that file to train this arm again"
+            )
+        if written_for[0] != identity:
             raise RunDirectoryError(
                 f"{path} was written for another training spec, seed or loss; give this comparison a folder of its "
                 "own, or delete that file"
@@ -88,7 +93,7 @@ class ArmStore:
         if not path.exists():
             return None
         try:
-            return Choices(**json.loads(path.read_text(encoding="utf-8")))
+            return Choices.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as cause:
             raise RunDirectoryError(f"{path}: damaged ({cause}); delete it to have the choices made anew") from cause
 
@@ -113,9 +118,10 @@ class ArmStore:
                 "choose another folder"
             )
 
-    def checkpoint(self, loss: str, index: int) -> Path:
-        """Return where the state of an unfinished training lies; of several at once, by the first one's index."""
-        return self._path(loss, index, ".unfinished.safetensors")
+    def checkpoint(self, loss: str, indices: Sequence[int]) -> Path:
+        """Return where the state of an unfinished training of one seed lies, or of several together."""
+        last = "" if len(indices) == 1 else f"-to-{indices[-1]}"
+        return self._path(loss, indices[0], f"{last}.unfinished.safetensors")
 
     def _path(self, loss: str, index: int, suffix: str) -> Path:
         return self.folder / loss / f"seed-{index}{suffix}"

@@ -9,20 +9,21 @@ from typing import Any
 
 import torch
 
-from lossforge import registry
-from lossforge.artifact import Artifact, load_artifact
+from lossforge import registry, run_directory
+from lossforge.artifact import load_artifact
 from lossforge.errors import RunDirectoryError, SpecError
-from lossforge.evidence.choices import Choices
-from lossforge.evidence.compare import Arm, compare
+from lossforge.evidence.choices import Choices, choose
+from lossforge.evidence.compare import Arm, compare, is_usable_name
 from lossforge.evidence.comparison import Comparison
+from lossforge.evidence.store import ArmStore
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.losses import FixedLoss, LossModule
-from lossforge.run_directory import RunDirectory, environment
+from lossforge.run_directory import LOCK, RunDirectory, environment
 from lossforge.run_log import logged_to
 from lossforge.search import resolve_device
 from lossforge.spec import TrainSpec, differences
-from lossforge.training import EpochRecord
+from lossforge.training import EpochRecord, prepare
 
 BEGUN_WITH = "training.yaml"
 """File of the spec in the folder of a training."""
@@ -36,6 +37,8 @@ def train(
     seed: int = 0,
     device: str = "auto",
     out: Path | str | None = None,
+    on_choice: Callable[[Choices], None] | None = None,
+    on_step: Callable[[str, int, float], None] | None = None,
     on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
     on_arm: Callable[[Arm], None] | None = None,
     **options: Any,
@@ -51,6 +54,8 @@ def train(
         device: ``auto``, ``cpu`` or ``cuda``.
         out: folder of the results; where it holds some of the same training, only what is missing is trained. None:
             nothing is written.
+        on_choice: called with what ``auto`` comes to, and why, before the first training.
+        on_step: called within epochs with the name of the loss, the seed index and how many epochs are done.
         on_epoch: called with the name of the loss, the seed index and the record after each epoch.
         on_arm: called after each training.
         options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20``.
@@ -71,14 +76,20 @@ def train(
             "device": device,
         }
     )
-    return train_spec(spec, None if out is None else Path(out), on_epoch=on_epoch, on_arm=on_arm)
+    told: dict[str, Any] = {"on_choice": on_choice, "on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
+    return train_spec(spec, None if out is None else Path(out), **told)
 
 
 def is_path(loss: object) -> bool:
     """Return whether a loss is told by the place of a found one: a path, or text that is one and no loss's name."""
-    if isinstance(loss, str):
-        return loss not in registry.types("losses") and Path(loss).expanduser().exists()
-    return isinstance(loss, Path)
+    if not isinstance(loss, str):
+        return isinstance(loss, Path)
+    if loss in registry.types("losses") or loss.lstrip().startswith("{"):
+        return False
+    try:
+        return Path(loss).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a character that no path has
+        return False
 
 
 def train_spec(
@@ -92,20 +103,28 @@ def train_spec(
 ) -> Comparison:
     """Train as a spec says; ``out`` gets ``training.yaml``, ``manifest.json``, ``comparison.json`` and all arms.
 
+    In ``training.yaml``, what is ``auto`` in the spec is settled. Nothing is written before the images are there.
+
     Raises:
         SpecError: it names no loss, or two of one name, or CUDA where there is none.
-        RunDirectoryError: ``out`` holds something else, or another process is at work in it.
+        RunDirectoryError: ``out`` holds something else, cannot be written, or another process is at work in it.
         DataError, ArtifactError: the images or a found loss are not to be had.
     """
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     modules, identities = _losses(spec)
     told: dict[str, Any] = {"on_choice": on_choice, "on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
     if out is None:
-        return _compare(spec, modules, identities, None, **told)
-    directory = RunDirectory(out)
-    _begin(directory, spec)
-    with directory.locked(), logged_to(directory.log):
-        comparison = _compare(spec, modules, identities, out, **told)
+        return _compare(spec, modules, identities, **told)
+    _refuse_occupied(out)
+    data = choices = None
+    if _begun_with(out) is None:
+        data = prepare(spec.training, spec.seed, spec.device)
+        choices = choose(spec.training, data, spec.seeds)
+    directory = run_directory.made(out)
+    with directory.occupied(), logged_to(directory.log):
+        _begin(directory, spec, choices)
+        directory.compare_environment(environment(spec.device))
+        comparison = _compare(spec, modules, identities, data=data, folder=out, **told)
         setting = {"dataset": spec.training.dataset.type, "model": spec.training.model.type}
         write_atomically(out / "comparison.json", to_json({**setting, **comparison.to_json()}))
     return comparison
@@ -113,10 +132,15 @@ def train_spec(
 
 def default_folder(spec: TrainSpec) -> Path:
     """Return ``runs/train-MODEL-DATASET``, or with the first suffix -2, -3, ... that is free or of the same spec."""
-    text = spec.model_copy(update={"device": resolve_device(spec.device)}).to_yaml()
+    spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     name = f"train-{spec.training.model.type}-{spec.training.dataset.type}"
     numbered = (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if not path.exists() or _begun_with(path) == text)
+    return next(path for path in numbered if not path.exists() or _begun_with(path) == _settled(spec, path).to_yaml())
+
+
+def is_begun(path: Path) -> bool:
+    """Return whether a folder holds trainings that can go on."""
+    return _begun_with(path) is not None
 
 
 def _begun_with(path: Path) -> str | None:
@@ -125,26 +149,60 @@ def _begun_with(path: Path) -> str | None:
     return begun_with.read_text(encoding="utf-8") if begun_with.is_file() else None
 
 
+def _settled(spec: TrainSpec, path: Path) -> TrainSpec:
+    """Return the spec with what ``auto`` has come to in a folder."""
+    choices = ArmStore(path).read_choices()
+    return spec if choices is None else spec.model_copy(update={"training": choices.apply(spec.training)})
+
+
+def _refuse_occupied(path: Path) -> None:
+    """Raise RunDirectoryError where something else is than trainings or the beginning of one."""
+    if path.exists() and not path.is_dir():
+        raise RunDirectoryError(f"{path}: is no folder; choose another with --out")
+    left_behind = {LOCK, "manifest.json", "choices.json", "run.log"}
+    if path.is_dir() and _begun_with(path) is None and {child.name for child in path.iterdir()} - left_behind:
+        raise RunDirectoryError(f"{path}: is not empty, and holds no {BEGUN_WITH}; choose another with --out")
+
+
+def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) -> None:
+    """Write choices, manifest and settled spec to a new folder, or make sure that a used one is of the same spec.
+
+    Raises:
+        RunDirectoryError: it holds another spec's results, or something else.
+    """
+    path = directory.path
+    _refuse_occupied(path)
+    before = _begun_with(path)
+    if before is None and choices is not None:
+        ArmStore(path).write_choices(choices)
+        write_atomically(directory.manifest, to_json(environment(spec.device)))
+        write_atomically(path / BEGUN_WITH, _settled(spec, path).to_yaml())  # last: by this file such a folder is known
+        return
+    changes = differences(before or "", _settled(spec, path).to_yaml())
+    if changes:
+        listed = "\n".join(f"  {change}" for change in changes)
+        raise RunDirectoryError(f"{path}: holds trainings of another spec:\n{listed}\nchoose another with --out")
+
+
 def _losses(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:
     """Return the loss modules and what identifies them, by name."""
     modules: dict[str, LossModule] = {loss.label: FixedLoss(loss) for loss in spec.losses}
     identities = {loss.label: repr(loss) for loss in spec.losses}
-    found: dict[str, Artifact] = {path: load_artifact(Path(path).expanduser()) for path in spec.found}
-    for path, artifact in found.items():
+    for path in spec.found:
+        artifact = load_artifact(Path(path).expanduser())
         if artifact.name in modules:
             raise SpecError([f"found: {path} holds a loss called {artifact.name!r}, and so is another; train it apart"])
         modules[artifact.name], identities[artifact.name] = artifact.loss(), artifact.identity()
     if not modules:
         raise SpecError(["no loss is named; name one of 'lossforge plugins list', or the directory of a run"])
+    unusable = next((name for name in modules if not is_usable_name(name)), None)
+    if unusable is not None:
+        raise SpecError([f"losses: {unusable!r} cannot be the name of a folder; leave options at their defaults"])
     return modules, identities
 
 
 def _compare(
-    spec: TrainSpec,
-    modules: Mapping[str, LossModule],
-    identities: Mapping[str, str],
-    folder: Path | None,
-    **told: Any,
+    spec: TrainSpec, modules: Mapping[str, LossModule], identities: Mapping[str, str], **options: Any
 ) -> Comparison:
     return compare(
         spec.training,
@@ -153,28 +211,7 @@ def _compare(
         torch.device(spec.device),
         seeds=spec.seeds,
         confidence=spec.confidence,
-        folder=folder,
         identities=identities,
         reference="cross_entropy" if "cross_entropy" in modules else next(iter(modules)),
-        **told,
+        **options,
     )
-
-
-def _begin(directory: RunDirectory, spec: TrainSpec) -> None:
-    """Write spec and manifest to a new folder, or make sure that a used one is of the same spec.
-
-    Raises:
-        RunDirectoryError: it holds another spec's results, or something else.
-    """
-    path, before = directory.path, _begun_with(directory.path)
-    if before is not None:
-        changes = differences(before, spec.to_yaml())
-        if changes:
-            listed = "\n".join(f"  {change}" for change in changes)
-            raise RunDirectoryError(f"{path}: holds trainings of another spec:\n{listed}\nchoose another with --out")
-        return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunDirectoryError(f"{path}: is not empty, and holds no {BEGUN_WITH}; choose another with --out")
-    path.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory.manifest, to_json(environment(spec.device)))
-    write_atomically(path / BEGUN_WITH, spec.to_yaml())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +21,14 @@ from lossforge.errors import SearchError
 from lossforge.evidence.processes import end_with_the_other_end
 from lossforge.search.worker_process import interrupts_blocked
 from lossforge.spec.training import Precision, TrainingSpec
-from lossforge.training import EpochRecord, PreparedData, TrainingCheckpoint, TrainingResult, train_classifier
+from lossforge.training import (
+    EpochRecord,
+    Predictions,
+    PreparedData,
+    TrainingCheckpoint,
+    TrainingResult,
+    train_classifier,
+)
 from lossforge.training.steps import start
 from lossforge.training.timing import step_seconds
 
@@ -74,6 +83,8 @@ class TrainingPool:
         Raises:
             SearchError: a process was ended from outside.
         """
+        for call in calls.values():
+            _share(call.data)
         with _ends_explained():
             with interrupts_blocked():
                 waiting = {self._pool.submit(_train, key, call): key for key, call in calls.items()}
@@ -81,7 +92,7 @@ class TrainingPool:
                 done, _ = wait(waiting, POLL_SECONDS, FIRST_COMPLETED)
                 self._tell(on_epoch)
                 for future in done:
-                    store(waiting[future], future.result())
+                    store(waiting[future], _unshared(future.result()))
                     del waiting[future]
 
     def _tell(self, on_epoch: Callable[[int, EpochRecord], None]) -> None:
@@ -94,12 +105,43 @@ class TrainingPool:
         Raises:
             SearchError: a process was ended from outside.
         """
+        _share(data)
         with _ends_explained():
             with interrupts_blocked():
                 measured: list[Future[float]] = [
                     self._pool.submit(_measure, spec, data, precision) for _ in range(self._num_processes)
                 ]
+            wait(measured)
+            errors = [error for future in measured if (error := future.exception()) is not None]
+            if errors:  # that of a process whose barrier was broken by another comes second
+                raise min(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError))
             return sum(future.result() for future in measured) / len(measured)
+
+
+def _share(data: PreparedData) -> None:
+    """Move the images to shared memory, once.
+
+    Raises:
+        SearchError: there is too little of it.
+    """
+    parts = [data.train, data.test, *([] if data.validation is None else [data.validation])]
+    try:
+        for part in parts:
+            part.images_NCHW.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as cause:
+        raise SearchError(
+            f"the images do not fit the shared memory of this system ({cause}); set training.replication to in_turn, "
+            "or give /dev/shm more"
+        ) from cause
+
+
+def _unshared(result: TrainingResult) -> TrainingResult:
+    """Return a result whose tensors are copies: each in shared memory keeps a file open."""
+    return dataclasses.replace(result, test=_copied(result.test), validation=_copied(result.validation))
+
+
+def _copied(predictions: Predictions | None) -> Predictions | None:
+    return predictions and Predictions(predictions.logits_NC.clone(), predictions.labels_N.clone())
 
 
 @contextlib.contextmanager
@@ -132,6 +174,10 @@ def _train(key: int, call: PoolCall) -> TrainingResult:
 
 
 def _measure(spec: TrainingSpec, data: PreparedData, precision: Precision) -> float:
-    training = start(spec, data, nn.CrossEntropyLoss(), [0], precision)
-    _of_this_process["barrier"].wait()
-    return step_seconds([training])[0]
+    try:
+        training = start(spec, data, nn.CrossEntropyLoss(), [0], precision)
+        _of_this_process["barrier"].wait()
+        return step_seconds([training])[0]
+    except BaseException:
+        _of_this_process["barrier"].abort()  # or the others would wait for this one for good
+        raise

@@ -268,11 +268,21 @@ def _training_story(comparison: Comparison, training: Mapping[str, Any]) -> str:
         _amount(training.get("epochs"), "epoch") if training.get("epochs") else "",
         f"batch size {training['batch_size']}" if training.get("batch_size") else "",
         f"peak learning rate {training['learning_rate']}" if training.get("learning_rate") else "",
+        _noise(training),
+        f"a long tail of {training['long_tail']:g}" if training.get("long_tail") else "",
+        _amount(training.get("num_validation"), "image") + " held out" if training.get("num_validation") else "",
+        f"in {training['precision']}" if training.get("precision") else "",
     ]
     return (
         f"Settings: {', '.join(filter(None, parts)) or 'see the spec'}; the same for every loss, and nothing tuned for "
         "any of them. Test images are read once, after the last epoch."
     )
+
+
+def _noise(training: Mapping[str, Any]) -> str:
+    noise = training.get("label_noise") or {}
+    rate = f" of {noise['rate']:.0%}" if "rate" in noise else ""
+    return f"label noise ({noise['type']}){rate}" if noise else ""
 
 
 def _amount(value: object, singular: str, plural: str | None = None) -> str:

@@ -12,6 +12,12 @@ from lossforge.run_content import Difference, Figures
 State = Literal["running", "finished", "failed", "interrupted", "unreadable"]
 """``failed``: the search ended and found nothing. ``interrupted``: something is left to do, and no process does it."""
 
+DRAWS = ("num_train", "num_validation", "num_test", "label_noise", "long_tail")
+"""Options of a training by which the seed of a run decides what is trained on."""
+
+HOW_FAST = ("compile", "cuda_graphs", "stacked", "replication")
+"""Options of a training that change its results by rounding alone."""
+
 TRAINED = ("accuracy", "nll", "brier", "ece")
 """Metrics of real trainings; all others are of the held-out stream."""
 
@@ -95,6 +101,6 @@ class RunSummary:
                     "selection_batch_size": self.num_held_out,
                 }
             }
-        training = self.training or {}
-        draws_images = any(training.get(part) is not None for part in ("num_train", "num_test"))
+        training = {name: value for name, value in (self.training or {}).items() if name not in HOW_FAST}
+        draws_images = any(training.get(name) for name in DRAWS)
         return {"training": training, **({"seed": self.seed} if draws_images else {})}

@@ -37,7 +37,11 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
             wrong = _unknown(name, classes) if isinstance(name, str) else "'type' must be a string"
             message = f"{wrong}; there are {', '.join(classes)}"
             raise PydanticCustomError("component", "{message}", {"message": message})
-        return classes[name].model_validate_json(json.dumps({"type": name, **options}))
+        try:
+            text = json.dumps({"type": name, **options})
+        except TypeError as cause:
+            raise PydanticCustomError("component", "{message}", {"message": f"not a plain value: {cause}"}) from cause
+        return classes[name].model_validate_json(text)
 
     return BeforeValidator(chosen)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from lossforge.errors import DataError, SpecError
 from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
-from lossforge.training.image_cache import content_hash
+from lossforge.training.data_record import DrawnPart, data_record
 from lossforge.training.label_noise import noisy_labels
 from lossforge.training.long_tail import long_tailed
 from lossforge.training.stratify import stratified_subset
@@ -31,8 +30,7 @@ class PreparedData:
         mean_C: float32 mean of each channel over ``train``, in units of 0..255.
         std_C: likewise the (biased) standard deviation; 1 for a channel that does not vary.
         validation: held out of the dataset's training part, with labels as noisy as those to train with; or None.
-        record: plain values that say what was drawn: a hash of the dataset, images a class, shares of wrong labels,
-            hashes of the images' places in the dataset and of the labels given.
+        record: see :func:`lossforge.training.data_record.data_record`.
     """
 
     train: ImageSet
@@ -64,13 +62,14 @@ class PreparedData:
         return images_NCHW.float().sub_(self.mean_C[:, None, None]).div_(self.std_C[:, None, None])
 
 
-def prepare(spec: TrainingSpec, seed: int, device: torch.device | str) -> PreparedData:
+def prepare(spec: TrainingSpec, seed: int, device: torch.device | str, *, recorded: bool = True) -> PreparedData:
     """Load the dataset, draw what the spec asks for, and put it on the device.
 
     All draws come from streams of ``seed`` and depend on nothing else: labels of the whole training part become noisy
     (``training.label_noise``), validation images are held out (``training.subset.validation``), the long tail is cut
     (``training.long_tail``), then the subsets are drawn (``training.subset.train`` and ``.test``). Subsets are
-    stratified by the dataset's own labels.
+    stratified by the dataset's own labels. Without ``recorded`` there is no record, whose hashes take a second for tens
+    of thousands of images.
 
     Raises:
         DataError: the dataset is not where it should be, or has fewer images than asked for.
@@ -79,40 +78,36 @@ def prepare(spec: TrainingSpec, seed: int, device: torch.device | str) -> Prepar
     loaded = spec.dataset.load()
     _check_sizes(spec, loaded.train.images_NCHW)
     train_M, validation_M = _training_indices(spec, loaded, seed)
+    test_M = _drawn(loaded.test.labels_N, "test", spec.num_test, seed)
     given_N = clean_N = loaded.train.labels_N
     if spec.label_noise is not None:
         given_N = noisy_labels(clean_N, spec.label_noise, loaded.class_names, seed)
-    test_M = _drawn(loaded.test.labels_N, "test", spec.num_test, seed)
-    train = ImageSet(_rows(loaded.train.images_NCHW, train_M), given_N[train_M])
-    validation = ImageSet(loaded.train.images_NCHW[validation_M], given_N[validation_M])
-    test = ImageSet(_rows(loaded.test.images_NCHW, test_M), loaded.test.labels_N[test_M])
-    mean_C, std_C = channel_statistics(train.images_NCHW)
-    parts = {"train": train, **({"validation": validation} if spec.num_validation else {}), "test": test}
-    wrong = {
-        "train": given_N[train_M] != clean_N[train_M],
-        "validation": given_N[validation_M] != clean_N[validation_M],
+    parts = {
+        "train": DrawnPart(train_M, given_N[train_M], clean_N[train_M]),
+        "validation": DrawnPart(validation_M, given_N[validation_M], clean_N[validation_M]),
+        "test": DrawnPart(test_M, loaded.test.labels_N[test_M], loaded.test.labels_N[test_M]),
     }
+    if not spec.num_validation:
+        del parts["validation"]
+    images = {name: _images(loaded, name, part) for name, part in parts.items()}
+    mean_C, std_C = channel_statistics(images["train"].images_NCHW)
+    on_device = {name: _on_device(of_part, device) for name, of_part in images.items()}
     return PreparedData(
-        train=_on_device(train, device),
-        test=_on_device(test, device),
+        train=on_device["train"],
+        test=on_device["test"],
         class_names=loaded.class_names,
         mean_C=mean_C.to(device),
         std_C=std_C.to(device),
-        validation=_on_device(validation, device) if spec.num_validation else None,
-        record={
-            "dataset_sha256": content_hash(loaded),
-            "images_a_class": {name: _class_counts(part, loaded.class_names) for name, part in parts.items()},
-            "wrong_labels": {name: float(wrong[name].double().mean()) for name in parts if name in wrong},
-            "indices_sha256": {
-                name: hashlib.sha256(index_M.numpy().data).hexdigest()
-                for name, index_M in {"train": train_M, "validation": validation_M, "test": test_M}.items()
-                if name in parts
-            },
-            "labels_sha256": {
-                name: hashlib.sha256(part.labels_N.numpy().data).hexdigest() for name, part in parts.items()
-            },
-        },
+        validation=on_device.get("validation"),
+        record=data_record(loaded, parts) if recorded else {},
     )
+
+
+def _images(loaded: ImageData, name: str, part: DrawnPart) -> ImageSet:
+    """Return the images of a part, without a copy where that is all of them."""
+    images_NCHW = (loaded.test if name == "test" else loaded.train).images_NCHW
+    is_whole = len(part.index_M) == len(images_NCHW)
+    return ImageSet(images_NCHW if is_whole else images_NCHW[part.index_M], part.given_M)
 
 
 def _training_indices(spec: TrainingSpec, loaded: ImageData, seed: int) -> tuple[Tensor, Tensor]:
@@ -145,15 +140,6 @@ def _drawn(labels_N: Tensor, part: str, num: int | None, seed: int) -> Tensor:
     if num > available:
         raise DataError(f"num_{part} asks for {num} images, but the dataset has {available}; lower num_{part}")
     return stratified_subset(labels_N, num, derive_generator(seed, f"training.subset.{part}"))
-
-
-def _rows(images_NCHW: Tensor, index_M: Tensor) -> Tensor:
-    """Return the images at sorted indices, without a copy where that is all of them."""
-    return images_NCHW if len(index_M) == len(images_NCHW) else images_NCHW[index_M]
-
-
-def _class_counts(images: ImageSet, class_names: tuple[str, ...]) -> list[int]:
-    return torch.bincount(images.labels_N, minlength=len(class_names)).tolist()
 
 
 def _check_sizes(spec: TrainingSpec, images_NCHW: Tensor) -> None:

@@ -7,6 +7,7 @@ Approach", CVPR 2017, arXiv 1609.03683.
 
 from __future__ import annotations
 
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def _taken_for(noise: AsymmetricNoise, class_names: tuple[str, ...]) -> Tensor:
 def _from_file(path: Path, num: int, num_classes: int) -> Tensor:
     try:
         labels = _array(path) if path.suffix == ".npy" else _numbers(path)
-    except (OSError, ValueError, OverflowError) as cause:
+    except (OSError, ValueError, OverflowError, tokenize.TokenError) as cause:  # the last of a damaged .npy header
         raise DataError(
             f"{path}: labels cannot be read ({cause}); give an .npy file or text, an integer a line"
         ) from cause

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from lossforge.training.evaluation import predict
 from lossforge.training.memory import kept_memory
 from lossforge.training.metrics import classification_metrics
 from lossforge.training.precision import resolve_precision
+from lossforge.training.reproducible import reproducible_cudnn, seeded_torch
 from lossforge.training.result import EpochRecord, Predictions, TrainingResult
 from lossforge.training.steps import Training, batches, start, train_step
 from lossforge.training.temperature import fitted_temperature
@@ -56,6 +56,7 @@ def train_classifier(
     Raises:
         SpecError: an option does not go with the model.
         RunDirectoryError: the checkpoint is that of another training.
+        ValueError: there is a checkpoint, and the precision is ``auto``.
     """
     told = None if on_epoch is None else lambda _, record: on_epoch(record)
     return train_together(spec, data, loss, [seed], told, on_step=on_step, checkpoint=checkpoint)[0]
@@ -76,9 +77,13 @@ def train_together(
     Each result is that of the same training alone, up to rounding. ``on_epoch`` is called with the index of the seed. A
     replica that diverges is not trained on in name, and changes no other.
     """
+    if checkpoint is not None and spec.precision == "auto":
+        raise ValueError(
+            "a training with a checkpoint needs its precision settled: 'auto' may come to another one later"
+        )
     precision, _ = resolve_precision(spec, data)
     began = time.perf_counter()
-    with _reproducible_cudnn(), kept_memory(data.device):
+    with reproducible_cudnn(), kept_memory(data.device):
         training = start(spec, data, loss, seeds, precision)
         first_epoch, records = (0, [[] for _ in seeds]) if checkpoint is None else checkpoint.restore(training)
         num_trained = _train(training, first_epoch, records, on_epoch, on_step, checkpoint)
@@ -90,18 +95,6 @@ def train_together(
     num_images = num_trained * training.steps_per_epoch * training.batch_size * len(seeds)
     rate = num_images / (trained - began)
     return [_timed(result, seconds / len(seeds), rate) for result in results]
-
-
-@contextlib.contextmanager
-def _reproducible_cudnn() -> Iterator[None]:
-    """Have cuDNN choose algorithms by rule, not by timing, and only those that repeat their bits."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.deterministic
-    cudnn.benchmark, cudnn.deterministic = False, True
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.deterministic = before
 
 
 def _train(
@@ -139,7 +132,8 @@ def _train_epoch(training: Training, epoch: int, on_step: Callable[[float], None
     correct_R = torch.zeros_like(loss_R)
     training.replicas.train()
     first_step = (epoch - 1) * training.steps_per_epoch
-    with _seeded_for_dropout(training, epoch):
+    dropout = derive_generator(training.seeds[0], "training.dropout", epoch)
+    with seeded_torch(training.data.device, dropout.initial_seed()):
         for step, batch in enumerate(batches(training, epoch), start=first_step):
             of_step = train_step(training, step, batch)
             loss_R += of_step[0]
@@ -151,15 +145,6 @@ def _train_epoch(training: Training, epoch: int, on_step: Callable[[float], None
     means = means_2R.T.tolist()  # waits for the device
     rate = len(means) * training.steps_per_epoch * training.batch_size / (time.perf_counter() - began)
     return [EpochRecord(epoch, loss, accuracy, rate) for loss, accuracy in means]
-
-
-@contextlib.contextmanager
-def _seeded_for_dropout(training: Training, epoch: int) -> Iterator[None]:
-    """Seed torch's own generators for an epoch, which layers such as dropout draw from, and leave them as they were."""
-    device = training.data.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_generator(training.seeds[0], "training.dropout", epoch).initial_seed())
-        yield
 
 
 def _tested(training: Training, index: int, records: Sequence[EpochRecord]) -> TrainingResult:

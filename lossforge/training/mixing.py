@@ -6,7 +6,7 @@ Features", ICCV 2019, arXiv 1905.04899.
 
 Each image meets its neighbour in the batch, which is a random one, for the order is. The target is lambda q_a +
 (1 - lambda) q_b; as a loss module is linear in q, its value is lambda l(z, a) + (1 - lambda) l(z, b), which costs two
-evaluations and not C.
+evaluations and not C. (Where the module has class weights, each of the two means is divided by its own sum of weights.)
 """
 
 from __future__ import annotations

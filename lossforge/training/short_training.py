@@ -98,7 +98,7 @@ class ShortTraining(Objective):
     def _prepared(self, spec: TrainingSpec, seed: int, batch: PredictionBatch) -> PreparedData:
         place = "search.objective: short_training: "
         try:
-            data = prepare(spec, seed, batch.log_probs_BC.device)
+            data = prepare(spec, seed, batch.log_probs_BC.device, recorded=False)
         except SpecError as cause:
             raise SpecError([place + problem.removeprefix("training.") for problem in cause.problems]) from cause
         num_classes = batch.log_probs_BC.shape[1]

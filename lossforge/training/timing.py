@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from lossforge.training.memory import kept_memory
+from lossforge.training.reproducible import reproducible_cudnn
 from lossforge.training.steps import Training, batches, train_step
 
 WARM_UP_STEPS = 2
@@ -23,12 +24,13 @@ def step_seconds(trainings: Sequence[Training]) -> list[float]:
     """
     seconds: list[list[float]] = [[] for _ in trainings]
     first_batches = [next(batches(training, 1)) for training in trainings]
-    with kept_memory(trainings[0].data.device):
+    device = trainings[0].data.device
+    with reproducible_cudnn(), kept_memory(device):
         for turn, index in itertools.product(range(WARM_UP_STEPS + TIMED_STEPS), range(len(trainings))):
             began = time.perf_counter()
             train_step(trainings[index], 0, first_batches[index])
-            if trainings[index].data.device.type == "cuda":
-                torch.cuda.synchronize()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             if turn >= WARM_UP_STEPS:
                 seconds[index].append(time.perf_counter() - began)
     return [statistics.median(of_one) for of_one in seconds]

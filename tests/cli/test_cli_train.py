@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,10 +64,10 @@ class TestResults:
         out, _, _ = trained
         record = json.loads((out / "data.json").read_text())
         assert sum(record["images_a_class"]["train"]) == 40
-        assert sum(record["images_a_class"]["validation"]) == 8
+        assert record["images_a_class"]["validation"] == [2, 2, 2, 2]
         assert record["images_a_class"]["test"] == [5, 5, 5, 5]
         assert 0 < record["wrong_labels"]["train"] < 1
-        assert set(record["wrong_labels"]) == {"train", "validation"}
+        assert set(record["wrong_labels"]) == {"train", "validation", "test"}
 
     def test_logits_of_test_and_validation_are_kept(self, trained):
         out, _, _ = trained
@@ -134,6 +135,9 @@ def test_json(lossforge):
         (("--loss", "gce", "--set", "optimizer.momentm=1"), ["unknown field (did you mean 'momentum'?)"]),
         (("--loss", "gce", "--set", "epochs=0", "--set", "mixup=-1"), ["training.epochs", "training.mixup"]),
         (("--loss", "gce", "--loss", "gce"), ["the same loss stands here twice"]),
+        (("--loss", "gce, mae"), ["--loss gce, mae: no such path, and no loss is called so"]),
+        (("--loss", "~nobody/there"), ["--loss ~nobody/there: no such path"]),
+        (("--loss", "{type: gce, q: 2}" + " " * 300), ["losses.0.q: must be at most 1"]),
     ],
 )
 def test_refusals(lossforge, folder, arguments, messages):
@@ -144,11 +148,57 @@ def test_refusals(lossforge, folder, arguments, messages):
     assert list(folder.iterdir()) == []
 
 
+def test_a_spec_that_does_not_fit_the_images_leaves_nothing_behind(lossforge, folder):
+    outcome = lossforge("train", "--loss", "gce", *QUICK, "--set", "crop_padding=9")
+    assert outcome.code == 2
+    assert "training.crop_padding: a border of 9 pixels" in outcome.err
+    assert list(folder.iterdir()) == []
+
+
 def test_a_folder_that_is_no_artifact(lossforge, folder):
     (folder / "empty").mkdir()
     outcome = lossforge("train", "--loss", "empty", *QUICK)
     assert outcome.code == 2
     assert "empty: no loss.json here" in outcome.err
+
+
+def test_options_of_losses_within_losses(lossforge, folder):
+    outcome = lossforge("train", "--loss", "{type: apl, active: {type: nfl, gamma: 0.25}}", *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert (folder / "runs" / "train-resnet8-fake" / "apl(active=nfl(gamma=0.25))" / "seed-0.json").is_file()
+
+
+def test_a_found_loss_in_a_folder_of_any_name(lossforge, finished, folder):
+    shutil.copytree(finished.path / "artifact", folder / "my \N{HEAVY BLACK HEART} 🔥 loss")
+    outcome = lossforge("train", "--loss", "my \N{HEAVY BLACK HEART} 🔥 loss", *QUICK)
+    assert outcome.code == 0, outcome.err
+
+
+def test_what_was_begun_and_not_finished_is_begun_again(lossforge, folder):
+    (folder / "half").mkdir()
+    for name in (".lock", "manifest.json", "choices.json", "run.log"):
+        (folder / "half" / name).write_text("{")
+    (folder / "half" / "choices.json").write_text('{"precision": "float32", "replication": "in_turn", "reasons": {}}')
+    assert lossforge("train", "--loss", "mae", *QUICK, "--out", "half").code == 0
+
+
+def test_a_file_and_a_place_that_cannot_be_written(lossforge, folder):
+    (folder / "file").write_text("keep")
+    outcome = lossforge("train", "--loss", "mae", *QUICK, "--out", "file")
+    assert (outcome.code, "file: is no folder" in outcome.err) == (2, True)
+    outcome = lossforge("train", "--loss", "mae", *QUICK, "--out", "/proc/there")
+    assert (outcome.code, "/proc/there: cannot be written" in outcome.err) == (2, True)
+
+
+def test_the_settled_spec_is_what_is_stored(lossforge, folder):
+    options = [each for each in QUICK if each != "precision=float32"]
+    del options[-1]
+    assert lossforge("train", "--loss", "mae", *options, "--out", "auto").code == 0
+    stored = TrainSpec.from_yaml(folder / "auto" / "training.yaml").training
+    choices = json.loads((folder / "auto" / "choices.json").read_text())
+    assert (stored.precision, stored.replication) == (choices["precision"], "in_turn")
+    assert lossforge("train", "--loss", "mae", *options, "--out", "auto").code == 0
+    assert lossforge("resume", "auto").code == 0
 
 
 def test_a_folder_of_something_else_is_left_alone(lossforge, folder):
@@ -192,8 +242,10 @@ class TestInterruption:
         if kill == signal.SIGINT:
             assert process.returncode == 130
             told = err.splitlines()[-1].removeprefix("interrupted; go on with: ")
-            assert shlex.split(told)[1:] == [*self.ARGUMENTS, "--out", str(out)]
-        assert lossforge(*self.ARGUMENTS, "--out", out).code == 0
+            assert shlex.split(told)[1:] == ["resume", str(out)]
+            assert lossforge("resume", out).code == 0
+        else:
+            assert lossforge(*self.ARGUMENTS, "--out", out).code == 0
         for path in whole.rglob("seed-*"):
             assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
         assert (out / "comparison.json").read_bytes() == (whole / "comparison.json").read_bytes()

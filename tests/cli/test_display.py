@@ -218,6 +218,6 @@ class TestPlainLines:
     def test_trainings_without_a_search(self, display):
         spec = TrainSpec(losses=("mae", "gce"), training={"dataset": "digits", "model": "resnet8"}, seeds=3)
         display.training(spec, Path("there"))
-        assert text(display).splitlines()[-1] == "resnet8 on digits in there, seed 0, 6 trainings of 8 epochs"
+        assert text(display).splitlines()[-1] == "resnet8 on digits in there, seed 0: 6 trainings of 8 epochs"
         display.trained(arm("mae"))
         assert "trained 1/6  mae, seed 0" in text(display)

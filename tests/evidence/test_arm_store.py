@@ -171,8 +171,10 @@ def test_what_was_trained_on_is_written_once(store):
 
 
 def test_an_unfinished_training_lies_beside_where_its_result_will(store):
-    path = store.checkpoint("a loss", 3)
+    path = store.checkpoint("a loss", [3])
     assert path == store.folder / "a loss" / "seed-3.unfinished.safetensors"
+    together = store.checkpoint("a loss", [3, 4, 5])
+    assert together == store.folder / "a loss" / "seed-3-to-5.unfinished.safetensors"
     assert not path.exists()
     store.write("a loss", 3, "id", FINISHED)
     assert not path.exists()

@@ -10,6 +10,7 @@ from torch import nn
 
 import lossforge
 from lossforge import losses
+from lossforge.errors import SearchError
 from lossforge.evidence import Choices, choices, choose
 from lossforge.evidence.choices import pool_size
 from lossforge.files import to_json
@@ -40,7 +41,7 @@ def spec(**options):
 
 
 def chosen(spec):
-    return choose(spec, prepare(spec, 0, "cpu"))
+    return choose(spec, prepare(spec, 0, "cpu"), num_seeds=max(spec.stacked, 2))
 
 
 class Timings:
@@ -132,7 +133,7 @@ def test_networks_that_cannot_be_grouped_are_not_and_the_reason_says_so(options,
     timings = Timings(monkeypatch, one=0.1, grouped=0.01)
     found = chosen(spec(stacked=3, **options))
     assert found.replication == "in_turn"
-    assert found.reasons["replication"].startswith(f"a step of 3 seeds takes in_turn 300 ms; {why}")
+    assert found.reasons["replication"].startswith(f"a step of 3 seeds takes in_turn 300 ms; grouped: {why}")
     ((one,),) = timings.asked
     assert (len(one.seeds), one.spec.compile) == (1, False)
 
@@ -219,7 +220,7 @@ class TestRuns:
         """How often choices were made; each time others."""
         made = []
 
-        def choose(spec, data):
+        def choose(spec, data, num_seeds):
             assert (spec.precision, len(data.train.labels_N)) == ("auto", 32)
             precision = "bfloat16" if not made else "float32"
             made.append(Choices(precision, "grouped", {"precision": "the first time", "replication": "so it is"}))
@@ -264,3 +265,32 @@ class TestRuns:
         result = lossforge.run(spec_from_text(RUN[: RUN.index("training:")]), tmp_path / "run")
         assert made == []
         assert not result.directory.training.exists()
+
+
+def test_a_way_that_fails_is_left_out_and_the_reason_says_why(monkeypatch):
+    Timings(monkeypatch, one=0.1, grouped=0.31, in_processes=0.01, threads=3)
+
+    def fails(*_):
+        raise SearchError("too little memory; have more")
+
+    monkeypatch.setattr(choices, "_seconds_in_processes", fails)
+    found = chosen(spec(stacked=3))
+    assert found.replication == "in_turn"
+    assert found.reasons["replication"].endswith("grouped 310 ms; processes: too little memory")
+
+
+def test_no_more_seeds_are_timed_than_there_are(monkeypatch):
+    timings = Timings(monkeypatch, one=0.1, grouped=0.31)
+    found = choose(spec(stacked=16), prepare(spec(), 0, "cpu"), num_seeds=2)
+    assert found.reasons["replication"].startswith("a step of 2 seeds takes in_turn 200 ms")
+    assert [len(each.seeds) for each in timings.asked[0]] == [1, 2]
+    alone = choose(spec(stacked=16), prepare(spec(), 0, "cpu"), num_seeds=1)
+    assert (alone.replication, alone.reasons["replication"]) == ("in_turn", "one seed at a time")
+
+
+@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"replication": "groups"}, {"more": 1}])
+def test_choices_that_are_none_are_refused_when_read(change):
+    data = Choices("float32", "in_turn", {}).to_json()
+    assert Choices.from_json(data) == Choices("float32", "in_turn", {})
+    with pytest.raises((ValueError, TypeError)):
+        Choices.from_json({**data, **change})

@@ -6,6 +6,8 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 
 from lossforge.errors import SearchError
 from lossforge.evidence.training_pool import PoolCall, TrainingPool
+from lossforge.interfaces import Model
 from lossforge.spec.training import TrainingSpec
 from lossforge.training import TrainingCheckpoint, prepare, train_classifier
 from lossforge.training.datasets import FakeImages
@@ -108,6 +111,42 @@ def test_one_that_diverges_is_a_result_as_any_other(pool):
 
 def test_steps_are_timed_in_all_processes_at_once(pool):
     assert 0 < pool.step_seconds(SPEC, DATA, "float32") < 60
+
+
+class FailingModel(Model):
+    """A network that cannot be built in the process that is asked second."""
+
+    type: Literal["failing"] = "failing"
+    marker: str
+
+    def build(self, image_shape, num_classes, generator):
+        try:
+            Path(self.marker).touch(exist_ok=False)
+        except FileExistsError:
+            raise MemoryError("no room") from None
+        return ResNet8().build(image_shape, num_classes, generator)
+
+
+def test_a_failure_while_steps_are_timed_ends_the_wait_of_the_others(tmp_path):
+    failing = SPEC.model_copy(update={"model": FailingModel(marker=str(tmp_path / "first"))})
+    with TrainingPool(2, 1) as pool, pytest.raises(MemoryError, match="no room"):
+        pool.step_seconds(failing, DATA, "float32")
+
+
+def test_results_hold_no_files_open(pool):
+    found = {}
+    pool.train({1: call(10), 2: call(11)}, found.__setitem__, ignore)
+    kept = [each.test for each in found.values()] + [each.validation for each in found.values()]
+    assert not any(part.logits_NC.is_shared() or part.labels_N.is_shared() for part in kept)
+
+
+def test_images_that_do_not_fit_shared_memory_are_told_with_a_remedy(pool, monkeypatch):
+    def refuse(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", refuse)
+    with pytest.raises(SearchError, match=r"do not fit the shared memory.*set training\.replication to in_turn"):
+        pool.train({1: call(10)}, ignore, ignore)
 
 
 def test_nothing_to_do_is_done_at_once():

@@ -88,7 +88,7 @@ def test_nothing_is_read_back_within_an_epoch():
 
 def test_choices_are_made_on_the_device(device):
     spec = make_spec(precision="auto", stacked=2)
-    choices = choose(spec, prepare(spec, 0, device))
+    choices = choose(spec, prepare(spec, 0, device), num_seeds=2)
     assert choices.precision in ("float32", "bfloat16")
     assert "a step of 2 seeds takes in_turn" in choices.reasons["replication"]
     assert ("processes" in choices.reasons["replication"]) == (device == "cpu" and torch.get_num_threads() > 1)

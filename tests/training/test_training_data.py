@@ -168,7 +168,7 @@ class TestWrongLabels:
             assert 0.25 < wrong < 0.75
             assert data.record["wrong_labels"][name] == wrong
         assert torch.equal(data.test.labels_N, spec().dataset.load().test.labels_N)
-        assert set(data.record["wrong_labels"]) == {"train", "validation"}
+        assert data.record["wrong_labels"]["test"] == 0
 
     @pytest.mark.parametrize("options", [{"num_train": 15}, {"num_validation": 30}, {"long_tail": 5.0}], ids=repr)
     def test_are_the_same_whichever_images_are_taken(self, options):
@@ -222,8 +222,8 @@ class TestRecord:
         data = prepare(spec(**options), 0, "cpu")
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
         for name, part in parts.items():
-            counts = torch.bincount(part.labels_N, minlength=5).tolist()
-            assert data.record["images_a_class"][name] == counts
+            # By the dataset's own labels, and drawn in equal shares: whatever noise makes of them.
+            assert data.record["images_a_class"][name] == [len(part.labels_N) // 5] * 5
         assert set(data.record["indices_sha256"]) == set(parts)
         to_json(dict(data.record))  # plain values
 
@@ -243,7 +243,7 @@ class TestRecord:
 
     def test_without_validation_is_of_training_and_test(self):
         record = prepare(spec(), 0, "cpu").record
-        assert record["wrong_labels"] == {"train": 0.0}
+        assert record["wrong_labels"] == {"train": 0.0, "test": 0.0}
         for name in ("images_a_class", "indices_sha256", "labels_sha256"):
             assert set(record[name]) == {"train", "test"}
 
