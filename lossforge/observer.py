@@ -29,7 +29,7 @@ class Observer(Protocol):
         """The search ended with this loss."""
 
     def chosen(self, choices: Choices) -> None:
-        """Trainings are about to begin, with what ``auto`` in their spec comes to."""
+        """Before a new run begins: what ``auto`` in its training comes to, and why."""
 
     def step(self, loss: str, seed: int, epochs_done: float) -> None:
         """A training is within an epoch; told now and then."""

@@ -38,7 +38,7 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
     run_directory.refuse_occupied(path)
     data = _images(resolved, observer)
-    directory, resolved = begin_settled(path, resolved, data)
+    directory, resolved = begin_settled(path, resolved, data, observer.chosen)
     return _carry_out(directory, resolved, data, observer)
 
 
@@ -73,7 +73,7 @@ def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None
         artifact = run_search(spec, directory, on_generation=observer.generation)
         artifact.save(directory.artifact)
         observer.found(artifact)
-        told = observer.chosen, observer.step, observer.epoch, observer.trained
+        told = observer.step, observer.epoch, observer.trained
         comparison = compare_found(spec, artifact, directory, data, *told)
         write_report(directory.path)
     return RunResult(directory, artifact, comparison)

@@ -4,7 +4,7 @@
 ``spec.yaml``          the resolved spec, every default and automatic choice written out
 ``manifest.json``      versions, plugins, device, the command
 ``history.jsonl``      a line a generation, no times; its SHA-256 is the *history hash*
-``timing.jsonl``       seconds of each generation and of each training
+``timing.jsonl``       seconds of each generation and of each training, and why what was chosen by timing
 ``run.log``            what happened when: starts, resumptions, ends, trainings, warnings, errors
 ``checkpoint/``        the resumable state of the search, and the spec that it belongs to
 ``artifact/``          ``loss.safetensors``, ``loss.json``, ``loss.py``
@@ -125,6 +125,11 @@ class RunDirectory:
     def record_time(self, **entry: str | float) -> None:
         """Append a line to ``timing.jsonl``."""
         append(self.timing, (json.dumps(entry) + "\n").encode())
+
+    def record_choices(self, choices: Mapping[str, str], reasons: Mapping[str, str]) -> None:
+        """Append to ``timing.jsonl`` what was chosen by timing, and why."""
+        for name, chosen in choices.items():
+            self.record_time(choice=name, chosen=chosen, reason=reasons.get(name, ""))
 
     @contextlib.contextmanager
     def occupied(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ def test_the_training_in_python_runs(capsys):
     (code,) = [block for block in fences("python") if "lossforge.train(" in block]
     assert len([line for line in code.splitlines() if line.strip()]) <= 5
     exec(code.replace("epochs=12", "epochs=1"), {})
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cross_entropy", "gce"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["mae", "gce"]
 
 
 def test_the_search_in_python_runs():

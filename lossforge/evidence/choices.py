@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import torch
@@ -29,16 +29,16 @@ class Choices:
     Attributes:
         precision: of the networks.
         replication: how several seeds are trained.
-        reasons: a sentence for each, by the option's name.
+        reasons: a sentence for each, by the option's name; none for choices that were read back.
     """
 
     precision: Precision
     replication: Replication
-    reasons: dict[str, str]
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
+    def to_json(self) -> dict[str, str]:
+        """Return the choices as plain values; reasons hold timings, which are never the same twice."""
+        return {"precision": self.precision, "replication": self.replication}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Choices:

@@ -97,7 +97,7 @@ def compare(
         identities: for each loss a string that changes with what it computes (such as its options, or the hash of its
             artifact); needed with ``folder``, to refuse results of other losses.
         reference: name of the loss that differences are taken to; by default the first.
-        on_choice: called once, before the first training, with what ``auto`` comes to.
+        on_choice: called with what ``auto`` comes to, and why, where that is settled now.
         on_step: called now and then within an epoch, with the name of the loss, the (first) seed index, and how many
             epochs are done, a fraction; not of trainings in processes of their own.
         on_epoch: called with the name of the loss, the seed index and the record after each epoch.
@@ -150,11 +150,9 @@ def _resolved(
         choices = choose(training, data(), num_seeds)
         if store is not None:
             store.write_choices(choices)
-    if choices is None:
-        return training
-    if on_choice is not None:
-        on_choice(choices)
-    return choices.apply(training)
+        if on_choice is not None:
+            on_choice(choices)
+    return training if choices is None else choices.apply(training)
 
 
 def is_usable_name(name: str) -> bool:

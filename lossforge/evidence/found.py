@@ -17,8 +17,12 @@ from lossforge.spec import RunSpec
 from lossforge.training import EpochRecord, PreparedData
 
 
-def begin_settled(path: Path, spec: RunSpec, data: PreparedData | None) -> tuple[RunDirectory, RunSpec]:
+def begin_settled(
+    path: Path, spec: RunSpec, data: PreparedData | None, on_choice: Callable[[Choices], None]
+) -> tuple[RunDirectory, RunSpec]:
     """Create the directory of a new run, once what ``auto`` in its training comes to is settled; return that spec, too.
+
+    Why goes to ``timing.jsonl``.
 
     Raises:
         RunDirectoryError: something is there already, or it cannot be written.
@@ -26,9 +30,11 @@ def begin_settled(path: Path, spec: RunSpec, data: PreparedData | None) -> tuple
     if spec.training is None or data is None:
         return begin(path, spec), spec
     choices = choose(spec.training, data, spec.evidence.seeds if spec.evidence else 1)
+    on_choice(choices)
     spec = spec.model_copy(update={"training": choices.apply(spec.training)})
     directory = begin(path, spec)
     ArmStore(directory.training).write_choices(choices)
+    directory.record_choices(choices.to_json(), choices.reasons)
     return directory, spec
 
 
@@ -45,7 +51,6 @@ def compare_found(
     artifact: Artifact,
     directory: RunDirectory,
     data: PreparedData | None,
-    on_choice: Callable[[Choices], None],
     on_step: Callable[[str, int, float], None],
     on_epoch: Callable[[str, int, EpochRecord], None],
     on_arm: Callable[[Arm], None],
@@ -78,7 +83,6 @@ def compare_found(
         folder=directory.training,
         identities={spec.name: artifact.identity(), **{label: repr(loss) for label, loss in baselines.items()}},
         reference="cross_entropy" if "cross_entropy" in baselines else spec.evidence.baselines[0].label,
-        on_choice=on_choice,
         on_step=on_step,
         on_epoch=on_epoch,
         on_arm=trained,

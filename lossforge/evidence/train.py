@@ -112,14 +112,16 @@ def train_spec(
     """
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     modules, identities = _losses(spec)
-    told: dict[str, Any] = {"on_choice": on_choice, "on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
+    told: dict[str, Any] = {"on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
     if out is None:
-        return _compare(spec, modules, identities, **told)
+        return _compare(spec, modules, identities, on_choice=on_choice, **told)
     _refuse_occupied(out)
     data = choices = None
     if _begun_with(out) is None:
         data = prepare(spec.training, spec.seed, spec.device)
         choices = choose(spec.training, data, spec.seeds)
+        if on_choice is not None:
+            on_choice(choices)
     directory = run_directory.made(out)
     with directory.occupied(), logged_to(directory.log):
         _begin(directory, spec, choices)
@@ -159,7 +161,7 @@ def _refuse_occupied(path: Path) -> None:
     """Raise RunDirectoryError where something else is than trainings or the beginning of one."""
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{path}: is no folder; choose another with --out")
-    left_behind = {LOCK, "manifest.json", "choices.json", "run.log"}
+    left_behind = {LOCK, "manifest.json", "choices.json", "timing.jsonl", "run.log"}
     if path.is_dir() and _begun_with(path) is None and {child.name for child in path.iterdir()} - left_behind:
         raise RunDirectoryError(f"{path}: is not empty, and holds no {BEGUN_WITH}; choose another with --out")
 
@@ -175,6 +177,7 @@ def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) ->
     before = _begun_with(path)
     if before is None and choices is not None:
         ArmStore(path).write_choices(choices)
+        directory.record_choices(choices.to_json(), choices.reasons)
         write_atomically(directory.manifest, to_json(environment(spec.device)))
         write_atomically(path / BEGUN_WITH, _settled(spec, path).to_yaml())  # last: by this file such a folder is known
         return

@@ -70,7 +70,8 @@ class TrainingCheckpoint:
         try:
             with safetensors.safe_open(self.path, "pt") as file:
                 content = json.loads((file.metadata() or {})["lossforge"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
             written_for = content["identity"], content["format_version"]
             records = [[EpochRecord(**record) for record in of_replica] for of_replica in content["records"]]
             epoch = int(content["epoch"])

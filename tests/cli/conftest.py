@@ -35,6 +35,7 @@ training:
   dataset: {type: fake, num_train: 32, num_test: 20, image_shape: [1, 8, 8]}
   model: resnet8
   epochs: 1
+  precision: float32
   batch_size: 16
   crop_padding: 1
 evidence:
@@ -118,5 +119,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "training.yaml").write_text(SEARCH + TRAINING)
     with contextlib.chdir(folder):
-        outcome = call("run", "training.yaml", "--out", "tiny run", "--set", "description=a run for tests")
+        options = ("--set", "description=a run for tests", "--set", "training.precision=auto")
+        outcome = call("run", "training.yaml", "--out", "tiny run", *options)
     return FinishedRun(folder / "tiny run", outcome)

@@ -58,7 +58,10 @@ class TestDirectory:
         assert spec.device == ("cuda" if torch.cuda.is_available() else "cpu")
         choices = json.loads((finished.path / "training" / "choices.json").read_text())
         assert spec.training.precision == choices["precision"] in ("float32", "bfloat16")
-        assert choices["reasons"]["precision"].startswith("a step takes in float32")
+        assert set(choices) == {"precision", "replication"}
+        (why,) = [line for line in lines_of(finished.path / "timing.jsonl") if line.get("choice") == "precision"]
+        assert why["chosen"] == spec.training.precision
+        assert why["reason"].startswith("a step takes in float32")
         assert f"precision {spec.training.precision}: a step takes in float32" in finished.outcome.err
         assert spec.description == "a run for tests"
         assert spec.search.strategy.population_size == 8
@@ -99,7 +102,7 @@ class TestDirectory:
         assert [entry["generation"] for entry in timing if "generation" in entry] == [0, 1, 2, 3]
         trainings = [(entry["loss"], entry["seed_index"]) for entry in timing if "loss" in entry]
         assert sorted(trainings) == sorted((loss, i) for loss in ("tiny", "cross_entropy", "gce") for i in range(2))
-        assert all(entry["seconds"] > 0 for entry in timing)
+        assert all(entry["seconds"] > 0 for entry in timing if "choice" not in entry)
 
     def test_the_artifact_names_no_time_and_no_host(self, finished):
         loss = json.loads((finished.path / "artifact" / "loss.json").read_text())

@@ -42,7 +42,8 @@ class TestResults:
             for index in range(2)
             for suffix in ("json", "safetensors")
         }
-        files = {"training.yaml", "manifest.json", "data.json", "choices.json", "comparison.json", "run.log", ".lock"}
+        files = {"training.yaml", "data.json", "choices.json", "comparison.json"}
+        files |= {"manifest.json", "timing.jsonl", "run.log", ".lock"}
         assert names == files | arms
 
     def test_the_spec_is_resolved_and_valid(self, trained):
@@ -178,7 +179,7 @@ def test_what_was_begun_and_not_finished_is_begun_again(lossforge, folder):
     (folder / "half").mkdir()
     for name in (".lock", "manifest.json", "choices.json", "run.log"):
         (folder / "half" / name).write_text("{")
-    (folder / "half" / "choices.json").write_text('{"precision": "float32", "replication": "in_turn", "reasons": {}}')
+    (folder / "half" / "choices.json").write_text('{"precision": "float32", "replication": "in_turn"}')
     assert lossforge("train", "--loss", "mae", *QUICK, "--out", "half").code == 0
 
 

@@ -159,7 +159,7 @@ def test_options_survive_a_spec(installed):
 def test_apl_takes_losses_by_name():
     assert APL() == APL(active=NCE(), passive=RCE())
     loss = losses.get("apl", active={"type": "nfl", "gamma": 2.0}, passive="mae", alpha=0.5)
-    assert loss.component.label == "apl(active={'type': 'nfl', 'gamma': 2.0}, passive={'type': 'mae'}, alpha=0.5)"
+    assert loss.component.label == "apl(active=nfl(gamma=2.0), passive=mae, alpha=0.5)"
 
 
 REFUSED = [

@@ -56,7 +56,8 @@ class Reference:
     def seconds_left(self, run: Path) -> float:
         """Return how long a process should work on a run that has come so far."""
         timing = (self.folder / "run" / "timing.jsonl").read_text()
-        seconds = [json.loads(line)["seconds"] for line in timing.splitlines()]
+        entries = [json.loads(line) for line in timing.splitlines()]
+        seconds = [entry["seconds"] for entry in entries if "seconds" in entry]  # choices have none
         generations, trainings = seconds[: self.num_generations], seconds[self.num_generations :]
         done = processes.num_lines(run / "history.jsonl"), len(list(run.glob("training/*/seed-*.json")))
         return self.seconds_of_work - sum(generations[: done[0]]) - sum(trainings[: done[1]])

@@ -45,6 +45,7 @@ training:
   dataset: {type: fake, num_train: 64, num_test: 20, image_shape: [1, 8, 8]}
   model: resnet8
   epochs: 4
+  precision: float32
   batch_size: 16
   crop_padding: 1
 evidence: {seeds: 2}
