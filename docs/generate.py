@@ -133,6 +133,8 @@ def _annotation(annotation: Any) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "by other options"
     if field.default is PydanticUndefined:
         return "required"
     value = field.default

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lossforge import run_directory
 from lossforge.artifact import Artifact
+from lossforge.environment import manifest
 from lossforge.evidence import Comparison, begin_settled, compare_found, settle_as_before
-from lossforge.observer import Observer, Silent
+from lossforge.observer import Observer
 from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
@@ -34,11 +35,11 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
         SearchError: the search cannot go on.
         DataError: the training data are not where the spec says.
     """
-    resolved, observer = resolve(spec), observer or Silent()
+    resolved, observer = resolve(spec), observer or Observer()
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
     run_directory.refuse_occupied(path)
     data = _images(resolved, observer)
-    directory, resolved = begin_settled(path, resolved, data, observer.chosen)
+    directory, resolved = begin_settled(path, resolved, data, observer)
     return _carry_out(directory, resolved, data, observer)
 
 
@@ -56,7 +57,7 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
     directory = run_directory.reopen(Path(path))
     resolved = settle_as_before(resolve(spec or read_spec(directory.spec)), directory)  # its device may be gone
     run_directory.refuse_changed(directory, resolved)
-    return _carry_out(directory, resolved, None, observer or Silent())  # images are read when they are needed
+    return _carry_out(directory, resolved, None, observer or Observer())  # images are read when they are needed
 
 
 def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
@@ -69,11 +70,10 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
 def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, observer: Observer) -> RunResult:
     with directory.occupied(), logged_to(directory.log):
         observer.began(spec, directory.path)
-        directory.compare_environment(run_directory.manifest(spec))
+        directory.compare_environment(manifest(spec))
         artifact = run_search(spec, directory, on_generation=observer.generation)
         artifact.save(directory.artifact)
         observer.found(artifact)
-        told = observer.step, observer.epoch, observer.trained
-        comparison = compare_found(spec, artifact, directory, data, *told)
+        comparison = compare_found(spec, artifact, directory, data, observer)
         write_report(directory.path)
     return RunResult(directory, artifact, comparison)

@@ -17,15 +17,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +30,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lossforge import registry
+from lossforge.environment import manifest
 from lossforge.errors import RunDirectoryError
 from lossforge.files import append, naming, to_json, write_atomically
 from lossforge.spec import RunSpec, differences
@@ -52,8 +49,6 @@ LOCK_SECONDS = 0.5
 
 LOCK = ".lock"
 """File that is locked while a process is at work in the directory."""
-
-PACKAGES = ("torch", "torchvision", "pydantic", "stevedore", "safetensors", "numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -166,7 +161,7 @@ class RunDirectory:
         """Log the command, and a warning for each version or device that is not what the run began with.
 
         Args:
-            environment: what :func:`manifest` or :func:`environment` say now.
+            environment: what :mod:`lossforge.environment` says now.
 
         Raises:
             RunDirectoryError: the manifest cannot be read.
@@ -338,45 +333,3 @@ def _occupied_message(directory: RunDirectory) -> str:
             f"{directory.resume_command}"
         )
     return f"{directory.path}: is not empty; choose another directory with --out"
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Return what a result may depend on besides its spec: the command, versions, plugins, and the device."""
-    plugins = {
-        (offer.distribution, offer.version)
-        for kind in registry.KINDS
-        for offer in registry.offers(kind)
-        if offer.distribution != "lossforge"
-    }
-    return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "lossforge": __version__,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "device": device,
-        "device_model": _device_model(device),
-        "plugins": [{"distribution": name, "version": version} for name, version in sorted(plugins)],
-    }
-
-
-def manifest(spec: RunSpec) -> dict[str, Any]:
-    """Return the environment of a run, and what compiles its losses."""
-    return {**environment(spec.device), **_compiler(spec)}
-
-
-def _device_model(device: str) -> str:
-    import torch
-
-    from lossforge.native import compiler
-
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{compiler.cpu_name()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
-
-
-def _compiler(spec: RunSpec) -> dict[str, str]:
-    """Return what bits follow from where a compiled back end evaluates: it serves nowhere without a compiler."""
-    from lossforge.native import compiler
-
-    return {"compiler": compiler.compiler_version()} if spec.search.backend == "compiled" else {}

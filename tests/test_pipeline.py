@@ -13,7 +13,7 @@ import torch
 import lossforge
 from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.interfaces import MutationOperator
-from lossforge.observer import Silent
+from lossforge.observer import Observer
 from lossforge.report import write_report
 from lossforge.spec import RunSpec, spec_from_text
 from lossforge.training.datasets import FakeImages
@@ -60,7 +60,7 @@ class Laplace(MutationOperator):
         return parents_PD + steps, {**state, "mutation.calls": state["mutation.calls"] + 1}
 
 
-class Listener(Silent):
+class Listener(Observer):
     """Notes what it is told, and may interrupt."""
 
     def __init__(self, stop_at: tuple[Any, ...] | None = None) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lossforge import run_directory
+from lossforge import registry, run_directory
+from lossforge.environment import PACKAGES
 from lossforge.errors import RunDirectoryError
 from lossforge.run_directory import RunDirectory
 from lossforge.spec import RunSpec, spec_from_text
@@ -69,21 +70,21 @@ class TestBegin:
     def test_the_manifest_names_the_command_and_the_plugins(self, tmp_path, spec, monkeypatch):
         offers = {
             "losses": [
-                run_directory.registry.Offer("losses", "b", "m:B", "plug-b", "2"),
-                run_directory.registry.Offer("losses", "c", "m:C", "plug-b", "2"),
-                run_directory.registry.Offer("losses", "ce", "m:CE", "lossforge", "1"),
+                registry.Offer("losses", "b", "m:B", "plug-b", "2"),
+                registry.Offer("losses", "c", "m:C", "plug-b", "2"),
+                registry.Offer("losses", "ce", "m:CE", "lossforge", "1"),
             ],
-            "models": [run_directory.registry.Offer("models", "a", "m:A", "plug-a", "1")],
+            "models": [registry.Offer("models", "a", "m:A", "plug-a", "1")],
         }
         monkeypatch.setattr("sys.argv", ["/somewhere/bin/lossforge", "run", "my spec.yaml"])
-        monkeypatch.setattr(run_directory.registry, "offers", lambda kind: offers.get(kind, ()))
+        monkeypatch.setattr(registry, "offers", lambda kind: offers.get(kind, ()))
         manifest = json.loads(run_directory.begin(tmp_path / "run", spec).manifest.read_text())
         assert manifest["command"] == ["lossforge", "run", "my spec.yaml"]
         assert manifest["plugins"] == [
             {"distribution": "plug-a", "version": "1"},
             {"distribution": "plug-b", "version": "2"},
         ]
-        assert set(run_directory.PACKAGES) < manifest.keys()
+        assert set(PACKAGES) < manifest.keys()
 
     def test_an_empty_folder_is_taken(self, tmp_path, spec):
         assert run_directory.begin(tmp_path, spec).spec.is_file()

@@ -18,7 +18,7 @@ from filelock import FileLock
 import lossforge
 from lossforge import runs
 from lossforge.errors import NoFeasibleSolutionError, RunDirectoryError
-from lossforge.observer import Silent
+from lossforge.observer import Observer
 from lossforge.pipeline import RunResult
 from lossforge.run_content import ENDS_THE_RUN, Figures
 from lossforge.run_directory import LOCK
@@ -75,7 +75,7 @@ print("none of it")
 """
 
 
-class StopsAfter(Silent):
+class StopsAfter(Observer):
     """Interrupts after so many generations."""
 
     def __init__(self, num: int) -> None:
@@ -238,7 +238,7 @@ class TestRunning:
     def test_while_a_run_is_at_work(self, tmp_path):
         states = []
 
-        class Looks(Silent):
+        class Looks(Observer):
             def generation(self, record, seconds):
                 states.append(summarise(tmp_path / "run").state)
 

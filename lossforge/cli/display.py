@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lossforge.cli.bars import Bars
+from lossforge.observer import Observer
 from lossforge.report.numbers import count
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ PLAIN_SECONDS = 60.0
 """Seconds between lines on epochs where there is no terminal."""
 
 
-class Display:
+class Display(Observer):
     """An observer for people; use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -50,7 +51,7 @@ class Display:
         self._generations = self._epochs = self._trainings = self._done = 0
         self._restarts = 1
         self._searching = _Pace()
-        self._training = _Pace()
+        self._training = _EpochsLeft(0, 0)
         self._epochs_told = _Interval(PLAIN_SECONDS)
 
     def __enter__(self) -> Display:
@@ -76,6 +77,7 @@ class Display:
         if spec.training is not None and spec.evidence is not None:
             self._epochs = spec.training.epochs
             self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines))
+            self._training = _EpochsLeft(self._epochs, self._trainings)
         self.console.print(
             f"[bold]{spec.name}[/bold] in {escape(str(path))}, seed {spec.seed}, on {spec.device}",
             highlight=False,
@@ -87,6 +89,7 @@ class Display:
         self.path = path
         self._epochs = spec.training.epochs
         self._trainings = spec.seeds * (len(spec.losses) + len(spec.found))
+        self._training = _EpochsLeft(self._epochs, self._trainings)
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
         amount = f"{count(self._trainings, 'training')} of {count(self._epochs, 'epoch')}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
@@ -96,6 +99,7 @@ class Display:
         for name, reason in choices.reasons.items():
             if " ms" in reason:
                 self._plain(f"{name} {getattr(choices, name)}: {reason}")
+        self._training.begin()
 
     def generation(self, record: Record, seconds: float) -> None:
         """Show best fitness, gates and the time left."""
@@ -121,6 +125,7 @@ class Display:
             f", {name} violated on held-out pairs ({_size(size)})" for name, size in violations if size != 0
         )
         self._plain(f"found after {artifact.evidence['evaluations']} evaluations{ranking}{gates}")
+        self._training.begin()
 
     def _end_search(self, name: str, reason: str) -> None:
         """Take the bar away, and say why the search stopped, if not because its generations are done."""
@@ -142,12 +147,13 @@ class Display:
         """Show a training's progress."""
         name = _training_name(loss, seed)
         mean, accuracy, rate = record.train_loss, record.train_accuracy, _rate(record)
+        left = self._training.left_at(name, record.epoch)
         if self._bars:  # beside the bar there is little room in a terminal of 80 columns
             text = f"loss {mean:.2f} acc {accuracy:.1%} {rate} img/s"
             self._bars.show(name, self._epochs, record.epoch, text)
         elif self._epochs_told.due():
             text = f"loss {mean:.3f}, accuracy {accuracy:.1%}, {rate} images/s"
-            self._plain(f"{name}: epoch {record.epoch}/{self._epochs}, {text}")
+            self._plain(f"{name}: epoch {record.epoch}/{self._epochs}, {text}{left}")
 
     def trained(self, arm: Arm) -> None:
         """Say what a training came to."""
@@ -161,7 +167,7 @@ class Display:
         else:
             outcome = f"test accuracy {metrics.accuracy:.2%}, NLL {metrics.nll:.3f}"
         source = " (read back)" if arm.restored else ""
-        left = self._training.left_after(arm.result.seconds, self._trainings - self._done)
+        left = self._training.left_after(name)
         self._plain(f"trained {self._done}/{self._trainings}  {name}: {outcome}{source}{left}")
 
     def _plain(self, text: str) -> None:
@@ -210,12 +216,41 @@ class _Pace:
     def __init__(self) -> None:
         self._seconds, self._steps = 0.0, 0
 
-    def left_after(self, seconds: float | None, num_left: int) -> str:
-        """Return what to print after a step; None: it was done earlier and took no time now."""
-        if seconds is not None:
-            self._seconds, self._steps = self._seconds + seconds, self._steps + 1
-        left = self._seconds / max(self._steps, 1) * num_left
-        return f"; about {_duration(left)} left" if left >= 1 else ""
+    def left_after(self, seconds: float, num_left: int) -> str:
+        """Return what to print after a step."""
+        self._seconds, self._steps = self._seconds + seconds, self._steps + 1
+        return _left(self._seconds / self._steps * num_left)
+
+
+class _EpochsLeft:
+    """The time left, by how many epochs were completed since trainings began, however many train at once."""
+
+    def __init__(self, num_epochs: int, num_trainings: int) -> None:
+        self._num_epochs, self._num_left, self._num_done = num_epochs, num_epochs * num_trainings, 0
+        self._reached: dict[str, int] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to count the time."""
+        self._began = time.monotonic()
+
+    def left_at(self, training: str, epoch: int) -> str:
+        """Return what to print where a training has completed an epoch: the first of it, or one after another."""
+        self._num_done += 1
+        return self._left_with(training, epoch)
+
+    def left_after(self, training: str) -> str:
+        """Return what to print after a training, which may have been read back, or have diverged."""
+        return self._left_with(training, self._num_epochs)
+
+    def _left_with(self, training: str, epoch: int) -> str:
+        self._num_left -= epoch - self._reached.get(training, 0)
+        self._reached[training] = epoch
+        return _left((time.monotonic() - self._began) / self._num_done * self._num_left) if self._num_done else ""
+
+
+def _left(seconds: float) -> str:
+    return f"; about {_duration(seconds)} left" if seconds >= 1 else ""
 
 
 def _rate(record: EpochRecord) -> str:

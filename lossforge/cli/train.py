@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: 8]")
 @click.option("--batch-size", type=click.IntRange(min=2), help="Images of a step.  [default: 128]")
-@click.option("--learning-rate", type=float, help="Peak of the schedule.  [default: 0.1]")
+@click.option("--learning-rate", type=float, help="Peak of the schedule.  [default: 0.1; with adamw 0.001]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--set",
@@ -68,8 +68,8 @@ def train(
 ) -> None:
     """Train a classifier with each of some losses, and compare them.
 
-    Where OUT holds trainings of the same options already, only what is missing is trained, from where it stopped; so
-    does 'lossforge resume OUT'.
+    Where OUT holds trainings of the same options already, only what is missing is trained, from where it stopped:
+    losses and seeds can be added. 'lossforge resume OUT' goes on with those that it was begun with.
 
     \b
       lossforge train --loss gce --loss cross_entropy --dataset digits --model resnet8 --seeds 3
@@ -130,14 +130,7 @@ def _carry_out(spec: TrainSpec, out: Path) -> Comparison:
     try:
         with interrupted_by(signal.SIGTERM), display, warnings_to(display):  # as by Ctrl-C
             display.training(spec, out)
-            return train_spec(
-                spec,
-                out,
-                on_epoch=display.epoch,
-                on_arm=display.trained,
-                on_choice=display.chosen,
-                on_step=display.step,
-            )
+            return train_spec(spec, out, display)
     except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if not is_interrupt(cause):
             raise

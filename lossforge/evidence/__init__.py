@@ -7,6 +7,7 @@ from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import Arm, compare, training_seed
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
+from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
 from lossforge.evidence.train import default_folder, is_begun, is_path, train, train_spec
 
@@ -20,6 +21,7 @@ __all__ = [
     "LossSummary",
     "MeanAndSD",
     "MetricSummary",
+    "TrainingObserver",
     "ablate",
     "begin_settled",
     "choose",

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lossforge.evidence.choices import Choices, choose, pool_size
+from lossforge.evidence.choices import choose, pool_size
 from lossforge.evidence.comparison import Comparison, summarise
+from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore, identity_hash
 from lossforge.evidence.training_pool import PoolCall, TrainingPool
 from lossforge.spec.training import TrainingSpec
@@ -73,10 +74,8 @@ def compare(
     folder: Path | None = None,
     identities: Mapping[str, str] | None = None,
     reference: str | None = None,
-    on_choice: Callable[[Choices], None] | None = None,
-    on_step: Callable[[str, int, float], None] | None = None,
-    on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
-    on_arm: Callable[[Arm], None] | None = None,
+    record_time: Callable[..., None] | None = None,
+    observer: TrainingObserver | None = None,
 ) -> Comparison:
     """Train each loss over several seeds on the same images, and return the comparison.
 
@@ -97,11 +96,9 @@ def compare(
         identities: for each loss a string that changes with what it computes (such as its options, or the hash of its
             artifact); needed with ``folder``, to refuse results of other losses.
         reference: name of the loss that differences are taken to; by default the first.
-        on_choice: called with what ``auto`` comes to, and why, where that is settled now.
-        on_step: called now and then within an epoch, with the name of the loss, the (first) seed index, and how many
-            epochs are done, a fraction; not of trainings in processes of their own.
-        on_epoch: called with the name of the loss, the seed index and the record after each epoch.
-        on_arm: called after each training, and for those read back.
+        record_time: called as each training ends, with ``loss``, ``seed_index``, ``seconds`` (of training and test)
+            and ``images_per_second`` (of training).
+        observer: told of progress.
 
     Raises:
         ValueError: a name cannot be that of a folder, the reference is not among the losses, or identities are missing.
@@ -110,21 +107,21 @@ def compare(
     """
     reference = next(iter(losses), "") if reference is None else reference
     _check(losses, reference, folder, identities)
-    device = torch.device(device)
+    device, observer = torch.device(device), observer or TrainingObserver()
     # Loaded only if something is left to train.
     images = functools.cache(lambda: data or prepare(training, seed, device))
     store = None if folder is None else ArmStore(folder)
     results: dict[str, list[TrainingResult]] = {name: [] for name in losses}
     with contextlib.ExitStack() as stack:
         arms = _Arms(
-            training=_resolved(training, store, images, seeds, on_choice),
+            training=_resolved(training, store, images, seeds, observer),
             seed=seed,
             device=device,
             store=store,
             identities=identities or {},
             data=images,
-            on_step=on_step,
-            on_epoch=on_epoch,
+            record_time=record_time,
+            observer=observer,
             pool=functools.cache(lambda: stack.enter_context(TrainingPool(*pool_size(training)))),
         )
         for first in range(0, seeds, training.stacked):
@@ -132,8 +129,7 @@ def compare(
             for name, loss in losses.items():
                 for arm in arms.arms(name, loss, indices):
                     results[name].append(arm.result)
-                    if on_arm is not None:
-                        on_arm(arm)
+                    observer.trained(arm)
     return summarise(results, reference, confidence, [training_seed(seed, index) for index in range(seeds)])
 
 
@@ -142,7 +138,7 @@ def _resolved(
     store: ArmStore | None,
     data: Callable[[], PreparedData],
     num_seeds: int,
-    on_choice: Callable[[Choices], None] | None,
+    observer: TrainingObserver,
 ) -> TrainingSpec:
     """Return the spec with what ``auto`` comes to: as the folder says, or by timing, which is then written there."""
     choices = None if store is None else store.read_choices()
@@ -150,8 +146,7 @@ def _resolved(
         choices = choose(training, data(), num_seeds)
         if store is not None:
             store.write_choices(choices)
-        if on_choice is not None:
-            on_choice(choices)
+        observer.chosen(choices)
     return training if choices is None else choices.apply(training)
 
 
@@ -187,8 +182,8 @@ class _Arms:
     store: ArmStore | None
     identities: Mapping[str, str]
     data: Callable[[], PreparedData]
-    on_step: Callable[[str, int, float], None] | None
-    on_epoch: Callable[[str, int, EpochRecord], None] | None
+    record_time: Callable[..., None] | None
+    observer: TrainingObserver
     pool: Callable[[], TrainingPool]
 
     def arms(self, name: str, loss: nn.Module, indices: Sequence[int]) -> list[Arm]:
@@ -218,11 +213,11 @@ class _Arms:
         """Train arms as one computation, from where an interruption left it, and store them."""
 
         def told(replica: int, record: EpochRecord) -> None:
-            self._tell(name, indices[replica], record)
+            self.observer.epoch(name, indices[replica], record)
 
         checkpoint = self._checkpoint(name, indices)
         seeds = [training_seed(self.seed, index) for index in indices]
-        on_step = None if self.on_step is None else functools.partial(self.on_step, name, indices[0])
+        on_step = functools.partial(self.observer.step, name, indices[0])
         results = train_together(self.training, self.data(), loss, seeds, told, on_step=on_step, checkpoint=checkpoint)
         trained = dict(zip(indices, results, strict=True))
         for index, result in trained.items():
@@ -247,12 +242,8 @@ class _Arms:
             if (checkpoint := checkpoints[index]) is not None:
                 checkpoint.remove()
 
-        self.pool().train(calls, keep, functools.partial(self._tell, name))
+        self.pool().train(calls, keep, functools.partial(self.observer.epoch, name))
         return trained
-
-    def _tell(self, name: str, index: int, record: EpochRecord) -> None:
-        if self.on_epoch is not None:
-            self.on_epoch(name, index, record)
 
     def _checkpoint(self, name: str, indices: Sequence[int]) -> TrainingCheckpoint | None:
         if self.store is None:
@@ -265,6 +256,9 @@ class _Arms:
             self.store.write(name, index, self._identity(name, [index]), result)
         ended = "trained" if result.diverged_at_epoch is None else f"diverged in epoch {result.diverged_at_epoch}"
         _log.info("%s, seed %d: %s", name, index, ended)
+        if self.record_time is not None:
+            times = {"seconds": result.seconds, "images_per_second": result.images_per_second}
+            self.record_time(loss=name, seed_index=index, **times)
 
     def _identity(self, name: str, indices: Sequence[int]) -> str:
         """Return the hash of all that arms follow from, with what was ``auto`` settled."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lossforge.artifact import Artifact
-from lossforge.evidence.choices import Choices, choose
-from lossforge.evidence.compare import Arm, compare
+from lossforge.evidence.choices import choose
+from lossforge.evidence.compare import compare
 from lossforge.evidence.comparison import Comparison
+from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
 from lossforge.files import to_json, write_atomically
 from lossforge.losses import FixedLoss
 from lossforge.run_directory import RunDirectory, begin
 from lossforge.spec import RunSpec
-from lossforge.training import EpochRecord, PreparedData
+from lossforge.training import PreparedData
 
 
 def begin_settled(
-    path: Path, spec: RunSpec, data: PreparedData | None, on_choice: Callable[[Choices], None]
+    path: Path, spec: RunSpec, data: PreparedData | None, observer: TrainingObserver
 ) -> tuple[RunDirectory, RunSpec]:
     """Create the directory of a new run, once what ``auto`` in its training comes to is settled; return that spec, too.
 
@@ -30,7 +30,7 @@ def begin_settled(
     if spec.training is None or data is None:
         return begin(path, spec), spec
     choices = choose(spec.training, data, spec.evidence.seeds if spec.evidence else 1)
-    on_choice(choices)
+    observer.chosen(choices)
     spec = spec.model_copy(update={"training": choices.apply(spec.training)})
     directory = begin(path, spec)
     ArmStore(directory.training).write_choices(choices)
@@ -51,9 +51,7 @@ def compare_found(
     artifact: Artifact,
     directory: RunDirectory,
     data: PreparedData | None,
-    on_step: Callable[[str, int, float], None],
-    on_epoch: Callable[[str, int, EpochRecord], None],
-    on_arm: Callable[[Arm], None],
+    observer: TrainingObserver,
 ) -> Comparison | None:
     """Train with the found loss and with the baselines, and write ``training/comparison.json``.
 
@@ -65,12 +63,6 @@ def compare_found(
     """
     if spec.training is None or spec.evidence is None:
         return None
-
-    def trained(arm: Arm) -> None:
-        if arm.result.seconds is not None:  # None: read back, not trained
-            directory.record_time(loss=arm.loss, seed_index=arm.seed_index, seconds=arm.result.seconds)
-        on_arm(arm)
-
     baselines = {baseline.label: baseline for baseline in spec.evidence.baselines}
     comparison = compare(
         spec.training,
@@ -83,9 +75,8 @@ def compare_found(
         folder=directory.training,
         identities={spec.name: artifact.identity(), **{label: repr(loss) for label, loss in baselines.items()}},
         reference="cross_entropy" if "cross_entropy" in baselines else spec.evidence.baselines[0].label,
-        on_step=on_step,
-        on_epoch=on_epoch,
-        on_arm=trained,
+        record_time=directory.record_time,
+        observer=observer,
     )
     setting = {"found": spec.name, "dataset": spec.training.dataset.type, "model": spec.training.model.type}
     write_atomically(directory.comparison, to_json({**setting, **comparison.to_json()}))

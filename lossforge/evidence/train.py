@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,21 @@ import torch
 
 from lossforge import registry, run_directory
 from lossforge.artifact import load_artifact
+from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.choices import Choices, choose
-from lossforge.evidence.compare import Arm, compare, is_usable_name
+from lossforge.evidence.compare import compare, is_usable_name
 from lossforge.evidence.comparison import Comparison
+from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.losses import FixedLoss, LossModule
-from lossforge.run_directory import LOCK, RunDirectory, environment
+from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve_device
 from lossforge.spec import TrainSpec, differences
-from lossforge.training import EpochRecord, prepare
+from lossforge.training import prepare
 
 BEGUN_WITH = "training.yaml"
 """File of the spec in the folder of a training."""
@@ -37,10 +39,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     out: Path | str | None = None,
-    on_choice: Callable[[Choices], None] | None = None,
-    on_step: Callable[[str, int, float], None] | None = None,
-    on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
-    on_arm: Callable[[Arm], None] | None = None,
+    observer: TrainingObserver | None = None,
     **options: Any,
 ) -> Comparison:
     """Train a classifier with each loss, over the same seeds, and return what came of it.
@@ -52,12 +51,9 @@ def train(
         seeds: independent trainings of each loss.
         seed: of everything random.
         device: ``auto``, ``cpu`` or ``cuda``.
-        out: folder of the results; where it holds some of the same training, only what is missing is trained. None:
-            nothing is written.
-        on_choice: called with what ``auto`` comes to, and why, before the first training.
-        on_step: called within epochs with the name of the loss, the seed index and how many epochs are done.
-        on_epoch: called with the name of the loss, the seed index and the record after each epoch.
-        on_arm: called after each training.
+        out: folder of the results; where it holds some of the same training, of fewer losses or seeds perhaps, only
+            what is missing is trained. None: nothing is written.
+        observer: told of progress.
         options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20``.
 
     Raises:
@@ -76,8 +72,7 @@ def train(
             "device": device,
         }
     )
-    told: dict[str, Any] = {"on_choice": on_choice, "on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
-    return train_spec(spec, None if out is None else Path(out), **told)
+    return train_spec(spec, None if out is None else Path(out), observer)
 
 
 def is_path(loss: object) -> bool:
@@ -92,15 +87,7 @@ def is_path(loss: object) -> bool:
         return False
 
 
-def train_spec(
-    spec: TrainSpec,
-    out: Path | None,
-    *,
-    on_choice: Callable[[Choices], None] | None = None,
-    on_step: Callable[[str, int, float], None] | None = None,
-    on_epoch: Callable[[str, int, EpochRecord], None] | None = None,
-    on_arm: Callable[[Arm], None] | None = None,
-) -> Comparison:
+def train_spec(spec: TrainSpec, out: Path | None, observer: TrainingObserver | None = None) -> Comparison:
     """Train as a spec says; ``out`` gets ``training.yaml``, ``manifest.json``, ``comparison.json`` and all arms.
 
     In ``training.yaml``, what is ``auto`` in the spec is settled. Nothing is written before the images are there.
@@ -112,32 +99,32 @@ def train_spec(
     """
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     modules, identities = _losses(spec)
-    told: dict[str, Any] = {"on_step": on_step, "on_epoch": on_epoch, "on_arm": on_arm}
+    observer = observer or TrainingObserver()
     if out is None:
-        return _compare(spec, modules, identities, on_choice=on_choice, **told)
+        return _compare(spec, modules, identities, observer=observer)
     _refuse_occupied(out)
     data = choices = None
     if _begun_with(out) is None:
         data = prepare(spec.training, spec.seed, spec.device)
         choices = choose(spec.training, data, spec.seeds)
-        if on_choice is not None:
-            on_choice(choices)
+        observer.chosen(choices)
     directory = run_directory.made(out)
     with directory.occupied(), logged_to(directory.log):
         _begin(directory, spec, choices)
         directory.compare_environment(environment(spec.device))
-        comparison = _compare(spec, modules, identities, data=data, folder=out, **told)
+        stored: dict[str, Any] = {"data": data, "folder": out, "record_time": directory.record_time}
+        comparison = _compare(spec, modules, identities, observer=observer, **stored)
         setting = {"dataset": spec.training.dataset.type, "model": spec.training.model.type}
         write_atomically(out / "comparison.json", to_json({**setting, **comparison.to_json()}))
     return comparison
 
 
 def default_folder(spec: TrainSpec) -> Path:
-    """Return ``runs/train-MODEL-DATASET``, or with the first suffix -2, -3, ... that is free or of the same spec."""
+    """Return ``runs/train-MODEL-DATASET``, or with the first suffix -2, -3, ... free or able to go on with it."""
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     name = f"train-{spec.training.model.type}-{spec.training.dataset.type}"
     numbered = (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if not path.exists() or _begun_with(path) == _settled(spec, path).to_yaml())
+    return next(path for path in numbered if not path.exists() or _goes_on(path, spec))
 
 
 def is_begun(path: Path) -> bool:
@@ -149,6 +136,23 @@ def _begun_with(path: Path) -> str | None:
     """Return the spec whose trainings a folder holds, as text; None if it holds none."""
     begun_with = path / BEGUN_WITH
     return begun_with.read_text(encoding="utf-8") if begun_with.is_file() else None
+
+
+def _goes_on(path: Path, spec: TrainSpec) -> bool:
+    """Return whether a folder holds trainings that a spec asks for; it may ask for more losses and seeds."""
+    if not is_begun(path):
+        return False
+    try:
+        before = TrainSpec.from_yaml(path / BEGUN_WITH)
+    except SpecError:  # that of another version, or of a plugin that is gone
+        return False
+    more = {name: getattr(spec, name) for name in ("seeds", "losses", "found")}
+    return (
+        before.model_copy(update=more) == _settled(spec, path)
+        and before.seeds <= spec.seeds
+        and all(each in spec.losses for each in before.losses)
+        and all(each in spec.found for each in before.found)
+    )
 
 
 def _settled(spec: TrainSpec, path: Path) -> TrainSpec:
@@ -182,7 +186,9 @@ def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) ->
         write_atomically(path / BEGUN_WITH, _settled(spec, path).to_yaml())  # last: by this file such a folder is known
         return
     changes = differences(before or "", _settled(spec, path).to_yaml())
-    if changes:
+    if changes and _goes_on(path, spec):
+        write_atomically(path / BEGUN_WITH, _settled(spec, path).to_yaml())
+    elif changes:
         listed = "\n".join(f"  {change}" for change in changes)
         raise RunDirectoryError(f"{path}: holds trainings of another spec:\n{listed}\nchoose another with --out")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
+import logging.handlers
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -57,9 +59,9 @@ class TrainingPool:
     def __init__(self, num_processes: int, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._num_processes = num_processes
-        self._epochs = context.SimpleQueue()
+        self._told = context.SimpleQueue()
         self._watched, self._held = context.Pipe(duplex=False)
-        arguments = (self._watched, self._epochs, context.Barrier(num_processes), threads)
+        arguments = (self._watched, self._told, context.Barrier(num_processes), threads)
         self._pool = ProcessPoolExecutor(num_processes, context, _begin, arguments)
 
     def __enter__(self) -> Self:
@@ -78,7 +80,7 @@ class TrainingPool:
         store: Callable[[int, TrainingResult], None],
         on_epoch: Callable[[int, EpochRecord], None],
     ) -> None:
-        """Carry out trainings; each result is stored as it comes, and each epoch told.
+        """Carry out trainings; each result is stored as it comes, each epoch told, and what is logged is logged here.
 
         Raises:
             SearchError: a process was ended from outside.
@@ -96,8 +98,12 @@ class TrainingPool:
                     del waiting[future]
 
     def _tell(self, on_epoch: Callable[[int, EpochRecord], None]) -> None:
-        while not self._epochs.empty():
-            on_epoch(*self._epochs.get())
+        while not self._told.empty():
+            told = self._told.get()
+            if isinstance(told, logging.LogRecord):
+                logging.getLogger(told.name).handle(told)
+            else:
+                on_epoch(*told)
 
     def step_seconds(self, spec: TrainingSpec, data: PreparedData, precision: Precision) -> float:
         """Return the seconds of a step while all processes train, the mean of their medians.
@@ -160,15 +166,25 @@ _of_this_process: dict[str, Any] = {}
 """What a process of the pool was begun with; queues and barriers cannot be sent to it later."""
 
 
-def _begin(watched: Connection, epochs: Any, barrier: Any, threads: int) -> None:
+class _ToTheParent(logging.handlers.QueueHandler):
+    """Has the process that started this one log what lossforge logs here."""
+
+    queue: Any  # a SimpleQueue, which has only put
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.put(record)
+
+
+def _begin(watched: Connection, told: Any, barrier: Any, threads: int) -> None:
     end_with_the_other_end(watched)
     torch.set_num_threads(threads)
-    _of_this_process.update(epochs=epochs, barrier=barrier)
+    logging.getLogger("lossforge").addHandler(_ToTheParent(told))
+    _of_this_process.update(told=told, barrier=barrier)
 
 
 def _train(key: int, call: PoolCall) -> TrainingResult:
     def told(record: EpochRecord) -> None:
-        _of_this_process["epochs"].put((key, record))
+        _of_this_process["told"].put((key, record))
 
     return train_classifier(call.spec, call.data, call.loss, call.seed, told, checkpoint=call.checkpoint)
 

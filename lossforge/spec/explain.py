@@ -44,7 +44,12 @@ def _is_unreadable(document: Document, path: KeyPath) -> bool:
 
 
 def _is_aftermath(details: ErrorDetails) -> bool:
-    """Return whether a list is called too short only because items in it are invalid, which is told on its own."""
+    """Return whether an error only follows from another, which is told on its own.
+
+    So a list is too short as items in it are invalid, and a default that goes by other fields is not to be had.
+    """
+    if details["type"] == "default_factory_not_called":
+        return True
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 

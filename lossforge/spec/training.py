@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -79,6 +79,11 @@ class AdamW(Options):
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
     epsilon: float = Field(default=1e-8, gt=0)
+
+
+def _by_optimizer(**usual: float) -> Callable[[dict[str, Any]], float]:
+    """Return what makes a default of the fields before it: the usual value for the optimiser."""
+    return lambda before: usual[before["optimizer"].type]
 
 
 class Triangular(Options):
@@ -177,9 +182,15 @@ class TrainingSpec(Options):
     epochs: int = Field(default=8, ge=1)
     batch_size: int = Field(default=128, ge=2)
     optimizer: Optimizer = SGD()
-    learning_rate: float = Field(default=0.1, gt=0, description="peak of the schedule")
+    learning_rate: float = Field(
+        default_factory=_by_optimizer(sgd=0.1, adamw=1e-3),
+        gt=0,
+        description="peak of the schedule; by default 0.1, and 0.001 for adamw",
+    )
     schedule: Schedule = Triangular()
-    weight_decay: float = Field(default=5e-4, ge=0)
+    weight_decay: float = Field(
+        default_factory=_by_optimizer(sgd=5e-4, adamw=0.01), ge=0, description="by default 0.0005, and 0.01 for adamw"
+    )
     decay_norms: bool = Field(default=True, description="whether biases and batch norms decay, too")
     clip_norm: float | None = Field(default=None, gt=0, description="largest norm of the gradient; None: any")
     ema_decay: float | None = Field(

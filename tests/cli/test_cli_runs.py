@@ -18,7 +18,7 @@ from rich.console import Console
 
 import lossforge as package
 from lossforge.cli import runs as command
-from lossforge.observer import Silent
+from lossforge.observer import Observer
 from lossforge.run_directory import LOCK
 from lossforge.runs import find
 from lossforge.spec import spec_from_text
@@ -56,7 +56,7 @@ print("none imported torch")
 """
 
 
-class StopsAfter(Silent):
+class StopsAfter(Observer):
     """Interrupts after so many generations."""
 
     def __init__(self, num: int) -> None:

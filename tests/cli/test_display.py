@@ -186,13 +186,34 @@ class TestPlainLines:
         display.generation(record(3, best_fitness=None), 1.0)
         assert "best fitness not finite" in text(display)
 
-    def test_trainings_say_how_long_the_rest_takes_by_those_done_now(self, display):
+    def test_trainings_say_how_long_the_rest_takes_by_those_done_now(self, display, monkeypatch):
         display.trained(arm("tiny", seconds=None, restored=True))
         assert text(display).splitlines()[-1] == (
             "trained 1/6  tiny, seed 0: test accuracy 50.00%, NLL 1.000 (read back)"
         )
-        display.trained(arm("gce", seconds=40.0))
+        began = display._training._began
+        monkeypatch.setattr(time, "monotonic", lambda: began + 40)
+        display.epoch("gce", 0, EpochRecord(1, 0.25, 0.75))
+        display.trained(arm("gce"))
         assert text(display).splitlines()[-1].endswith("NLL 1.000; about 2 min 40 s left")
+
+    def test_the_time_left_is_by_the_epochs_of_all_trainings_at_once(self, monkeypatch):
+        clock = [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        display = Display(console(terminal=False))
+        spec = TrainSpec(losses=("mae", "gce"), training={"dataset": "digits", "model": "resnet8"}, seeds=2)
+        display.training(spec, Path("there"))
+        clock[0] = 30.0
+        display.chosen(Choices("bfloat16", "processes", {}))  # what took so long was no training
+        clock[0] += 61.0
+        display.epoch("mae", 0, EpochRecord(5, 0.25, 0.75, 10.0))  # its first four were before an interruption
+        assert text(display).splitlines()[-1].endswith("10 images/s; about 27 min 27 s left"), "27 epochs, of 61 s each"
+        display.epoch("mae", 1, EpochRecord(1, 0.25, 0.75))
+        clock[0] += 61.0
+        display.epoch("mae", 1, EpochRecord(2, 0.25, 0.75, 10.0))
+        assert text(display).splitlines()[-1].endswith("; about 16 min 57 s left"), "25 epochs, of 40.7 s each"
+        display.trained(arm("mae", metrics=None, diverged_at_epoch=6))
+        assert text(display).splitlines()[-1].endswith("; about 14 min 55 s left"), "those it had left are none now"
 
     def test_a_training_that_diverged(self, display):
         display.trained(arm(metrics=None, diverged_at_epoch=3))
@@ -207,7 +228,8 @@ class TestPlainLines:
         display.epoch("tiny", 0, EpochRecord(2, 0.25, 0.75, 1234.5))
         display.epoch("tiny", 1, EpochRecord(2, 0.5, 0.5, None))
         told = text(display).removeprefix(before)
-        assert told == "tiny, seed 0: epoch 2/1, loss 0.250, accuracy 75.0%, 1,234 images/s\n"
+        assert told.partition(";")[0] == "tiny, seed 0: epoch 2/1, loss 0.250, accuracy 75.0%, 1,234 images/s"
+        assert told.count("\n") == 1
 
     def test_choices_by_timing_are_told_with_their_reason(self, display):
         before = text(display)

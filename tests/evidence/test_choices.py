@@ -14,7 +14,7 @@ from lossforge.evidence import Choices, choices, choose
 from lossforge.evidence.choices import pool_size
 from lossforge.files import to_json
 from lossforge.interfaces import Model
-from lossforge.observer import Silent
+from lossforge.observer import Observer
 from lossforge.spec import RunSpec, spec_from_text
 from lossforge.spec.training import TrainingSpec
 from lossforge.training import prepare, train_together
@@ -206,7 +206,7 @@ evidence: {seeds: 2}
 """
 
 
-class Interrupting(Silent):
+class Interrupting(Observer):
     """Interrupts a run after the first training."""
 
     def trained(self, arm):

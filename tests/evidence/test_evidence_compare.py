@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lossforge.errors import RunDirectoryError
-from lossforge.evidence import Choices, compare, training_seed
+from lossforge.evidence import Choices, TrainingObserver, compare, training_seed
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.spec.training import FileNoise, TrainingSpec
 from lossforge.training import prepare, train_classifier, train_together
@@ -41,13 +41,13 @@ def run(training=TRAINING, given=None, seed=5, **options):
     return compare(training, given, seed, "cpu", **options)
 
 
-def test_trains_all_losses_seed_by_seed():
-    arms, epochs = [], []
-    comparison = run(on_arm=arms.append, on_epoch=lambda *told: epochs.append(told))
+def test_trains_all_losses_seed_by_seed(notes):
+    comparison = run(observer=notes)
+    arms = notes.arms
     order = [(arm.loss, arm.seed_index) for arm in arms]
     assert order == [("found", 0), ("cross_entropy", 0), ("found", 1), ("cross_entropy", 1)]
-    assert not any(arm.restored for arm in arms)
-    assert [(name, index, record.epoch) for name, index, record in epochs] == [(*arm, 1) for arm in order]
+    assert not any(notes.restored)
+    assert [(name, index, record.epoch) for name, index, record in notes.epochs] == [(*arm, 1) for arm in order]
     assert comparison.training_seeds == (training_seed(5, 0), training_seed(5, 1))
     assert [arm.training_seed for arm in arms[::2]] == list(comparison.training_seeds)
     assert comparison.losses["found"].results == (arms[0].result, arms[2].result)
@@ -55,9 +55,9 @@ def test_trains_all_losses_seed_by_seed():
 
 
 def test_each_arm_is_a_training_of_its_own():
-    comparison = run()
-    data = prepare(TRAINING, 5, "cpu")
-    alone = train_classifier(TRAINING, data, nn.MultiMarginLoss(), training_seed(5, 1))
+    comparison = run(SETTLED)
+    data = prepare(SETTLED, 5, "cpu")
+    alone = train_classifier(SETTLED, data, nn.MultiMarginLoss(), training_seed(5, 1))
     assert comparison.losses["found"].results[1] == alone
 
 
@@ -78,18 +78,18 @@ def test_training_seeds_are_distinct_and_fixed():
     assert training_seed(1, 7) != seeds[7]
 
 
-def test_a_comparison_goes_on_where_it_was_interrupted(tmp_path):
+def test_a_comparison_goes_on_where_it_was_interrupted(tmp_path, notes):
     whole = run(SETTLED, folder=tmp_path / "whole", identities=IDENTITIES)
 
-    def stop(arm):
-        if (arm.loss, arm.seed_index) == ("found", 1):
-            raise KeyboardInterrupt
+    class Stops(TrainingObserver):
+        def trained(self, arm):
+            if (arm.loss, arm.seed_index) == ("found", 1):
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(SETTLED, folder=tmp_path / "parts", identities=IDENTITIES, on_arm=stop)
-    arms = []
-    resumed = run(SETTLED, folder=tmp_path / "parts", identities=IDENTITIES, on_arm=arms.append)
-    assert [arm.restored for arm in arms] == [True, True, True, False]
+        run(SETTLED, folder=tmp_path / "parts", identities=IDENTITIES, observer=Stops())
+    resumed = run(SETTLED, folder=tmp_path / "parts", identities=IDENTITIES, observer=notes)
+    assert notes.restored == [True, True, True, False]
     assert resumed == whole
     for path in sorted((tmp_path / "whole").rglob("*.*")):
         assert path.read_bytes() == (tmp_path / "parts" / path.relative_to(tmp_path / "whole")).read_bytes()
@@ -108,11 +108,17 @@ def test_a_finished_comparison_is_read_without_its_data(tmp_path, monkeypatch):
     assert all(map(torch.equal, logits, [result.test.logits_NC for result in whole.losses["found"].results]))
 
 
-def test_more_seeds_add_to_what_is_there(tmp_path):
+def test_more_seeds_add_to_what_is_there(tmp_path, notes):
     run(folder=tmp_path, identities=IDENTITIES)
-    arms = []
-    run(seeds=3, folder=tmp_path, identities=IDENTITIES, on_arm=arms.append)
-    assert [arm.restored for arm in arms] == [True] * 4 + [False] * 2
+    times = []
+    options = {"folder": tmp_path, "identities": IDENTITIES, "record_time": lambda **entry: times.append(entry)}
+    run(seeds=3, **options, observer=notes)
+    assert notes.restored == [True] * 4 + [False] * 2
+    results = {"found": notes.arms[4].result, "cross_entropy": notes.arms[5].result}
+    assert times == [
+        {"loss": name, "seed_index": 2, "seconds": each.seconds, "images_per_second": each.images_per_second}
+        for name, each in results.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,30 +223,27 @@ class TestChoices:
         return specs
 
     @pytest.mark.parametrize("stored", [False, True])
-    def test_are_made_once_for_all_arms_and_told(self, stored, made, trained_with, tmp_path):
-        told = []
-        run(on_choice=told.append, **({"folder": tmp_path, "identities": IDENTITIES} if stored else {}))
-        assert told == made
+    def test_are_made_once_for_all_arms_and_told(self, stored, made, trained_with, tmp_path, notes):
+        run(observer=notes, **({"folder": tmp_path, "identities": IDENTITIES} if stored else {}))
+        assert notes.choices == made
         assert len(made) == 1
         assert trained_with == [made[0].apply(TRAINING)] * 4
         assert trained_with[0].precision == "bfloat16"
 
-    def test_are_written_once_and_taken_from_there(self, made, trained_with, tmp_path):
+    def test_are_written_once_and_taken_from_there(self, made, trained_with, tmp_path, notes):
         run(folder=tmp_path, identities=IDENTITIES)
         before = (tmp_path / "choices.json").read_bytes()
         assert json.loads(before) == made[0].to_json()
         shutil.rmtree(tmp_path / "found")
-        told = []
-        run(folder=tmp_path, identities=IDENTITIES, seeds=3, on_choice=told.append)
-        assert (len(made), told) == (1, [])
+        run(folder=tmp_path, identities=IDENTITIES, seeds=3, observer=notes)
+        assert (len(made), notes.choices) == (1, [])
         assert (tmp_path / "choices.json").read_bytes() == before
         assert {spec.precision for spec in trained_with} == {"bfloat16"}
         assert len(trained_with) == 4 + 4
 
-    def test_are_not_needed_where_the_spec_states_all(self, made, tmp_path):
-        told = []
-        run(SETTLED, folder=tmp_path, identities=IDENTITIES, on_choice=told.append)
-        assert (made, told) == ([], [])
+    def test_are_not_needed_where_the_spec_states_all(self, made, tmp_path, notes):
+        run(SETTLED, folder=tmp_path, identities=IDENTITIES, observer=notes)
+        assert (made, notes.choices) == ([], [])
         assert not (tmp_path / "choices.json").exists()
 
     def test_that_are_damaged_are_told(self, tmp_path):
@@ -268,63 +271,63 @@ class TestSeveralSeedsAtOnce:
         monkeypatch.setattr(comparing, "pool_size", lambda spec: (2, 1))
         monkeypatch.setattr(comparing, "TrainingPool", lambda *size: contextlib.nullcontext(pool))
 
-    def test_grouped_ones_are_one_computation(self):
-        arms, epochs = [], []
-        comparison = run(stacked("grouped"), seeds=3, on_arm=arms.append, on_epoch=lambda *told: epochs.append(told))
+    def test_grouped_ones_are_one_computation(self, notes):
+        comparison = run(stacked("grouped"), seeds=3, observer=notes)
         order = [(name, index) for indices in ((0, 1), (2,)) for name in IDENTITIES for index in indices]
-        assert [(arm.loss, arm.seed_index) for arm in arms] == order
-        assert [each[:2] for each in epochs[:4]] == [("found", 0), ("found", 1)] * 2
+        assert [(arm.loss, arm.seed_index) for arm in notes.arms] == order
+        assert [each[:2] for each in notes.epochs[:4]] == [("found", 0), ("found", 1)] * 2
         data, seeds = prepare(stacked("grouped"), 5, "cpu"), comparison.training_seeds
         expected = train_together(stacked("grouped"), data, nn.MultiMarginLoss(), seeds[:2])
         expected += train_together(stacked("grouped"), data, nn.MultiMarginLoss(), seeds[2:])
         assert comparison.losses["found"].results == tuple(expected)
 
-    def test_those_in_processes_are_those_in_turn(self, tmp_path):
+    def test_those_in_processes_are_those_in_turn(self, tmp_path, notes):
         in_turn = run(stacked("in_turn"))
-        epochs = []
         folder = {"folder": tmp_path, "identities": IDENTITIES}
-        found = run(stacked("processes"), on_epoch=lambda *told: epochs.append(told), **folder)
+        found = run(stacked("processes"), observer=notes, **folder)
         assert found == in_turn
-        told = {(name, index, record.epoch) for name, index, record in epochs}
+        told = {(name, index, record.epoch) for name, index, record in notes.epochs}
         assert told == {(name, index, epoch) for name in IDENTITIES for index in (0, 1) for epoch in (1, 2)}
         names = sorted(path.name for path in (tmp_path / "found").iterdir())
         assert names == ["seed-0.json", "seed-0.safetensors", "seed-1.json", "seed-1.safetensors"]
 
     @pytest.mark.parametrize("replication", ["grouped", "processes", "in_turn"])
-    def test_one_that_is_interrupted_within_goes_on_after_its_last_epoch(self, replication, tmp_path, monkeypatch):
+    def test_one_that_is_interrupted_within_goes_on_after_its_last_epoch(
+        self, replication, tmp_path, monkeypatch, notes
+    ):
         training = stacked(replication, epochs=3)
         whole = run(training, folder=tmp_path / "whole", identities=IDENTITIES)
         told = []
 
-        def stop(name, index, record):
-            told.append((name, index, record.epoch))
-            if (name, record.epoch) == ("cross_entropy", 2):
-                raise KeyboardInterrupt
+        class Stops(TrainingObserver):
+            def epoch(self, loss, seed, record):
+                told.append((loss, seed, record.epoch))
+                if (loss, record.epoch) == ("cross_entropy", 2):
+                    raise KeyboardInterrupt
 
         parts = {"folder": tmp_path / "parts", "identities": IDENTITIES}
         with monkeypatch.context() as patch:
             patch.setattr(comparing, "TrainingPool", TrainingPool)  # one that ends with the interruption
             with pytest.raises(KeyboardInterrupt):
-                run(training, on_epoch=stop, **parts)
+                run(training, observer=Stops(), **parts)
         unfinished = list((tmp_path / "parts" / "cross_entropy").glob("seed-0*.unfinished.safetensors"))
         assert len(unfinished) == 1 or replication == "processes"
-        again = []
-        found = run(training, on_epoch=lambda *each: again.append((*each[:2], each[2].epoch)), **parts)
+        found = run(training, observer=notes, **parts)
         assert found == whole
+        again = [(name, index, record.epoch) for name, index, record in notes.epochs]
         assert not {(*told[-1][:2], epoch) for epoch in (1, 2)} & set(again)
         assert not [each for each in again if each[0] == "found"]
         for path in sorted((tmp_path / "whole").rglob("*.*")):
             assert path.read_bytes() == (tmp_path / "parts" / path.relative_to(tmp_path / "whole")).read_bytes()
         assert not list(tmp_path.rglob("*unfinished*"))
 
-    def test_where_one_of_a_group_is_missing_all_of_it_are_trained_again(self, tmp_path):
+    def test_where_one_of_a_group_is_missing_all_of_it_are_trained_again(self, tmp_path, notes):
         options = {"folder": tmp_path, "identities": IDENTITIES}
         whole = run(stacked("grouped"), **options)
         before = (tmp_path / "found" / "seed-0.json").read_bytes()
         (tmp_path / "found" / "seed-1.json").unlink()
-        arms = []
-        assert run(stacked("grouped"), on_arm=arms.append, **options) == whole
-        assert [arm.restored for arm in arms] == [True, False, True, True]
+        assert run(stacked("grouped"), observer=notes, **options) == whole
+        assert notes.restored == [True, False, True, True]
         assert (tmp_path / "found" / "seed-0.json").read_bytes() == before
 
     @pytest.mark.parametrize("replication", ["grouped", "processes", "in_turn"])

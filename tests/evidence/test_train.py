@@ -28,13 +28,12 @@ def artifact(tmp_path: Path) -> Path:
     return tmp_path / "artifact"
 
 
-def test_losses_by_name_component_and_path(artifact):
-    arms = []
-    comparison = lossforge.train("mae", GCE(q=0.5), artifact, **QUICK, on_arm=arms.append)
+def test_losses_by_name_component_and_path(artifact, notes):
+    comparison = lossforge.train("mae", GCE(q=0.5), artifact, **QUICK, observer=notes)
     name = json.loads((artifact / "loss.json").read_text())["name"]
     assert list(comparison.losses) == ["mae", "gce(q=0.5)", name]
     assert comparison.reference == "mae"
-    assert [arm.loss for arm in arms] == list(comparison.losses)
+    assert [arm.loss for arm in notes.arms] == list(comparison.losses)
     assert lossforge.train(str(artifact), **QUICK).losses[name].results == comparison.losses[name].results
 
 
@@ -48,19 +47,47 @@ def test_a_name_is_a_loss_even_where_a_folder_is_called_so(tmp_path, monkeypatch
     assert list(lossforge.train("mae", **QUICK).losses) == ["mae"]
 
 
-def test_the_folder_is_that_of_the_command(tmp_path, artifact):
+def test_the_folder_is_that_of_the_command(tmp_path, artifact, notes):
     out = tmp_path / "out"
     first = lossforge.train("mae", artifact, **QUICK, seeds=2, seed=7, out=out)
     assert TrainSpec.from_yaml(out / "training.yaml").seed == 7
     stored = json.loads((out / "comparison.json").read_text())
     assert stored["losses"][0]["results"] == [result.to_json() for result in first.losses["mae"].results]
-    epochs = []
-    again = lossforge.train(
-        "mae", artifact, **QUICK, seeds=2, seed=7, out=out, on_epoch=lambda *told: epochs.append(told)
-    )
-    assert (again, epochs) == (first, [])
-    with pytest.raises(RunDirectoryError, match="holds trainings of another spec:\n  seeds: "):
-        lossforge.train("mae", artifact, **QUICK, seeds=3, seed=7, out=out)
+    again = lossforge.train("mae", artifact, **QUICK, seeds=2, seed=7, out=out, observer=notes)
+    assert (again, notes.epochs) == (first, [])
+    times = [json.loads(line) for line in (out / "timing.jsonl").read_text().splitlines()]
+    trained = {(time["loss"], time["seed_index"]) for time in times if time.get("images_per_second", 0) > 0}
+    assert trained == {(arm.loss, arm.seed_index) for arm in notes.arms}
+
+
+def test_losses_and_seeds_can_be_added_to_a_folder(tmp_path, notes):
+    out = tmp_path / "out"
+    first = lossforge.train("mae", **QUICK, out=out)
+    more = lossforge.train("mae", "gce", **QUICK, seeds=2, out=out, observer=notes)
+    assert notes.restored == [True, False, False, False]
+    assert more.losses["mae"].results[0] == first.losses["mae"].results[0]
+    spec = TrainSpec.from_yaml(out / "training.yaml")
+    assert (spec.seeds, [loss.type for loss in spec.losses]) == (2, ["mae", "gce"])
+    again = lossforge.train("gce", "mae", **QUICK, seeds=2, out=out)
+    assert (again.reference, again.losses["mae"].results) == ("gce", more.losses["mae"].results)
+
+
+@pytest.mark.parametrize(
+    ("losses", "changes", "named"),
+    [
+        (("mae", "gce"), {"seeds": 1}, "seeds: "),
+        (("mae",), {}, "losses"),
+        (("mae", "gce", "sce"), {"learning_rate": 0.2}, "training.learning_rate: "),
+        (("mae", "gce"), {"seed": 1}, "seed: "),
+    ],
+)
+def test_a_folder_of_other_trainings_is_refused_and_left_as_it_is(tmp_path, losses, changes, named):
+    out = tmp_path / "out"
+    lossforge.train("mae", "gce", **QUICK, seeds=2, out=out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.log"}
+    with pytest.raises(RunDirectoryError, match=f"holds trainings of another spec:\n  {named}"):
+        lossforge.train(*losses, **QUICK, **{"seeds": 2, **changes}, out=out)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_found_loss_that_has_changed_is_refused(tmp_path, artifact):
@@ -72,11 +99,11 @@ def test_a_found_loss_that_has_changed_is_refused(tmp_path, artifact):
         lossforge.train(artifact, **QUICK, out=out)
 
 
-def test_what_auto_comes_to_is_settled_once_and_kept(tmp_path):
-    choices = []
+def test_what_auto_comes_to_is_settled_once_and_kept(tmp_path, notes):
     spec = TrainSpec(losses=("mae", "gce"), training=SMALL)
     for _ in range(2):
-        lossforge.evidence.train_spec(spec, tmp_path / "out", on_choice=choices.append)
+        lossforge.evidence.train_spec(spec, tmp_path / "out", notes)
+    choices = notes.choices
     assert len(choices) == 1  # and not again
     assert json.loads((tmp_path / "out" / "choices.json").read_text()) == choices[0].to_json()
     assert choices[0].reasons["replication"] == "one seed at a time"

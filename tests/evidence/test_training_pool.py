@@ -92,6 +92,15 @@ def test_a_training_goes_on_from_its_checkpoint(pool, tmp_path):
     assert checkpoint.path.exists()
 
 
+def test_a_warning_in_a_process_is_logged_in_this_one(pool, tmp_path, caplog):
+    checkpoint = TrainingCheckpoint(tmp_path / "unfinished.safetensors", "identity")
+    checkpoint.path.write_bytes(b"half of it")
+    pool.train({0: call(10, checkpoint=checkpoint)}, ignore, ignore)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("lossforge.training.checkpoint", "WARNING")
+    assert record.getMessage().startswith(f"{checkpoint.path}: damaged (")
+
+
 def test_an_error_in_a_process_is_that_of_the_call(pool):
     """And what the others came to is stored, for the pool serves on."""
     broken = nn.CrossEntropyLoss(weight=torch.ones(7))

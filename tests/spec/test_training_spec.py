@@ -131,6 +131,13 @@ def test_comes_back_from_json_and_yaml(spec: TrainingSpec) -> None:
     assert isinstance(again, RunSpec)
 
 
+def test_defaults_that_go_by_the_optimiser() -> None:
+    for optimizer, rate, decay in (("sgd", 0.1, 5e-4), ("adamw", 1e-3, 0.01), ({"type": "adamw"}, 1e-3, 0.01)):
+        assert (made(optimizer=optimizer).learning_rate, made(optimizer=optimizer).weight_decay) == (rate, decay)
+    stated = made(optimizer="adamw", learning_rate=0.1, weight_decay=0.0)
+    assert (stated.learning_rate, stated.weight_decay) == (0.1, 0.0)
+
+
 @pytest.mark.parametrize(
     ("option", "low", "high", "beyond"),
     [

@@ -1,0 +1,35 @@
+"""Being told how trainings get on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lossforge.evidence.choices import Choices
+    from lossforge.evidence.compare import Arm
+    from lossforge.training import EpochRecord
+
+
+class TrainingObserver:
+    """Told of each step of a comparison, and says nothing; for classes that override what they want to hear.
+
+    What it does cannot change the trainings.
+    """
+
+    def chosen(self, choices: Choices) -> None:
+        """Before the first training, where it is settled now: what ``auto`` in the spec comes to, and why."""
+
+    def step(self, loss: str, seed: int, epochs_done: float) -> None:
+        """A training is within an epoch; told now and then, and not of trainings in processes of their own.
+
+        Args:
+            loss: its name.
+            seed: seed index; the first of those that are trained as one computation.
+            epochs_done: a fraction.
+        """
+
+    def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
+        """A training completed an epoch."""
+
+    def trained(self, arm: Arm) -> None:
+        """A training ended; also told of those read back from an interrupted comparison."""

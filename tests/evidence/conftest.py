@@ -1,0 +1,35 @@
+"""What the tests of evidence share."""
+
+from __future__ import annotations
+
+import pytest
+
+from lossforge.evidence import Arm, Choices, TrainingObserver
+from lossforge.training import EpochRecord
+
+
+class Notes(TrainingObserver):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.choices: list[Choices] = []
+        self.epochs: list[tuple[str, int, EpochRecord]] = []
+        self.arms: list[Arm] = []
+
+    def chosen(self, choices: Choices) -> None:
+        self.choices.append(choices)
+
+    def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
+        self.epochs.append((loss, seed, record))
+
+    def trained(self, arm: Arm) -> None:
+        self.arms.append(arm)
+
+    @property
+    def restored(self) -> list[bool]:
+        return [arm.restored for arm in self.arms]
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
