@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: help install run test check bench bench-peers calibrate torture study clean
+.PHONY: help install run test check bench bench-peers calibrate gpu torture study clean
 
 help:
 	@echo "make run          create $(VENV), install, evolve a loss and train with it on real digits"
 	@echo "make test         create $(VENV) with the test tools and run everything CI runs"
 	@echo "make install      create $(VENV) and install lossforge"
 	@echo "make bench        time the parts of a search, and how fast candidates are evaluated: twenty minutes"
+	@echo "make gpu          check and time all that runs on a CUDA device; without one, smaller sizes on the CPU"
 	@echo "make bench-peers  time whole generations beside evosax, EvoTorch, nevergrad and NumPy, in an environment of theirs"
 	@echo "make calibrate    time the back ends of the evaluation, and propose the rule that chooses between them"
 	@echo "make torture      kill runs at hundreds of instants, damage them, and resume them: half an hour"
@@ -56,6 +57,11 @@ bench-peers: $(VENV)/.installed-test $(PEERS)/.installed
 
 calibrate: $(VENV)/.installed-test
 	$(BIN)/python tests/benchmarks/calibrate.py
+
+gpu: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/gpu
+	$(BIN)/python tests/gpu/evaluation_speed.py
+	$(BIN)/python tests/gpu/training_speed.py
 
 torture: $(VENV)/.installed-test
 	$(BIN)/python tests/torture/damage.py

@@ -85,8 +85,9 @@ class Listener(Observer):
     def found(self, artifact):
         self.note("found", artifact.name)
 
-    def epoch(self, loss, seed, record):
-        self.note("epoch", loss, seed, record.epoch)
+    def epoch(self, loss, records):
+        for seed, record in records.items():
+            self.note("epoch", loss, seed, record.epoch)
 
     def trained(self, arm):
         self.note("trained", arm.loss, arm.seed_index, arm.restored)

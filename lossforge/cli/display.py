@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -143,17 +143,18 @@ class Display(Observer):
         if self._bars:
             self._bars.show(_training_name(loss, seed), self._epochs, epochs_done)
 
-    def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
-        """Show a training's progress."""
-        name = _training_name(loss, seed)
-        mean, accuracy, rate = record.train_loss, record.train_accuracy, _rate(record)
-        left = self._training.left_at(name, record.epoch)
+    def epoch(self, loss: str, records: Mapping[int, EpochRecord]) -> None:
+        """Show the progress of a training, or of several at once."""
+        named = {_training_name(loss, seed): record for seed, record in records.items()}
+        left = self._training.left_at({name: record.epoch for name, record in named.items()})
         if self._bars:  # beside the bar there is little room in a terminal of 80 columns
-            text = f"loss {mean:.2f} acc {accuracy:.1%} {rate} img/s"
-            self._bars.show(name, self._epochs, record.epoch, text)
+            for name, each in named.items():
+                text = f"loss {each.train_loss:.2f} acc {each.train_accuracy:.1%} {_rate(each)} img/s"
+                self._bars.show(name, self._epochs, each.epoch, text)
         elif self._epochs_told.due():
-            text = f"loss {mean:.3f}, accuracy {accuracy:.1%}, {rate} images/s"
-            self._plain(f"{name}: epoch {record.epoch}/{self._epochs}, {text}{left}")
+            for name, each in named.items():
+                text = f"loss {each.train_loss:.3f}, accuracy {each.train_accuracy:.1%}, {_rate(each)} images/s"
+                self._plain(f"{name}: epoch {each.epoch}/{self._epochs}, {text}{left}")
 
     def trained(self, arm: Arm) -> None:
         """Say what a training came to."""
@@ -234,18 +235,18 @@ class _EpochsLeft:
         """Begin to count the time."""
         self._began = time.monotonic()
 
-    def left_at(self, training: str, epoch: int) -> str:
-        """Return what to print where a training has completed an epoch: the first of it, or one after another."""
-        self._num_done += 1
-        return self._left_with(training, epoch)
+    def left_at(self, epochs: Mapping[str, int]) -> str:
+        """Return what to print where trainings have completed an epoch; those before a training's first are no work."""
+        self._num_done += len(epochs)
+        return self._left_with(epochs)
 
     def left_after(self, training: str) -> str:
         """Return what to print after a training, which may have been read back, or have diverged."""
-        return self._left_with(training, self._num_epochs)
+        return self._left_with({training: self._num_epochs})
 
-    def _left_with(self, training: str, epoch: int) -> str:
-        self._num_left -= epoch - self._reached.get(training, 0)
-        self._reached[training] = epoch
+    def _left_with(self, epochs: Mapping[str, int]) -> str:
+        self._num_left -= sum(epoch - self._reached.get(training, 0) for training, epoch in epochs.items())
+        self._reached.update(epochs)
         return _left((time.monotonic() - self._began) / self._num_done * self._num_left) if self._num_done else ""
 
 

@@ -69,7 +69,7 @@ def train(
     """Train a classifier with each of some losses, and compare them.
 
     Where OUT holds trainings of the same options already, only what is missing is trained, from where it stopped:
-    losses and seeds can be added. 'lossforge resume OUT' goes on with those that it was begun with.
+    losses and seeds can be added. 'lossforge resume OUT' goes on with what was asked for last.
 
     \b
       lossforge train --loss gce --loss cross_entropy --dataset digits --model resnet8 --seeds 3

@@ -141,18 +141,31 @@ def _resolved(
     observer: TrainingObserver,
 ) -> TrainingSpec:
     """Return the spec with what ``auto`` comes to: as the folder says, or by timing, which is then written there."""
+    if "auto" not in (training.precision, training.replication):
+        return training
     choices = None if store is None else store.read_choices()
-    if choices is None and "auto" in (training.precision, training.replication):
+    if choices is None:
         choices = choose(training, data(), num_seeds)
         if store is not None:
             store.write_choices(choices)
         observer.chosen(choices)
-    return training if choices is None else choices.apply(training)
+    return choices.apply(training)
 
 
 def is_usable_name(name: str) -> bool:
     """Return whether a loss's name can be that of a folder."""
     return _NAME.fullmatch(name) is not None and len(name.encode()) <= LONGEST_NAME
+
+
+def _consecutive(indices: Sequence[int]) -> list[list[int]]:
+    """Return rising indices as stretches without a gap."""
+    stretches: list[list[int]] = []
+    for index in indices:
+        if stretches and index == stretches[-1][-1] + 1:
+            stretches[-1].append(index)
+        else:
+            stretches.append([index])
+    return stretches
 
 
 def _check(
@@ -187,24 +200,40 @@ class _Arms:
     pool: Callable[[], TrainingPool]
 
     def arms(self, name: str, loss: nn.Module, indices: Sequence[int]) -> list[Arm]:
-        """Return arms in order: read back, or trained and written.
-
-        Those that are one computation are trained all, or none of them: bits depend on how many they are.
-        """
+        """Return arms in order: read back, or trained and written."""
         found = {index: self._read(name, index) for index in indices}
         missing = [index for index, result in found.items() if result is None]
         if self.store is not None and not missing:
-            self.store.checkpoint(name, indices).unlink(missing_ok=True)  # where a process was killed before it could
-        if self.training.replication == "grouped" and missing:
-            trained = self._train_together(name, loss, indices)
+            self._forget_unfinished(name, indices)  # where a process was killed before it could
+        trained: dict[int, TrainingResult] = {}
+        if self.training.replication == "grouped":
+            for group in self._groups(name, indices, missing):
+                trained |= self._train_together(name, loss, group)
         elif self.training.replication == "processes" and missing and len(indices) > 1:
             trained = self._train_in_processes(name, loss, missing)
         else:
-            trained = {index: self._train_together(name, loss, [index])[index] for index in missing}
+            for index in missing:
+                trained |= self._train_together(name, loss, [index])
         return [
             Arm(name, index, training_seed(self.seed, index), result or trained[index], restored=result is not None)
             for index, result in found.items()
         ]
+
+    def _groups(self, name: str, indices: Sequence[int], missing: Sequence[int]) -> list[Sequence[int]]:
+        """Return what is trained together: groups as an interruption has left them, then the others.
+
+        Bits depend on how many are one computation, so a group that was begun goes on as it was.
+        """
+        unfinished = [] if self.store is None else self.store.unfinished(name)
+        begun = [group for group in unfinished if set(group) <= set(indices) and not set(group).isdisjoint(missing)]
+        others = [index for index in missing if not any(index in group for group in begun)]
+        return [*begun, *_consecutive(others)]
+
+    def _forget_unfinished(self, name: str, indices: Sequence[int]) -> None:
+        if self.store is not None:
+            for group in self.store.unfinished(name):
+                if set(group) <= set(indices):
+                    self.store.checkpoint(name, group).unlink(missing_ok=True)
 
     def _read(self, name: str, index: int) -> TrainingResult | None:
         return None if self.store is None else self.store.read(name, index, self._identity(name, [index]))
@@ -212,8 +241,8 @@ class _Arms:
     def _train_together(self, name: str, loss: nn.Module, indices: Sequence[int]) -> dict[int, TrainingResult]:
         """Train arms as one computation, from where an interruption left it, and store them."""
 
-        def told(replica: int, record: EpochRecord) -> None:
-            self.observer.epoch(name, indices[replica], record)
+        def told(records: Mapping[int, EpochRecord]) -> None:
+            self.observer.epoch(name, {indices[replica]: record for replica, record in records.items()})
 
         checkpoint = self._checkpoint(name, indices)
         seeds = [training_seed(self.seed, index) for index in indices]
@@ -221,7 +250,7 @@ class _Arms:
         results = train_together(self.training, self.data(), loss, seeds, told, on_step=on_step, checkpoint=checkpoint)
         trained = dict(zip(indices, results, strict=True))
         for index, result in trained.items():
-            if self._read(name, index) is None:  # one that is there was trained in another group, and counts
+            if self._read(name, index) is None:  # one that is there was stored before an interruption, and counts
                 self._store(name, index, result)
         if checkpoint is not None:
             checkpoint.remove()
@@ -242,7 +271,7 @@ class _Arms:
             if (checkpoint := checkpoints[index]) is not None:
                 checkpoint.remove()
 
-        self.pool().train(calls, keep, functools.partial(self.observer.epoch, name))
+        self.pool().train(calls, keep, lambda index, record: self.observer.epoch(name, {index: record}))
         return trained
 
     def _checkpoint(self, name: str, indices: Sequence[int]) -> TrainingCheckpoint | None:

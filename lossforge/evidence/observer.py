@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class TrainingObserver:
             epochs_done: a fraction.
         """
 
-    def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
-        """A training completed an epoch."""
+    def epoch(self, loss: str, records: Mapping[int, EpochRecord]) -> None:
+        """A training completed an epoch, or several that are one computation did; records by seed index."""
 
     def trained(self, arm: Arm) -> None:
         """A training ended; also told of those read back from an interrupted comparison."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from lossforge.files import to_json, write_atomically
 from lossforge.training import Predictions, TrainingResult
 
 FORMAT_VERSION = 2
+
+_UNFINISHED = re.compile(r"seed-(\d+)(?:-to-(\d+))?\.unfinished\.safetensors")
 
 
 def identity_hash(identity: dict[str, Any]) -> str:
@@ -122,6 +125,12 @@ class ArmStore:
         """Return where the state of an unfinished training of one seed lies, or of several together."""
         last = "" if len(indices) == 1 else f"-to-{indices[-1]}"
         return self._path(loss, indices[0], f"{last}.unfinished.safetensors")
+
+    def unfinished(self, loss: str) -> list[range]:
+        """Return the seed indices of each training of a loss, or group of them, that was begun and not finished."""
+        names = (path.name for path in (self.folder / loss).glob("seed-*.unfinished.safetensors"))
+        spans = (match.groups() for name in names if (match := _UNFINISHED.fullmatch(name)))
+        return sorted((range(int(first), int(last or first) + 1) for first, last in spans), key=lambda group: group[0])
 
     def _path(self, loss: str, index: int, suffix: str) -> Path:
         return self.folder / loss / f"seed-{index}{suffix}"

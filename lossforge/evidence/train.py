@@ -28,7 +28,10 @@ from lossforge.spec import TrainSpec, differences
 from lossforge.training import prepare
 
 BEGUN_WITH = "training.yaml"
-"""File of the spec in the folder of a training."""
+"""File in the folder of trainings: the spec of the last command, settled."""
+
+ASKED = ("losses", "found", "seeds", "confidence")
+"""Fields that may differ between commands for one folder: they change what is trained, and no training."""
 
 
 def train(
@@ -51,7 +54,7 @@ def train(
         seeds: independent trainings of each loss.
         seed: of everything random.
         device: ``auto``, ``cpu`` or ``cuda``.
-        out: folder of the results; where it holds some of the same training, of fewer losses or seeds perhaps, only
+        out: folder of the results; where it holds trainings of the same options, of other losses or seeds perhaps, only
             what is missing is trained. None: nothing is written.
         observer: told of progress.
         options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20``.
@@ -104,61 +107,67 @@ def train_spec(spec: TrainSpec, out: Path | None, observer: TrainingObserver | N
         return _compare(spec, modules, identities, observer=observer)
     _refuse_occupied(out)
     data = choices = None
-    if _begun_with(out) is None:
+    if not is_begun(out):
         data = prepare(spec.training, spec.seed, spec.device)
         choices = choose(spec.training, data, spec.seeds)
         observer.chosen(choices)
     directory = run_directory.made(out)
     with directory.occupied(), logged_to(directory.log):
-        _begin(directory, spec, choices)
+        settled = _begin(directory, spec, choices)
         directory.compare_environment(environment(spec.device))
         stored: dict[str, Any] = {"data": data, "folder": out, "record_time": directory.record_time}
-        comparison = _compare(spec, modules, identities, observer=observer, **stored)
+        comparison = _compare(settled, modules, identities, observer=observer, **stored)
         setting = {"dataset": spec.training.dataset.type, "model": spec.training.model.type}
         write_atomically(out / "comparison.json", to_json({**setting, **comparison.to_json()}))
     return comparison
 
 
 def default_folder(spec: TrainSpec) -> Path:
-    """Return ``runs/train-MODEL-DATASET``, or with the first suffix -2, -3, ... free or able to go on with it."""
+    """Return ``runs/train-MODEL-DATASET``, or with the first suffix -2, -3, ... free or able to go on with the spec."""
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     name = f"train-{spec.training.model.type}-{spec.training.dataset.type}"
     numbered = (Path("runs") / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if not path.exists() or _goes_on(path, spec))
+    return next(path for path in numbered if not path.exists() or _can_go_on(path, spec))
+
+
+def _can_go_on(path: Path, spec: TrainSpec) -> bool:
+    try:
+        before = _begun_with(path)
+    except RunDirectoryError:  # of another version, or of a plugin that is gone: left alone
+        return False
+    return before is not None and not _changes(before, spec)
 
 
 def is_begun(path: Path) -> bool:
     """Return whether a folder holds trainings that can go on."""
-    return _begun_with(path) is not None
+    return (path / BEGUN_WITH).is_file()
 
 
-def _begun_with(path: Path) -> str | None:
-    """Return the spec whose trainings a folder holds, as text; None if it holds none."""
-    begun_with = path / BEGUN_WITH
-    return begun_with.read_text(encoding="utf-8") if begun_with.is_file() else None
+def _begun_with(path: Path) -> TrainSpec | None:
+    """Return the spec that was last trained by in a folder; None if none was.
 
-
-def _goes_on(path: Path, spec: TrainSpec) -> bool:
-    """Return whether a folder holds trainings that a spec asks for; it may ask for more losses and seeds."""
+    Raises:
+        RunDirectoryError: it cannot be read.
+    """
     if not is_begun(path):
-        return False
+        return None
     try:
-        before = TrainSpec.from_yaml(path / BEGUN_WITH)
-    except SpecError:  # that of another version, or of a plugin that is gone
-        return False
-    more = {name: getattr(spec, name) for name in ("seeds", "losses", "found")}
-    return (
-        before.model_copy(update=more) == _settled(spec, path)
-        and before.seeds <= spec.seeds
-        and all(each in spec.losses for each in before.losses)
-        and all(each in spec.found for each in before.found)
-    )
+        return TrainSpec.from_yaml(path / BEGUN_WITH)
+    except SpecError as cause:
+        raise RunDirectoryError(f"{cause}\nrestore that file, or choose another folder with --out") from cause
 
 
-def _settled(spec: TrainSpec, path: Path) -> TrainSpec:
-    """Return the spec with what ``auto`` has come to in a folder."""
-    choices = ArmStore(path).read_choices()
-    return spec if choices is None else spec.model_copy(update={"training": choices.apply(spec.training)})
+def _changes(before: TrainSpec, spec: TrainSpec) -> list[str]:
+    """Return the differences that make trainings of two specs others: all but those in what is asked for."""
+    asked = {name: getattr(spec, name) for name in ASKED}
+    return differences(before.model_copy(update=asked).to_yaml(), _settled(spec, before).to_yaml())
+
+
+def _settled(spec: TrainSpec, before: TrainSpec) -> TrainSpec:
+    """Return a spec with what its ``auto`` has come to in an earlier one."""
+    options = ("precision", "replication")
+    settled = {name: getattr(before.training, name) for name in options if getattr(spec.training, name) == "auto"}
+    return spec.model_copy(update={"training": spec.training.model_copy(update=settled)})
 
 
 def _refuse_occupied(path: Path) -> None:
@@ -166,31 +175,34 @@ def _refuse_occupied(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{path}: is no folder; choose another with --out")
     left_behind = {LOCK, "manifest.json", "choices.json", "timing.jsonl", "run.log"}
-    if path.is_dir() and _begun_with(path) is None and {child.name for child in path.iterdir()} - left_behind:
+    if path.is_dir() and not is_begun(path) and {child.name for child in path.iterdir()} - left_behind:
         raise RunDirectoryError(f"{path}: is not empty, and holds no {BEGUN_WITH}; choose another with --out")
 
 
-def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) -> None:
-    """Write choices, manifest and settled spec to a new folder, or make sure that a used one is of the same spec.
+def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) -> TrainSpec:
+    """Write choices, manifest and spec to a new folder, or the spec to one that it can go on in; return it settled.
 
     Raises:
-        RunDirectoryError: it holds another spec's results, or something else.
+        RunDirectoryError: the folder holds trainings of another spec, or something else.
     """
     path = directory.path
     _refuse_occupied(path)
     before = _begun_with(path)
-    if before is None and choices is not None:
+    if before is None:
+        if choices is None:
+            raise RunDirectoryError(f"{path / BEGUN_WITH}: has just been taken away; give the same command again")
+        settled = spec.model_copy(update={"training": choices.apply(spec.training)})
         ArmStore(path).write_choices(choices)
         directory.record_choices(choices.to_json(), choices.reasons)
         write_atomically(directory.manifest, to_json(environment(spec.device)))
-        write_atomically(path / BEGUN_WITH, _settled(spec, path).to_yaml())  # last: by this file such a folder is known
-        return
-    changes = differences(before or "", _settled(spec, path).to_yaml())
-    if changes and _goes_on(path, spec):
-        write_atomically(path / BEGUN_WITH, _settled(spec, path).to_yaml())
-    elif changes:
+    elif changes := _changes(before, spec):
         listed = "\n".join(f"  {change}" for change in changes)
         raise RunDirectoryError(f"{path}: holds trainings of another spec:\n{listed}\nchoose another with --out")
+    else:
+        settled = _settled(spec, before)
+    if settled != before:
+        write_atomically(path / BEGUN_WITH, settled.to_yaml())  # last: by this file such a folder is known
+    return settled
 
 
 def _losses(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:

@@ -80,7 +80,7 @@ class TrainingPool:
         store: Callable[[int, TrainingResult], None],
         on_epoch: Callable[[int, EpochRecord], None],
     ) -> None:
-        """Carry out trainings; each result is stored as it comes, each epoch told, and what is logged is logged here.
+        """Carry out trainings; results are stored as they come, epochs told, and warnings logged here.
 
         Raises:
             SearchError: a process was ended from outside.
@@ -97,12 +97,12 @@ class TrainingPool:
                     store(waiting[future], _unshared(future.result()))
                     del waiting[future]
 
-    def _tell(self, on_epoch: Callable[[int, EpochRecord], None]) -> None:
+    def _tell(self, on_epoch: Callable[[int, EpochRecord], None] | None = None) -> None:
         while not self._told.empty():
             told = self._told.get()
             if isinstance(told, logging.LogRecord):
                 logging.getLogger(told.name).handle(told)
-            else:
+            elif on_epoch is not None:
                 on_epoch(*told)
 
     def step_seconds(self, spec: TrainingSpec, data: PreparedData, precision: Precision) -> float:
@@ -118,6 +118,7 @@ class TrainingPool:
                     self._pool.submit(_measure, spec, data, precision) for _ in range(self._num_processes)
                 ]
             wait(measured)
+            self._tell()
             errors = [error for future in measured if (error := future.exception()) is not None]
             if errors:  # that of a process whose barrier was broken by another comes second
                 raise min(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError))

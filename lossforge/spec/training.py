@@ -83,7 +83,8 @@ class AdamW(Options):
 
 def _by_optimizer(**usual: float) -> Callable[[dict[str, Any]], float]:
     """Return what makes a default of the fields before it: the usual value for the optimiser."""
-    return lambda before: usual[before["optimizer"].type]
+    # Some versions of pydantic ask even where the optimiser is invalid, which they tell on its own.
+    return lambda before: usual[getattr(before.get("optimizer"), "type", "sgd")]
 
 
 class Triangular(Options):

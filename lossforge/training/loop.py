@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -58,7 +58,7 @@ def train_classifier(
         RunDirectoryError: the checkpoint is that of another training.
         ValueError: there is a checkpoint, and the precision is ``auto``.
     """
-    told = None if on_epoch is None else lambda _, record: on_epoch(record)
+    told = None if on_epoch is None else lambda records: on_epoch(records[0])
     return train_together(spec, data, loss, [seed], told, on_step=on_step, checkpoint=checkpoint)[0]
 
 
@@ -67,15 +67,16 @@ def train_together(
     data: PreparedData,
     loss: nn.Module,
     seeds: Sequence[int],
-    on_epoch: Callable[[int, EpochRecord], None] | None = None,
+    on_epoch: Callable[[Mapping[int, EpochRecord]], None] | None = None,
     *,
     on_step: Callable[[float], None] | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> list[TrainingResult]:
     """Train a replica for each seed as one grouped computation; see :func:`train_classifier`.
 
-    Each result is that of the same training alone, up to rounding. ``on_epoch`` is called with the index of the seed. A
-    replica that diverges is not trained on in name, and changes no other.
+    Each result is that of the same training alone, up to rounding. ``on_epoch`` is called with the records of those
+    that completed an epoch, by the index of the seed. A replica that diverges is not trained on in name, and changes no
+    other.
     """
     if checkpoint is not None and spec.precision == "auto":
         raise ValueError(
@@ -101,7 +102,7 @@ def _train(
     training: Training,
     first_epoch: int,
     records: Records,
-    on_epoch: Callable[[int, EpochRecord], None] | None,
+    on_epoch: Callable[[Mapping[int, EpochRecord]], None] | None,
     on_step: Callable[[float], None] | None,
     checkpoint: TrainingCheckpoint | None,
 ) -> int:
@@ -119,9 +120,8 @@ def _train(
             records[index].append(of_epoch[index])
         if checkpoint is not None:
             checkpoint.save(training, epoch, records)
-        if on_epoch is not None:
-            for index in completed:
-                on_epoch(index, of_epoch[index])
+        if on_epoch is not None and completed:
+            on_epoch({index: of_epoch[index] for index in completed})
     return training.spec.epochs - first_epoch
 
 

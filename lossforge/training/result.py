@@ -59,8 +59,10 @@ class TrainingResult:
         scaled_metrics: on the test images, with logits over that temperature.
         test: None if the training diverged, or where it was not read back.
         validation: likewise, and if there are none.
-        seconds: wall time of training and test; None where the result was read back.
-        images_per_second: training images over the wall time of training; None where the result was read back.
+        seconds: wall time of training and test, of what was trained now if it had been interrupted; of seeds trained as
+            one computation, a share each. None where the result was read back.
+        images_per_second: training images over the wall time of training, of all seeds trained as one computation; None
+            where the result was read back.
     """
 
     metrics: ClassificationMetrics | None

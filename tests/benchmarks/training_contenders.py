@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Self
@@ -72,16 +72,6 @@ class Running:
         if isinstance(answer, Exception):
             raise answer
         return float(answer)
-
-
-def in_turns(
-    running: Sequence[Running], num_rounds: int, num_steps: int, warm_up: int = 3
-) -> Iterator[tuple[float, ...]]:
-    """Yield the seconds of each, for rounds in which each takes so many steps, after a warm-up of each."""
-    for each in running:
-        each.seconds(warm_up)
-    for _ in range(num_rounds):
-        yield tuple(each.seconds(num_steps) for each in running)
 
 
 def _serve(contender: Contender, device: str, threads: int, pipe: Connection) -> None:

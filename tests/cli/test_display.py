@@ -81,7 +81,7 @@ class TestInATerminal:
         display = Display(console(terminal=True))
         display.began(spec, Path("run"))
         with display:
-            display.epoch("gce(q=[0.5])", 0, EpochRecord(1, 0.25, 0.75, 1234.5))
+            display.epoch("gce(q=[0.5])", {0: EpochRecord(1, 0.25, 0.75, 1234.5)})
             display._bars.progress.refresh()
             assert "gce(q=[0.5]), seed 0" in text(display)
             assert "loss 0.25 acc 75.0% 1,234 img/s" in text(display)
@@ -97,7 +97,7 @@ class TestInATerminal:
             display._bars.progress.refresh()
             assert "tiny, seed 0" in text(display)
             assert "0/1" in text(display)
-            display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75, 10.0))
+            display.epoch("tiny", {0: EpochRecord(1, 0.25, 0.75, 10.0)})
             display.step("tiny", 0, 1.5)
             (task,) = display._bars.progress.tasks
             assert (task.completed, task.fields["text"]) == (1.5, "loss 0.25 acc 75.0% 10 img/s")
@@ -108,7 +108,7 @@ class TestInATerminal:
         with display:
             display.began(spec, Path("run"))
             display.generation(record(0), 0.1)
-            display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75))
+            display.epoch("tiny", {0: EpochRecord(1, 0.25, 0.75)})
             display.trained(arm())
             display._bars.progress.refresh()
         assert "test accuracy 50.00%" in text(display).replace("\n", "")
@@ -193,9 +193,26 @@ class TestPlainLines:
         )
         began = display._training._began
         monkeypatch.setattr(time, "monotonic", lambda: began + 40)
-        display.epoch("gce", 0, EpochRecord(1, 0.25, 0.75))
+        display.epoch("gce", {0: EpochRecord(1, 0.25, 0.75)})
         display.trained(arm("gce"))
         assert text(display).splitlines()[-1].endswith("NLL 1.000; about 2 min 40 s left")
+
+    def test_the_time_left_of_trainings_that_are_one_computation(self, monkeypatch):
+        """Also where they had been interrupted: each record is of all of them."""
+        clock = [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        display = Display(console(terminal=False))
+        spec = TrainSpec(losses=("mae", "gce"), training={"dataset": "digits", "model": "resnet8"}, seeds=4)
+        display.training(spec, Path("there"))
+        for epoch, left in ((3, "21 min 40 s"), (4, "20 min 0 s")):  # 13 and 12 times four epochs, of 100 s
+            clock[0] += 100.0
+            display.epoch("mae", {seed: EpochRecord(epoch, 0.25, 0.75, 10.0) for seed in range(4)})
+            lines = text(display).splitlines()[-4:]
+            assert [line.partition(":")[0] for line in lines] == [f"mae, seed {seed}" for seed in range(4)]
+            assert all(
+                line.endswith(f"epoch {epoch}/8, loss 0.250, accuracy 75.0%, 10 images/s; about {left} left")
+                for line in lines
+            )
 
     def test_the_time_left_is_by_the_epochs_of_all_trainings_at_once(self, monkeypatch):
         clock = [0.0]
@@ -206,11 +223,11 @@ class TestPlainLines:
         clock[0] = 30.0
         display.chosen(Choices("bfloat16", "processes", {}))  # what took so long was no training
         clock[0] += 61.0
-        display.epoch("mae", 0, EpochRecord(5, 0.25, 0.75, 10.0))  # its first four were before an interruption
+        display.epoch("mae", {0: EpochRecord(5, 0.25, 0.75, 10.0)})  # its first four were before an interruption
         assert text(display).splitlines()[-1].endswith("10 images/s; about 27 min 27 s left"), "27 epochs, of 61 s each"
-        display.epoch("mae", 1, EpochRecord(1, 0.25, 0.75))
+        display.epoch("mae", {1: EpochRecord(1, 0.25, 0.75)})
         clock[0] += 61.0
-        display.epoch("mae", 1, EpochRecord(2, 0.25, 0.75, 10.0))
+        display.epoch("mae", {1: EpochRecord(2, 0.25, 0.75, 10.0)})
         assert text(display).splitlines()[-1].endswith("; about 16 min 57 s left"), "25 epochs, of 40.7 s each"
         display.trained(arm("mae", metrics=None, diverged_at_epoch=6))
         assert text(display).splitlines()[-1].endswith("; about 14 min 55 s left"), "those it had left are none now"
@@ -222,11 +239,11 @@ class TestPlainLines:
     def test_epochs_are_told_once_a_minute(self, display, monkeypatch):
         now = time.monotonic()
         before = text(display)
-        display.epoch("tiny", 0, EpochRecord(1, 0.25, 0.75, 1234.5))
+        display.epoch("tiny", {0: EpochRecord(1, 0.25, 0.75, 1234.5)})
         assert text(display) == before
         monkeypatch.setattr(time, "monotonic", lambda: now + 61)
-        display.epoch("tiny", 0, EpochRecord(2, 0.25, 0.75, 1234.5))
-        display.epoch("tiny", 1, EpochRecord(2, 0.5, 0.5, None))
+        display.epoch("tiny", {0: EpochRecord(2, 0.25, 0.75, 1234.5)})
+        display.epoch("tiny", {1: EpochRecord(2, 0.5, 0.5, None)})
         told = text(display).removeprefix(before)
         assert told.partition(";")[0] == "tiny, seed 0: epoch 2/1, loss 0.250, accuracy 75.0%, 1,234 images/s"
         assert told.count("\n") == 1

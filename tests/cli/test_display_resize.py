@@ -44,7 +44,7 @@ with Display() as display:
         "began": lambda: display.began(spec, pathlib.Path("runs/one")),
         "generation": lambda record: display.generation(record, 0.1),
         "epoch": lambda n: display.epoch(
-            arm.loss, 0, new(epoch=n, train_loss=0.25, train_accuracy=0.75, images_per_second=1234.5)
+            arm.loss, {0: new(epoch=n, train_loss=0.25, train_accuracy=0.75, images_per_second=1234.5)}
         ),
         "trained": lambda: display.trained(arm),
         "refresh": lambda: None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from lossforge.evidence import Arm, Choices, TrainingObserver
@@ -19,8 +21,8 @@ class Notes(TrainingObserver):
     def chosen(self, choices: Choices) -> None:
         self.choices.append(choices)
 
-    def epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
-        self.epochs.append((loss, seed, record))
+    def epoch(self, loss: str, records: Mapping[int, EpochRecord]) -> None:
+        self.epochs += [(loss, seed, record) for seed, record in records.items()]
 
     def trained(self, arm: Arm) -> None:
         self.arms.append(arm)

@@ -9,6 +9,7 @@ from torch import nn
 
 from lossforge.errors import RunDirectoryError
 from lossforge.evidence import Choices, TrainingObserver, compare, training_seed
+from lossforge.evidence.store import ArmStore
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.spec.training import FileNoise, TrainingSpec
 from lossforge.training import prepare, train_classifier, train_together
@@ -300,9 +301,9 @@ class TestSeveralSeedsAtOnce:
         told = []
 
         class Stops(TrainingObserver):
-            def epoch(self, loss, seed, record):
-                told.append((loss, seed, record.epoch))
-                if (loss, record.epoch) == ("cross_entropy", 2):
+            def epoch(self, loss, records):
+                told.extend((loss, seed, record.epoch) for seed, record in records.items())
+                if told[-1][::2] == ("cross_entropy", 2):
                     raise KeyboardInterrupt
 
         parts = {"folder": tmp_path / "parts", "identities": IDENTITIES}
@@ -321,14 +322,52 @@ class TestSeveralSeedsAtOnce:
             assert path.read_bytes() == (tmp_path / "parts" / path.relative_to(tmp_path / "whole")).read_bytes()
         assert not list(tmp_path.rglob("*unfinished*"))
 
-    def test_where_one_of_a_group_is_missing_all_of_it_are_trained_again(self, tmp_path, notes):
+    def test_a_group_interrupted_while_it_is_stored_comes_to_the_same_bits(self, tmp_path, notes, monkeypatch):
         options = {"folder": tmp_path, "identities": IDENTITIES}
-        whole = run(stacked("grouped"), **options)
-        before = (tmp_path / "found" / "seed-0.json").read_bytes()
-        (tmp_path / "found" / "seed-1.json").unlink()
+        whole = run(stacked("grouped"))
+        write = ArmStore.write
+
+        def interrupted(store, loss, index, *rest):
+            if index == 1:
+                raise KeyboardInterrupt
+            write(store, loss, index, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ArmStore, "write", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(stacked("grouped"), **options)
         assert run(stacked("grouped"), observer=notes, **options) == whole
-        assert notes.restored == [True, False, True, True]
-        assert (tmp_path / "found" / "seed-0.json").read_bytes() == before
+        assert notes.restored == [True, False, False, False]
+        assert {name for name, _, _ in notes.epochs} == {"cross_entropy"}, "what was trained is only tested again"
+        assert not list(tmp_path.rglob("*unfinished*"))
+
+    @pytest.mark.parametrize("num_before", [1, 2])
+    def test_seeds_added_to_an_interrupted_group_leave_it_as_it_was(self, num_before, tmp_path, notes):
+        training = stacked("grouped", stacked=4)
+        apart = run(training, seeds=num_before).losses["found"].results
+        options = {"folder": tmp_path, "identities": IDENTITIES}
+
+        class Stops(TrainingObserver):
+            def epoch(self, loss, records):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(training, seeds=num_before, **options, observer=Stops())
+        found = run(training, seeds=4, observer=notes, **options).losses["found"].results
+        assert found[:num_before] == apart
+        told = [(seed, record.epoch) for name, seed, record in notes.epochs if name == "found"]
+        added = range(num_before, 4)
+        assert told == [*((seed, 2) for seed in range(num_before)), *((seed, n) for n in (1, 2) for seed in added)]
+        assert not list(tmp_path.rglob("*unfinished*"))
+
+    def test_what_is_missing_of_a_group_is_trained_in_stretches(self, tmp_path, notes):
+        options = {"folder": tmp_path, "identities": IDENTITIES}
+        run(stacked("grouped", stacked=4, epochs=1), seeds=4, **options)
+        for index in (0, 2, 3):
+            (tmp_path / "found" / f"seed-{index}.json").unlink()
+        run(stacked("grouped", stacked=4, epochs=1), seeds=4, observer=notes, **options)
+        assert [seed for _, seed, _ in notes.epochs] == [0, 2, 3]
+        assert notes.restored[:4] == [False, True, False, False]
 
     @pytest.mark.parametrize("replication", ["grouped", "processes", "in_turn"])
     def test_a_loss_that_diverges_does_not_stop_the_others(self, replication):
@@ -342,7 +381,6 @@ class TestSeveralSeedsAtOnce:
         assert comparison.notes[0].startswith("2 of 2 trainings with 'broken' diverged")
 
     def test_more_seeds_leave_what_is_stored_as_it_is(self, tmp_path):
-        """Also where they join one that had been alone to a group, in which its bits are others."""
         options = {"folder": tmp_path, "identities": IDENTITIES}
         run(stacked("grouped"), seeds=3, **options)
         before = (tmp_path / "found" / "seed-2.json").read_bytes()

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import lossforge
 from lossforge.errors import RunDirectoryError, SpecError, UnknownComponentError
+from lossforge.evidence import TrainingObserver, default_folder
 from lossforge.losses.gce import GCE
 from lossforge.spec import TrainSpec
 from lossforge.training.datasets import FakeImages
@@ -68,26 +69,67 @@ def test_losses_and_seeds_can_be_added_to_a_folder(tmp_path, notes):
     assert more.losses["mae"].results[0] == first.losses["mae"].results[0]
     spec = TrainSpec.from_yaml(out / "training.yaml")
     assert (spec.seeds, [loss.type for loss in spec.losses]) == (2, ["mae", "gce"])
-    again = lossforge.train("gce", "mae", **QUICK, seeds=2, out=out)
-    assert (again.reference, again.losses["mae"].results) == ("gce", more.losses["mae"].results)
+    fewer = lossforge.train("gce", **QUICK, out=out)
+    assert fewer.losses["gce"].results == more.losses["gce"].results[:1]
+    assert (TrainSpec.from_yaml(out / "training.yaml").seeds, len(list(out.rglob("seed-*.json")))) == (1, 4)
+
+
+def test_what_is_added_can_be_a_found_loss_and_can_fail(tmp_path, artifact, notes):
+    out = tmp_path / "out"
+    lossforge.train("mae", **QUICK, out=out)
+
+    class Stops(TrainingObserver):
+        def epoch(self, loss, records):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lossforge.train("mae", artifact, **QUICK, out=out, observer=Stops())
+    lossforge.train("mae", **QUICK, out=out, observer=notes)
+    lossforge.train("mae", artifact, **QUICK, out=out, observer=notes)
+    assert (notes.restored, notes.epochs) == ([True, True, False], [])  # the epoch was stored
 
 
 @pytest.mark.parametrize(
-    ("losses", "changes", "named"),
+    ("changes", "named"),
     [
-        (("mae", "gce"), {"seeds": 1}, "seeds: "),
-        (("mae",), {}, "losses"),
-        (("mae", "gce", "sce"), {"learning_rate": 0.2}, "training.learning_rate: "),
-        (("mae", "gce"), {"seed": 1}, "seed: "),
+        ({"learning_rate": 0.2}, "training.learning_rate: "),
+        ({"seed": 1}, "seed: "),
+        ({"precision": "bfloat16"}, "training.precision: "),
     ],
 )
-def test_a_folder_of_other_trainings_is_refused_and_left_as_it_is(tmp_path, losses, changes, named):
+def test_a_folder_of_other_trainings_is_refused_and_left_as_it_is(tmp_path, changes, named):
     out = tmp_path / "out"
-    lossforge.train("mae", "gce", **QUICK, seeds=2, out=out)
+    lossforge.train("mae", **QUICK, out=out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.log"}
-    with pytest.raises(RunDirectoryError, match=f"holds trainings of another spec:\n  {named}"):
-        lossforge.train(*losses, **QUICK, **{"seeds": 2, **changes}, out=out)
+    with pytest.raises(RunDirectoryError, match=f"holds trainings of another spec:\n  {named}.*\nchoose another"):
+        lossforge.train("mae", "gce", **{**QUICK, **changes}, out=out)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"{[", b"- 1", b"losses: [nothing]"], ids=repr)
+def test_a_folder_whose_spec_cannot_be_read_is_told_and_left_alone(tmp_path, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = TrainSpec(losses=("mae",), training=QUICK)
+    assert default_folder(spec) == Path("runs/train-resnet8-fake")
+    lossforge.evidence.train_spec(spec, Path("runs/train-resnet8-fake"))
+    for other in (spec.model_copy(update={"seeds": 3}), TrainSpec(losses=("gce",), training=QUICK)):
+        assert default_folder(other) == Path("runs/train-resnet8-fake")
+    assert default_folder(spec.model_copy(update={"seed": 1})) == Path("runs/train-resnet8-fake-2")
+    Path("runs/train-resnet8-fake/training.yaml").write_bytes(content)
+    with pytest.raises(RunDirectoryError, match=r"training\.yaml(.|\n)*restore that file, or choose another folder"):
+        lossforge.evidence.train_spec(spec, Path("runs/train-resnet8-fake"))
+    assert default_folder(spec) == Path("runs/train-resnet8-fake-2")
+
+
+@pytest.mark.parametrize("damage", [None, "[]"])
+def test_choices_that_are_lost_are_those_of_the_spec(tmp_path, damage, notes):
+    out = tmp_path / "out"
+    first = lossforge.train("mae", **SMALL, out=out)
+    (out / "choices.json").unlink()
+    if damage is not None:
+        (out / "choices.json").write_text(damage)
+    assert lossforge.train("mae", **SMALL, out=out, observer=notes) == first
+    assert notes.restored == [True]
 
 
 def test_a_found_loss_that_has_changed_is_refused(tmp_path, artifact):

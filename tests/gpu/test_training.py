@@ -1,12 +1,16 @@
 """Training on every device there is: the CPU always, CUDA where torch finds it."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from lossforge.evidence import choose
 from lossforge.spec import TrainingSpec
-from lossforge.training import prepare, train_classifier, train_together
+from lossforge.training import TrainingCheckpoint, prepare, train_classifier, train_together
 from lossforge.training.steps import batches, start, train_step
 
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu])]
@@ -23,6 +27,9 @@ OPTIONS = {
         "schedule": "cosine",
     },
     "adamw": {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "step"},
+    "cosine head": {"model": {"type": "resnet8", "head": "cosine"}},
+    "margin head": {"model": {"type": "resnet8", "head": "large_margin"}},
+    "another network": {"model": "preact_resnet18", "num_train": 16, "epochs": 1},
 }
 
 
@@ -36,7 +43,7 @@ def device(request):
 def make_spec(**options):
     dataset = {"type": "fake", "num_train": 64, "num_test": 32, "image_shape": (3, 16, 16), "num_classes": 4}
     settings = {"epochs": 2, "batch_size": 16, "learning_rate": 0.02, "num_validation": 8, "precision": "float32"}
-    return TrainingSpec(dataset=dataset, model="resnet8", **{**settings, **options})
+    return TrainingSpec(dataset=dataset, **{"model": "resnet8", **settings, **options})
 
 
 def logits(spec, device, seed=0):
@@ -60,13 +67,26 @@ def test_replicas_agree_with_single_trainings(device):
         torch.testing.assert_close(result.test.logits_NC, logits(spec, device, seed), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("cuda_graphs", [False, True])
-def test_compiled_networks_agree_with_plain_ones(cuda_graphs):
-    spec = make_spec(epochs=1)
+def test_compiled_networks_agree_with_plain_ones_and_go_on_to_the_same_bits(device, cuda_graphs, tmp_path):
+    if cuda_graphs and device == "cpu":
+        pytest.skip("CUDA graphs are of CUDA")
+    spec = make_spec(model={"type": "resnet8", "head": "large_margin"}, ema_decay=0.9)
     compiled = spec.model_copy(update={"compile": True, "cuda_graphs": cuda_graphs})
-    torch.testing.assert_close(logits(compiled, "cuda"), logits(spec, "cuda"), rtol=1e-2, atol=1e-2)
+    whole = logits(compiled, device)
+    torch.testing.assert_close(whole, logits(spec, device), rtol=1e-2, atol=1e-2)
+    checkpoint = TrainingCheckpoint(tmp_path / "unfinished.safetensors", "identity")
+    data = prepare(compiled, 0, device)
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(compiled, data, nn.CrossEntropyLoss(), 0, stop, checkpoint=checkpoint)
+    told = []
+    found = train_classifier(compiled, data, nn.CrossEntropyLoss(), 0, told.append, checkpoint=checkpoint)
+    assert [record.epoch for record in told] == [2]
+    assert torch.equal(found.test.logits_NC, whole)
 
 
 @pytest.mark.gpu
@@ -92,3 +112,14 @@ def test_choices_are_made_on_the_device(device):
     assert choices.precision in ("float32", "bfloat16")
     assert "a step of 2 seeds takes in_turn" in choices.reasons["replication"]
     assert ("processes" in choices.reasons["replication"]) == (device == "cpu" and torch.get_num_threads() > 1)
+
+
+def test_the_timing_script():
+    """On a machine without CUDA it times the CPU."""
+    script = Path(__file__).with_name("training_speed.py")
+    done = subprocess.run([sys.executable, str(script), "--quick"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    device = "CUDA device" if torch.cuda.is_available() else "no CUDA device: the CPU"
+    assert device in done.stdout
+    assert "one seed twice: the same bits" in done.stdout
+    assert done.stdout.count(" images/s, ") == 10
