@@ -115,10 +115,16 @@ def test_one_loss_by_default_in_a_folder_of_its_own(lossforge, folder):
     assert "Difference" not in outcome.out
 
 
-def test_another_spec_gets_another_folder_and_the_same_its_own(lossforge, folder):
-    for loss in ("mae", "gce", "gce", "mae"):
-        assert lossforge("train", "--loss", loss, *QUICK).code == 0
-    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["train-resnet8-fake", "train-resnet8-fake-2"]
+def test_other_options_get_another_folder_and_other_losses_the_same(lossforge, folder):
+    for arguments in (("mae",), ("mae", "--seed", "1"), ("gce", "--seeds", "2"), ("mae", "--loss", "gce")):
+        assert lossforge("train", "--loss", *arguments, *QUICK).code == 0
+    arms = {path.relative_to(folder / "runs").as_posix() for path in (folder / "runs").rglob("seed-*.json")}
+    first, second = "train-resnet8-fake", "train-resnet8-fake-2"
+    both = {f"{each}/mae/seed-0.json" for each in (first, second)}
+    assert arms == {*both, f"{first}/gce/seed-0.json", f"{first}/gce/seed-1.json"}
+    resumed = lossforge("resume", folder / "runs" / first)
+    assert resumed.code == 0
+    assert resumed.err.count("(read back)") == 2
 
 
 def test_json(lossforge):

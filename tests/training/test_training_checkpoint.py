@@ -94,9 +94,9 @@ def trained(spec, loss, seeds, checkpoint=None, stop_after=None):
     """Return the results, and the epochs that were trained for them; stops after an epoch where that is said."""
     epochs = []
 
-    def told(replica, record):
-        epochs.append((replica, record.epoch))
-        if (replica, record.epoch) == (len(seeds) - 1, stop_after):
+    def told(records):
+        epochs.extend((replica, record.epoch) for replica, record in records.items())
+        if epochs[-1] == (len(seeds) - 1, stop_after):
             raise KeyboardInterrupt
 
     return train_together(spec, prepare(spec, 0, "cpu"), loss, seeds, told, checkpoint=checkpoint), epochs
