@@ -3,8 +3,9 @@
 from lossforge.evidence.ablation import ablate
 from lossforge.evidence.ablation import plan as plan_ablation
 from lossforge.evidence.ablation_analysis import Ablation
+from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
-from lossforge.evidence.compare import Arm, compare, training_seed
+from lossforge.evidence.compare import compare
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.observer import TrainingObserver

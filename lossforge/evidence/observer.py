@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lossforge.evidence.arms import Arm
     from lossforge.evidence.choices import Choices
-    from lossforge.evidence.compare import Arm
     from lossforge.training import EpochRecord
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lossforge.errors import RunDirectoryError
-from lossforge.evidence import Choices, TrainingObserver, compare, training_seed
+from lossforge.evidence import Choices, TrainingObserver, arms, compare, training_seed
 from lossforge.evidence.store import ArmStore
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.spec.training import FileNoise, TrainingSpec
@@ -220,7 +220,7 @@ class TestChoices:
             specs.append(spec)
             return train_together(spec, *args, **options)
 
-        monkeypatch.setattr(comparing, "train_together", spied)
+        monkeypatch.setattr(arms, "train_together", spied)
         return specs
 
     @pytest.mark.parametrize("stored", [False, True])
@@ -360,6 +360,23 @@ class TestSeveralSeedsAtOnce:
         assert told == [*((seed, 2) for seed in range(num_before)), *((seed, n) for n in (1, 2) for seed in added)]
         assert not list(tmp_path.rglob("*unfinished*"))
 
+    def test_where_groups_that_were_begun_overlap_what_is_stored_is_what_is_returned(self, tmp_path):
+        training = stacked("grouped", stacked=4)
+        options = {"folder": tmp_path, "identities": IDENTITIES}
+
+        class Stops(TrainingObserver):
+            def epoch(self, loss, records):
+                raise KeyboardInterrupt
+
+        for num in (4, 2):
+            with pytest.raises(KeyboardInterrupt):
+                run(training, seeds=num, **options, observer=Stops())
+        assert len(list(tmp_path.rglob("*unfinished*"))) == 2
+        found = run(training, seeds=4, **options)
+        assert found == run(training, seeds=4, **options)
+        assert found.losses["found"].results[:2] == run(training, seeds=2).losses["found"].results
+        assert not list(tmp_path.rglob("*unfinished*"))
+
     def test_what_is_missing_of_a_group_is_trained_in_stretches(self, tmp_path, notes):
         options = {"folder": tmp_path, "identities": IDENTITIES}
         run(stacked("grouped", stacked=4, epochs=1), seeds=4, **options)
@@ -397,7 +414,7 @@ class TestSeveralSeedsAtOnce:
         def refused(*args, **options):
             raise AssertionError("trained here")
 
-        monkeypatch.setattr(comparing, "train_together", refused)
+        monkeypatch.setattr(arms, "train_together", refused)
         assert run(stacked("processes"), **options) == whole
 
 
