@@ -36,7 +36,7 @@ run: $(VENV)/.installed
 	$(BIN)/lossforge run examples/quickstart.yaml
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

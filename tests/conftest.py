@@ -1,4 +1,4 @@
-"""One thread for every test, and for the processes that tests start.
+"""One thread for every test, and for the processes that tests start; and of plugins none but those a test installs.
 
 Tensors are tiny here, so more threads only wait for each other, and far longer when other work shares the machine.
 """
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["LOSSFORGE_PLUGINS"] = ""
 torch.set_num_threads(1)
 
 

@@ -12,7 +12,6 @@ from unittest import mock
 
 import pytest
 
-from lossforge import registry
 from lossforge.cli import main
 
 SEARCH = """\
@@ -76,7 +75,6 @@ def call(*args: str | Path) -> Outcome:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder."""
-    monkeypatch.delenv(registry.PLUGINS_VARIABLE, raising=False)
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)

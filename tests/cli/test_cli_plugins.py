@@ -33,9 +33,11 @@ class Laplace(MutationOperator):
 class Installer:
     """Writes a distribution with one module and one mutation."""
 
-    def __init__(self, site: Path) -> None:
+    def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.site = site
         self.modules: list[str] = []
+        self._monkeypatch = monkeypatch
+        self._names: list[str] = []
 
     def __call__(self, name: str, type_name: str, code: str, attribute: str = "Laplace") -> None:
         module = name.replace("-", "_")
@@ -45,6 +47,8 @@ class Installer:
         (info / "entry_points.txt").write_text(f"[lossforge.mutations]\n{type_name} = {module}:{attribute}\n")
         (self.site / f"{module}.py").write_text(dedent(code))
         self.modules.append(module)
+        self._names.append(name)
+        self._monkeypatch.setenv(registry.PLUGINS_VARIABLE, ",".join(self._names))
         registry.refresh()
 
 
@@ -53,7 +57,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(site)
-    installer = Installer(site)
+    installer = Installer(site, monkeypatch)
     yield installer
     for module in installer.modules:
         sys.modules.pop(module, None)

@@ -45,7 +45,7 @@ def start(folder: Path, *args: str, hash_seed: int = 0) -> subprocess.Popen[str]
     """Start ``lossforge ARGS`` in a fresh process."""
     # One thread: it is part of what determines a training's last bits.
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
-    for name in ("LOSSFORGE_PLUGINS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         environment.pop(name, None)
     return subprocess.Popen(
         [sys.executable, "-c", "from lossforge.cli import main; main()", *args],

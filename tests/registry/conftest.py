@@ -27,9 +27,11 @@ MUTATION = """
 class Installer:
     """Installs made-up distributions."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.modules: list[str] = []
+        self._monkeypatch = monkeypatch
+        self._names: list[str] = []
 
     def __call__(
         self, name: str, points: str, code: str = "", *, folder: Path | None = None, version: str = "1.0"
@@ -43,6 +45,8 @@ class Installer:
         (info / "entry_points.txt").write_text(dedent(points))
         (folder / f"{module}.py").write_text(dedent(code))
         self.modules.append(module)
+        self._names.append(name)
+        self._monkeypatch.setenv(registry.PLUGINS_VARIABLE, ",".join(self._names))
         importlib.invalidate_caches()
         registry.refresh()
 
@@ -54,12 +58,11 @@ class Installer:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
-    monkeypatch.delenv(registry.PLUGINS_VARIABLE, raising=False)
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
     registry.refresh()
-    installer = Installer(folder)
+    installer = Installer(folder, monkeypatch)
     yield installer
     for module in installer.modules:
         sys.modules.pop(module, None)

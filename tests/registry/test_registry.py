@@ -212,10 +212,13 @@ def test_metadata_is_read_once_for_all_that_a_distribution_offers_of_a_kind(monk
     assert read.count("METADATA") == once
 
 
-def test_the_remains_of_an_uninstalled_distribution_break_nothing(install: Any) -> None:
+def test_the_remains_of_an_uninstalled_distribution_break_nothing(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install.mutation("toy-steps", "toy_step")
     install("toy-remains", ONE_MUTATION.format(type_name="toy_gone", module="toy_gone"))
     (install.folder / "toy_remains-1.0.dist-info" / "METADATA").unlink()
+    monkeypatch.delenv(registry.PLUGINS_VARIABLE)
     registry.refresh()
     assert registry.get("mutations", "toy_step").__name__ == "Toy"
     with pytest.raises(PluginLoadError, match=r"plugin unknown distribution \? \(toy_gone:Toy\) failed to load"):

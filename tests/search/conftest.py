@@ -178,7 +178,7 @@ def fragile_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fragile(fragile_site: Path) -> Iterator[Callable[..., LossParameterization]]:
     """The family, ``fragile(folder=...)``; worker processes find it, too, since they are given ``sys.path``."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.delenv(registry.PLUGINS_VARIABLE, raising=False)
+        monkeypatch.setenv(registry.PLUGINS_VARIABLE, "lossforge-fragile")
         monkeypatch.syspath_prepend(fragile_site)
         registry.refresh()
         yield registry.get("parameterizations", "fragile")

@@ -63,7 +63,7 @@ def _toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lossforge-spec-toys\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(POINTS)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.delenv(registry.PLUGINS_VARIABLE, raising=False)
+        monkeypatch.setenv(registry.PLUGINS_VARIABLE, "lossforge-spec-toys")
         monkeypatch.syspath_prepend(site)
         monkeypatch.syspath_prepend(Path(__file__).parent / "toys")
         registry.refresh()

@@ -62,7 +62,7 @@ def environment(**more: str) -> dict[str, str]:
     """Return the environment of every process that is started here."""
     # One thread: the number of them is part of what determines a training's last bits.
     ours = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", **more}
-    for name in ("LOSSFORGE_PLUGINS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         ours.pop(name, None)
     return ours
 
