@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.options import json_option
 from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.  [default: runs/NAME]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Searches at a time.  [default: one a core]")
 @click.option("--dry-run", is_flag=True, help="Check every variant, say what would be done, and stop.")
-def ablate(spec: Path, overrides: tuple[str, ...], out: Path | None, jobs: int | None, dry_run: bool) -> None:
+@json_option
+def ablate(
+    spec: Path, overrides: tuple[str, ...], out: Path | None, jobs: int | None, dry_run: bool, as_json: bool
+) -> None:
     """Run variants of a search over seeds, and say which differ.
 
     FILE names a base spec, settings, variants, and how many seeds. Where OUT holds results of the same file already,
@@ -42,7 +47,7 @@ def ablate(spec: Path, overrides: tuple[str, ...], out: Path | None, jobs: int |
     checked = AblationSpec.from_yaml(spec, overrides)
     out = out or Path("runs") / checked.name
     if dry_run:
-        _print_plan(checked, spec.parent)
+        _print_plan(checked, spec.parent, as_json=as_json)
         return
     try:
         with interrupted_by(signal.SIGTERM):
@@ -55,7 +60,10 @@ def ablate(spec: Path, overrides: tuple[str, ...], out: Path | None, jobs: int |
             options += ["--jobs", str(jobs)]
         command = shlex.join(["lossforge", "ablate", str(spec), *options, "--out", str(out)])
         raise RunInterrupted(f"interrupted; go on with: {command}") from cause
-    _print(ablation, out)
+    if as_json:
+        click.echo((out / "ablation.json").read_text(encoding="utf-8"))
+    else:
+        _print(ablation, out)
 
 
 def _run(spec: AblationSpec, folder: Path, out: Path, jobs: int) -> Ablation:
@@ -83,10 +91,16 @@ def _run(spec: AblationSpec, folder: Path, out: Path, jobs: int) -> Ablation:
     return ablation
 
 
-def _print_plan(spec: AblationSpec, folder: Path) -> None:
+def _print_plan(spec: AblationSpec, folder: Path, *, as_json: bool) -> None:
     from lossforge.evidence import plan_ablation
 
-    for arm in plan_ablation(spec, folder):
+    arms = plan_ablation(spec, folder)
+    if as_json:
+        keys = ("title", "seeds", "generations")
+        rows = [(arm.title, len(arm.specs), arm.specs[0].search.generations) for arm in arms]
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    for arm in arms:
         search = arm.specs[0].search
         steps = "" if arm.steps is None else f", steps of sd {arm.steps.sd:.3f} sigma"
         click.echo(f"{arm.title}: {len(arm.specs)} seeds of {search.generations} generations{steps}")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lossforge.cli.bars import Bars
+from lossforge.cli.durations import duration
 from lossforge.observer import Observer
 from lossforge.report.numbers import count
 
@@ -88,7 +89,7 @@ class Display(Observer):
         """Say what is trained, and where, without a search before it."""
         self.path = path
         self._epochs = spec.training.epochs
-        self._trainings = spec.seeds * (len(spec.losses) + len(spec.found))
+        self._trainings = spec.seeds * (len(spec.published) + len(spec.found))
         self._training = _EpochsLeft(self._epochs, self._trainings)
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
         amount = f"{count(self._trainings, 'training')} of {count(self._epochs, 'epoch')}"
@@ -251,7 +252,7 @@ class _EpochsLeft:
 
 
 def _left(seconds: float) -> str:
-    return f"; about {_duration(seconds)} left" if seconds >= 1 else ""
+    return f"; about {duration(seconds)} left" if seconds >= 1 else ""
 
 
 def _rate(record: EpochRecord) -> str:
@@ -271,8 +272,3 @@ def _size(violation: float | None) -> str:
 
 def _training_name(loss: str, seed_index: int) -> str:
     return f"{loss}, seed {seed_index}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from lossforge.cli.options import json_option
 from lossforge.cli.output import write_new
 
 if TYPE_CHECKING:
@@ -15,11 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
-def report(path: Path) -> None:
+@json_option
+def report(path: Path, as_json: bool) -> None:
     """Write the report of a run anew: RUN/report.html."""
     from lossforge.report import write_report
 
-    click.echo(str(write_report(path)))
+    written = str(write_report(path))
+    click.echo(json.dumps({"path": written}) if as_json else written)
 
 
 @click.command()
@@ -28,12 +32,16 @@ def report(path: Path) -> None:
 @click.option(
     "--member", type=click.IntRange(min=0), help="Number of a trade-off in RUN/archive, from 0, in place of the winner."
 )
-def export(path: Path, out: Path, member: int | None) -> None:
+@json_option
+def export(path: Path, out: Path, member: int | None, as_json: bool) -> None:
     """Write a found loss as one Python file that needs torch alone."""
     from lossforge.artifact import load_artifact
 
     artifact = load_artifact(path) if member is None else _trade_off(path, member)
     write_new(out, artifact.source())
+    if as_json:
+        click.echo(json.dumps({"path": str(out), "name": artifact.name}))
+        return
     click.echo(f"{out}: from {out.stem} import Loss; criterion = Loss()")
 
 

@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING
 import click
 
 from lossforge.cli.interrupt import interrupted_by, is_interrupt
-from lossforge.cli.options import load_spec, spec_argument
+from lossforge.cli.options import json_option, load_spec, spec_argument
+from lossforge.cli.plan import print_plan
 from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from lossforge.observer import Observer
     from lossforge.pipeline import RunResult
-    from lossforge.spec import RunSpec
 
 
 @click.command()
 @spec_argument
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory, new or empty.  [default: runs/NAME]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of the run, in place of the spec's.")
-@click.option("--dry-run", is_flag=True, help="Check the spec, say what would be done, and stop.")
-def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | None, dry_run: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Check the spec, say what would be done and how long it takes, and stop.")
+@json_option
+def run(
+    spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | None, dry_run: bool, as_json: bool
+) -> None:
     """Search for a loss, train with it, compare it.
 
     SPEC is a file or a preset's name.
@@ -39,14 +42,15 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None, seed: int | Non
     if dry_run:
         path = out or run_directory.unused(Path("runs"), checked.name)
         run_directory.refuse_occupied(path)
-        _print_plan(resolve(checked), path)
+        print_plan(resolve(checked), path, as_json=as_json)
         return
-    _carry_out(lambda observer: pipeline.run(checked, out, observer))
+    _carry_out(lambda observer: pipeline.run(checked, out, observer), as_json=as_json)
 
 
 @click.command()
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
-def resume(path: Path) -> None:
+@json_option
+def resume(path: Path, as_json: bool) -> None:
     """Go on with an interrupted run, or a folder of 'train', where it stopped.
 
     The result is the same as without the interruption.
@@ -56,12 +60,12 @@ def resume(path: Path) -> None:
     if is_begun(path):
         from lossforge.cli.train import resume_training
 
-        resume_training(path)
+        resume_training(path, as_json=as_json)
     else:
-        resume_run(path)
+        resume_run(path, as_json=as_json)
 
 
-def resume_run(path: Path) -> None:
+def resume_run(path: Path, *, as_json: bool = False) -> None:
     """Go on with the run in ``path``, show its progress, and print what it came to.
 
     Raises:
@@ -70,46 +74,21 @@ def resume_run(path: Path) -> None:
     """
     from lossforge import pipeline
 
-    _carry_out(lambda observer: pipeline.resume(path, observer=observer))
+    _carry_out(lambda observer: pipeline.resume(path, observer=observer), as_json=as_json)
 
 
-def _carry_out(start: Callable[[Observer], RunResult]) -> None:
+def _carry_out(start: Callable[[Observer], RunResult], *, as_json: bool) -> None:
     from lossforge.cli.display import Display, warnings_to
-    from lossforge.cli.summary import print_summary
+    from lossforge.cli.summary import print_json, print_summary
 
     display = Display()
     try:
         with interrupted_by(signal.SIGTERM):  # as by Ctrl-C
             with display, warnings_to(display):
                 result = start(display)
-            print_summary(result)
+            (print_json if as_json else print_summary)(result)
     except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if display.path is None or not is_interrupt(cause):
             raise
         command = shlex.join(["lossforge", "resume", str(display.path)])
         raise RunInterrupted(f"interrupted; go on with: {command}") from cause
-
-
-def _print_plan(spec: RunSpec, path: Path) -> None:
-    search = spec.search
-    click.echo(f"{spec.name}: would run in {path}")
-    for restart in range(search.restarts):
-        num_solutions = search.strategy_of(restart).num_solutions
-        name = "search" if search.restarts == 1 else f"search {restart + 1} of {search.restarts}"
-        click.echo(
-            f"  {name}: {search.generations} generations of {num_solutions} candidates on {search.batch_size} pairs: "
-            f"{search.generations * num_solutions:,} evaluations of {search.parameterization.num_parameters} parameters"
-        )
-    click.echo(f"  evaluated by the back end {search.backend!r} on {spec.device}")
-    limits = [f"{limit} {value}" for limit, value in search.stop.model_dump(exclude_none=True).items()]
-    if limits:
-        click.echo(f"  stops earlier by: {', '.join(limits)}")
-    if spec.training is not None and spec.evidence is not None:
-        names = [spec.name, *(baseline.label for baseline in spec.evidence.baselines)]
-        click.echo(
-            f"  training: {spec.training.model.type} on {spec.training.dataset.type}, {spec.training.epochs} epochs, "
-            f"{spec.evidence.seeds} seeds of {' and '.join(names)}: {spec.evidence.seeds * len(names)} trainings"
-        )
-    else:
-        click.echo("  training: none")
-    click.echo("  nothing was run (--dry-run)")

@@ -7,8 +7,10 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 
+from lossforge.report.loss_chart import FULL_WIDTH, loss_chart
 from lossforge.report.terminal import (
     comparison_table,
     held_out_table,
@@ -23,15 +25,22 @@ if TYPE_CHECKING:
 OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 """Shell command that shows a file in the browser."""
 
-TRAINING = "training={dataset: digits, model: resnet8, epochs: 12, batch_size: 64, flip: false, crop_padding: 1}"
-"""Override that adds a training of a minute to a spec without one."""
+
+def print_json(result: RunResult) -> None:
+    """Print what a run has come to as JSON: where it is, the evidence of its loss, the comparison or null."""
+    directory = result.directory
+    comparison = None if result.comparison is None else json.loads(directory.comparison.read_bytes())
+    found = {"name": result.artifact.name, "path": str(directory.path), "loss": dict(result.artifact.evidence)}
+    click.echo(json.dumps({**found, "comparison": comparison}, indent=2))
 
 
 def print_summary(result: RunResult, console: Console | None = None) -> None:
-    """Print weight profile and held-out figures of the found loss, the comparison, its verdict, and what to do next."""
+    """Print shape, weight profile and held-out figures of the found loss, the comparison, and what to do next."""
     console = console or Console()
     evidence, path = result.artifact.evidence, result.directory.path
     console.print()
+    if console.encoding.startswith("utf") and console.width > FULL_WIDTH:
+        console.print(loss_chart(result.artifact, colors=console.color_system is not None))
     console.print(weight_profile_table(evidence["weight_profile"]))
     console.print(held_out_table(evidence["held_out"], evidence["references"]))
     members = _trade_offs(result)
@@ -50,8 +59,8 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     if members:
         steps.insert(2, (f"lossforge export {shlex.quote(str(path))} --member 0", "a trade-off, by its number"))
     if result.comparison is None:
-        spec = shlex.quote(str(result.directory.spec))
-        steps.append((f"lossforge run {spec} --set '{TRAINING}'", "the same, then train and compare"))
+        command = f"lossforge train --loss {shlex.quote(str(path))} --baseline cross_entropy --seeds 3"
+        steps.append((command, "train with it, beside cross-entropy"))
     for command, purpose in steps:
         console.print(f"  {command:<44}  {purpose}", highlight=False, markup=False, soft_wrap=True)
 

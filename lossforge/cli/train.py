@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from lossforge.evidence import Comparison
     from lossforge.spec import TrainSpec
 
+RUNS = Path("runs")
+
+DEMONSTRATION = "{dataset: digits, model: resnet8, epochs: 12, batch_size: 64, flip: false, crop_padding: 1}"
+"""A training of seconds on images that come with scikit-learn."""
+
 
 @click.command()
 @click.option(
@@ -28,12 +33,18 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="NAME|PATH",
-    help="Installed loss, one with options as '{type: gce, q: 0.5}', or the directory of a run; may be repeated.",
+    help="Installed loss, one with options as '{type: gce, q: 0.5}', the directory of a run, or 'best': that of the "
+    "best run in runs; may be repeated.",
 )
 @click.option(
-    "--dataset", required=True, metavar="NAME", help="Dataset, with options as '{type: fake, num_train: 512}'."
+    "--baseline", metavar="NAME", help="One more installed loss, that all are compared with.  [default: cross_entropy]"
 )
-@click.option("--model", required=True, metavar="NAME", help="Network, likewise.")
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    help="Dataset, with options as '{type: fake, num_train: 512}'.  [default: the found loss's run's, or digits]",
+)
+@click.option("--model", metavar="NAME", help="Network, likewise.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each loss.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images.  [default: 8]")
@@ -54,8 +65,9 @@ if TYPE_CHECKING:
 @json_option
 def train(
     losses: tuple[str, ...],
-    dataset: str,
-    model: str,
+    baseline: str | None,
+    dataset: str | None,
+    model: str | None,
     seeds: int,
     seed: int,
     epochs: int | None,
@@ -76,9 +88,12 @@ def train(
       lossforge train --loss runs/edl --dataset cifar10 --model resnet20 --epochs 20
     """
     numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    settings = [f"dataset={dataset}", f"model={model}"]
-    settings += [f"{name}={value}" for name, value in numbers.items() if value is not None]
-    spec = _spec(losses, [*settings, *overrides], [f"seeds={seeds}", f"seed={seed}", f"device={device}"])
+    losses = tuple(str(_best()) if loss == "best" and not Path(loss).exists() else loss for loss in losses)
+    settings = [f"training.{name}={value}" for name, value in numbers.items() if value is not None]
+    settings += [f"training.{override}" for override in overrides]
+    others = [f"seeds={seeds}", f"seed={seed}", f"device={device}"]
+    others += [] if baseline is None else [f"baseline={_checked(baseline)}"]
+    spec = _spec(losses, [*_setting(losses, dataset, model), *settings, *others])
     out = out or _default_folder(spec)
     comparison = _carry_out(spec, out)
     _print(comparison, out, as_json=as_json)
@@ -90,15 +105,58 @@ def _default_folder(spec: TrainSpec) -> Path:
     return default_folder(spec)
 
 
-def _spec(losses: tuple[str, ...], training: list[str], others: list[str]) -> TrainSpec:
+def _best() -> Path:
+    """Return the best finished run in ``runs``, by held-out fitness.
+
+    Raises:
+        RunDirectoryError: there is none, or several settings have one each.
+    """
+    from lossforge.errors import RunDirectoryError
+    from lossforge.runs import find, grouped
+
+    finished = [run for run in (find(RUNS) if RUNS.exists() else []) if run.state == "finished"]
+    groups = grouped(finished, "fitness", maximise=False)
+    if len(groups) != 1:
+        what = f"{len(groups)} settings, between which fitness does not compare" if groups else "no finished run"
+        raise RunDirectoryError(f"--loss best: {RUNS} holds {what}; name one ('lossforge runs best' lists them)")
+    best = groups[0].runs[0].path
+    click.echo(f"--loss best: {best}", err=True)
+    return best
+
+
+def _setting(losses: tuple[str, ...], dataset: str | None, model: str | None) -> list[str]:
+    """Return what is trained on what: as told, or as the first found loss's run trained, or a demonstration."""
+    if dataset is not None and model is not None:
+        return [f"training.dataset={dataset}", f"training.model={model}"]
+    if dataset is not None or model is not None:
+        raise click.UsageError("give --dataset and --model, or neither")
+    source, training = _training_of(losses)
+    click.echo(f"no --dataset and --model: trained {source}", err=True)
+    return [f"training={training}"]
+
+
+def _training_of(losses: tuple[str, ...]) -> tuple[str, str]:
+    """Return where a training section comes from, in words, and the section."""
+    from lossforge.evidence import is_path
+    from lossforge.run_directory import RunDirectory
+    from lossforge.spec import read_spec
+
+    for loss in losses:
+        path = RunDirectory(Path(loss).expanduser()).spec
+        if is_path(loss) and path.is_file() and (training := read_spec(path).training) is not None:
+            return f"as in {path}", json.dumps(training.model_dump(mode="json"))
+    return "on digits, for a minute", DEMONSTRATION
+
+
+def _spec(losses: tuple[str, ...], settings: list[str]) -> TrainSpec:
     from lossforge.evidence import is_path
     from lossforge.spec import TrainSpec
 
     found = [loss for loss in losses if is_path(loss)]
     named = [_checked(loss) for loss in losses if not is_path(loss)]
-    overrides = [f"training.{each}" for each in training]
-    overrides += [f"losses=[{', '.join(named)}]", f"found={json.dumps(found, ensure_ascii=False)}", *others]
-    return TrainSpec.from_overrides(overrides)
+    return TrainSpec.from_overrides(
+        [*settings, f"losses=[{', '.join(named)}]", f"found={json.dumps(found, ensure_ascii=False)}"]
+    )
 
 
 def _checked(loss: str) -> str:
@@ -108,7 +166,7 @@ def _checked(loss: str) -> str:
     raise UnknownComponentError(f"--loss {loss}: no such path, and no loss is called so ('lossforge plugins list')")
 
 
-def resume_training(path: Path) -> None:
+def resume_training(path: Path, *, as_json: bool) -> None:
     """Go on with the trainings in a folder that ``train`` has begun.
 
     Raises:
@@ -119,7 +177,7 @@ def resume_training(path: Path) -> None:
     from lossforge.spec import TrainSpec
 
     spec = TrainSpec.from_yaml(path / BEGUN_WITH)
-    _print(_carry_out(spec, path), path, as_json=False)
+    _print(_carry_out(spec, path), path, as_json=as_json)
 
 
 def _carry_out(spec: TrainSpec, out: Path) -> Comparison:

@@ -30,7 +30,7 @@ from lossforge.training import prepare
 BEGUN_WITH = "training.yaml"
 """File in the folder of trainings: the spec of the last command, settled."""
 
-ASKED = ("losses", "found", "seeds", "confidence")
+ASKED = ("losses", "found", "seeds", "baseline", "confidence")
 """Fields that may differ between commands for one folder: they change what is trained, and no training."""
 
 
@@ -38,6 +38,7 @@ def train(
     *losses: str | Path | Loss,
     dataset: str | Dataset | Mapping[str, Any],
     model: str | Model | Mapping[str, Any],
+    baseline: str | Loss | Mapping[str, Any] | None = None,
     seeds: int = 1,
     seed: int = 0,
     device: str = "auto",
@@ -51,6 +52,8 @@ def train(
         losses: names of installed losses, loss components, or paths of run directories and artifact folders.
         dataset: name, component, or a mapping with ``type``.
         model: likewise.
+        baseline: installed loss that all are compared with, trained like them. None: cross-entropy where it is among
+            them, else the first.
         seeds: independent trainings of each loss.
         seed: of everything random.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -70,6 +73,7 @@ def train(
             "losses": tuple(named),
             "found": tuple(str(loss) for loss in losses if is_path(loss)),
             "training": {"dataset": dataset, "model": model, **options},
+            "baseline": baseline,
             "seeds": seeds,
             "seed": seed,
             "device": device,
@@ -207,8 +211,8 @@ def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) ->
 
 def _losses(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:
     """Return the loss modules and what identifies them, by name."""
-    modules: dict[str, LossModule] = {loss.label: FixedLoss(loss) for loss in spec.losses}
-    identities = {loss.label: repr(loss) for loss in spec.losses}
+    modules: dict[str, LossModule] = {loss.label: FixedLoss(loss) for loss in spec.published}
+    identities = {loss.label: repr(loss) for loss in spec.published}
     for path in spec.found:
         artifact = load_artifact(Path(path).expanduser())
         if artifact.name in modules:
@@ -225,6 +229,7 @@ def _losses(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:
 def _compare(
     spec: TrainSpec, modules: Mapping[str, LossModule], identities: Mapping[str, str], **options: Any
 ) -> Comparison:
+    usual = "cross_entropy" if "cross_entropy" in modules else next(iter(modules))
     return compare(
         spec.training,
         modules,
@@ -233,6 +238,6 @@ def _compare(
         seeds=spec.seeds,
         confidence=spec.confidence,
         identities=identities,
-        reference="cross_entropy" if "cross_entropy" in modules else next(iter(modules)),
+        reference=usual if spec.baseline is None else spec.baseline.label,
         **options,
     )

@@ -26,6 +26,10 @@ class TrainSpec(Options):
     found: tuple[str, ...] = Field(default=(), description="found losses: run directories or artifact folders")
     training: TrainingSpec
     seeds: int = Field(default=1, ge=1, description="independent trainings of each loss")
+    baseline: AnyLoss | None = Field(
+        default=None,
+        description="published loss that all are compared with; null: cross_entropy if it is among them, or the first",
+    )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
 
     @field_validator("losses")
@@ -34,6 +38,12 @@ class TrainSpec(Options):
         if len({loss.label for loss in losses}) < len(losses):
             raise ValueError("the same loss stands here twice")
         return losses
+
+    @property
+    def published(self) -> tuple[AnyLoss, ...]:
+        """The losses, and the baseline where it is not one of them."""
+        known = {loss.label for loss in self.losses}
+        return self.losses if self.baseline is None or self.baseline.label in known else (*self.losses, self.baseline)
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:

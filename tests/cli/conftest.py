@@ -117,6 +117,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "training.yaml").write_text(SEARCH + TRAINING)
     with contextlib.chdir(folder):
-        options = ("--set", "description=a run for tests", "--set", "training.precision=auto")
-        outcome = call("run", "training.yaml", "--out", "tiny run", *options)
+        outcome = call("run", "training.yaml", "--out", "tiny run", "--set", "description=a run for tests")
     return FinishedRun(folder / "tiny run", outcome)

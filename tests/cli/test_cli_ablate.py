@@ -33,6 +33,8 @@ def test_the_plan_runs_nothing(lossforge, ablation):
     assert "small / logistic: 2 seeds of 4 generations, steps of sd 1.00" in outcome.out
     assert "nothing was run" in outcome.out
     assert not Path("runs").exists()
+    rows = json.loads(lossforge("ablate", ablation, "--dry-run", "--json").out)
+    assert rows[0] == {"title": "small / gaussian", "seeds": 2, "generations": 4}
 
 
 def test_tables_are_printed_and_files_are_written(lossforge, ablation):

@@ -57,12 +57,9 @@ class TestDirectory:
         assert spec.to_yaml() == (finished.path / "spec.yaml").read_text()
         assert spec.device == ("cuda" if torch.cuda.is_available() else "cpu")
         choices = json.loads((finished.path / "training" / "choices.json").read_text())
-        assert spec.training.precision == choices["precision"] in ("float32", "bfloat16")
-        assert set(choices) == {"precision", "replication"}
+        assert choices == {"precision": "float32", "replication": "in_turn"}
         (why,) = [line for line in lines_of(finished.path / "timing.jsonl") if line.get("choice") == "precision"]
-        assert why["chosen"] == spec.training.precision
-        assert why["reason"].startswith("a step takes in float32")
-        assert f"precision {spec.training.precision}: a step takes in float32" in finished.outcome.err
+        assert (why["chosen"], why["reason"]) == ("float32", "as the spec says")
         assert spec.description == "a run for tests"
         assert spec.search.strategy.population_size == 8
 
@@ -166,12 +163,12 @@ class TestStdout:
         outcome = lossforge("run", search_spec)
         assert outcome.code == 0
         assert "Losses compared" not in outcome.out
-        (line,) = [line for line in outcome.out.splitlines() if line.startswith("  lossforge run")]
-        command = shlex.split(line)
-        assert command[:4] == ["lossforge", "run", "runs/tiny/spec.yaml", "--set"]
-        planned = lossforge(*command[1:5], "--dry-run")
-        assert planned.code == 0
-        assert "training: resnet8 on digits" in planned.out
+        (line,) = [line for line in outcome.out.splitlines() if line.startswith("  lossforge train")]
+        command = shlex.split(line)[: -len("train with it, beside cross-entropy".split())]
+        assert command == "lossforge train --loss runs/tiny --baseline cross_entropy --seeds 3".split()
+        quick = ("--set", "num_train=64", "--epochs", "1", "--json")
+        trained = lossforge(*command[1:], *quick)
+        assert [loss["name"] for loss in json.loads(trained.out)["losses"]] == ["cross_entropy", "tiny"]
 
 
 class TestStderr:
@@ -269,6 +266,23 @@ class TestDryRun:
         assert "2 seeds of tiny and cross_entropy and gce: 6 trainings" in outcome.out
         assert "nothing was run" in outcome.out
         assert sorted(folder.rglob("*")) == before
+
+    def test_times_are_estimated(self, lossforge, folder, training_spec):
+        outcome = lossforge("run", training_spec, "--dry-run", "--json")
+        assert "timing a few generations and training steps" in outcome.err
+        plan = json.loads(outcome.out)
+        assert plan["searches"] == [
+            {"generations": 4, "num_solutions": 8, "batch_size": 32, "evaluations": 32, "num_parameters": 16}
+        ]
+        assert (plan["trainings"], plan["backend"], plan["path"]) == (6, "compiled", "runs/tiny")
+        assert 0 < plan["search_seconds"] < 100
+        assert 0 < plan["training_seconds"] < 100
+        assert [path.name for path in folder.iterdir()] == ["training.yaml"]
+
+    def test_missing_data_are_told(self, lossforge, training_spec):
+        outcome = lossforge("run", training_spec, "--dry-run", "--set", "training.dataset={type: cifar10, root: gone}")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "gone" in outcome.err
 
     def test_without_training(self, lossforge, search_spec):
         outcome = lossforge("run", search_spec, "--dry-run", "--out", "there")

@@ -134,6 +134,60 @@ def test_json(lossforge):
     assert comparison["model"] == "resnet8"
 
 
+class TestTheBestRun:
+    @pytest.fixture
+    def runs(self, folder, finished):
+        shutil.copytree(finished.path, folder / "runs" / "first")
+        other = folder / "runs" / "second"
+        shutil.copytree(finished.path, other)
+        content = json.loads((other / "artifact" / "loss.json").read_text())
+        content["held_out"]["fitness"] -= 1.0
+        (other / "artifact" / "loss.json").write_text(json.dumps(content))
+        return folder / "runs"
+
+    def test_it_is_trained_as_its_run_trained_beside_a_baseline(self, lossforge, runs):
+        outcome = lossforge("train", "--loss", "best", "--baseline", "gce", "--epochs", "1", "--json")
+        assert outcome.code == 0, outcome.err
+        assert f"--loss best: runs/second{os.linesep}" in outcome.err
+        assert "no --dataset and --model: trained as in runs/second/spec.yaml" in outcome.err
+        assert "2 trainings of 1 epoch" in outcome.err
+        comparison = json.loads(outcome.out)
+        assert comparison["reference"] == "gce"
+        assert {loss["name"] for loss in comparison["losses"]} == {"tiny", "gce"}
+        stored = TrainSpec.from_yaml(runs / "train-resnet8-fake" / "training.yaml")
+        assert stored.training.dataset.num_train == 32
+        assert stored.found == ("runs/second",)
+
+    def test_none_or_several_settings(self, lossforge, folder, runs):
+        spec = runs / "first" / "spec.yaml"
+        spec.write_text(spec.read_text().replace("num_classes: 10", "num_classes: 9"))
+        outcome = lossforge("train", "--loss", "best")
+        assert outcome.code == 2
+        assert "--loss best: runs holds 2 settings, between which fitness does not compare" in outcome.err
+        shutil.rmtree(runs)
+        outcome = lossforge("train", "--loss", "best")
+        assert (outcome.code, "--loss best: runs holds no finished run" in outcome.err) == (2, True)
+
+
+def test_without_dataset_and_model_digits(lossforge, folder):
+    outcome = lossforge("train", "--loss", "mae", "--set", "num_train=64", "--epochs", "1")
+    assert outcome.code == 0, outcome.err
+    assert "no --dataset and --model: trained on digits, for a minute" in outcome.err
+    assert (folder / "runs" / "train-resnet8-digits" / "mae" / "seed-0.json").is_file()
+    outcome = lossforge("train", "--loss", "mae", "--dataset", "digits")
+    assert (outcome.code, "give --dataset and --model, or neither" in outcome.err) == (2, True)
+
+
+def test_the_baseline_is_trained_once_and_may_change(lossforge, folder):
+    first = lossforge("train", "--loss", "mae", "--loss", "gce", "--baseline", "gce", *QUICK, "--json")
+    second = lossforge("train", "--loss", "mae", "--baseline", "{type: gce, q: 0.3}", *QUICK, "--json")
+    assert json.loads(first.out)["reference"] == "gce"
+    assert json.loads(second.out)["reference"] == "gce(q=0.3)"
+    arms = {path.parent.name for path in (folder / "runs").rglob("seed-0.json")}
+    assert arms == {"mae", "gce", "gce(q=0.3)"}
+    assert len(list((folder / "runs").iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
@@ -200,10 +254,12 @@ def test_a_file_and_a_place_that_cannot_be_written(lossforge, folder):
 def test_the_settled_spec_is_what_is_stored(lossforge, folder):
     options = [each for each in QUICK if each != "precision=float32"]
     del options[-1]
-    assert lossforge("train", "--loss", "mae", *options, "--out", "auto").code == 0
+    outcome = lossforge("train", "--loss", "mae", *options, "--out", "auto")
+    assert outcome.code == 0
     stored = TrainSpec.from_yaml(folder / "auto" / "training.yaml").training
     choices = json.loads((folder / "auto" / "choices.json").read_text())
     assert (stored.precision, stored.replication) == (choices["precision"], "in_turn")
+    assert f"precision {stored.precision}: a step takes in float32" in outcome.err
     assert lossforge("train", "--loss", "mae", *options, "--out", "auto").code == 0
     assert lossforge("resume", "auto").code == 0
 

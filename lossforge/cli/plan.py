@@ -1,0 +1,95 @@
+"""What a run would do, and about how long it would take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lossforge.cli.durations import duration
+
+if TYPE_CHECKING:
+    from lossforge.spec import RunSpec
+
+_TRAINING_NOTE = "one after the other, not compiled; seven steps timed here"
+
+
+def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
+    """Print the plan of a resolved spec in ``path``; its images are read, a few generations and steps are timed.
+
+    Raises:
+        DataError: the images are not where the spec says.
+    """
+    click.echo("timing a few generations" + ("" if spec.training is None else " and training steps"), err=True)
+    plan = _plan(spec, path)
+    if as_json:
+        click.echo(json.dumps(plan, indent=2))
+        return
+    click.echo(f"{spec.name}: would run in {path}")
+    for line in (*_search_lines(spec, plan), *_training_lines(spec, plan)):
+        click.echo(f"  {line}")
+    click.echo("  nothing was run (--dry-run)")
+
+
+def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
+    from lossforge.evidence.estimate import search_seconds, training_seconds
+    from lossforge.training import prepare
+
+    # Images first: a wrong path is told at once.
+    data = None if spec.training is None else prepare(spec.training, spec.seed, spec.device)
+    return {
+        "name": spec.name,
+        "path": str(path),
+        "searches": [_search(spec, restart) for restart in range(spec.search.restarts)],
+        "backend": spec.search.backend,
+        "device": spec.device,
+        "stop": spec.search.stop.model_dump(exclude_none=True),
+        "search_seconds": search_seconds(spec),
+        "trainings": 0 if spec.evidence is None else spec.evidence.seeds * len(_losses(spec)),
+        "training_seconds": None if data is None else training_seconds(spec, data),
+    }
+
+
+def _search(spec: RunSpec, restart: int) -> dict[str, int]:
+    num_solutions = spec.search.strategy_of(restart).num_solutions
+    return {
+        "generations": spec.search.generations,
+        "num_solutions": num_solutions,
+        "batch_size": spec.search.batch_size,
+        "evaluations": spec.search.generations * num_solutions,
+        "num_parameters": spec.search.parameterization.num_parameters,
+    }
+
+
+def _losses(spec: RunSpec) -> list[str]:
+    assert spec.evidence is not None
+    return [spec.name, *(baseline.label for baseline in spec.evidence.baselines)]
+
+
+def _search_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
+    searches = plan["searches"]
+    lines = []
+    for number, search in enumerate(searches, start=1):
+        name = "search" if len(searches) == 1 else f"search {number} of {len(searches)}"
+        lines.append(
+            f"{name}: {search['generations']} generations of {search['num_solutions']} candidates on "
+            f"{search['batch_size']} pairs: {search['evaluations']:,} evaluations of {search['num_parameters']} "
+            "parameters"
+        )
+    lines.append(f"evaluated by the back end {plan['backend']!r} on {plan['device']}")
+    lines.append(f"time: about {duration(plan['search_seconds'])}, by a few generations timed here")
+    if plan["stop"]:
+        lines.append(f"stops earlier by: {', '.join(f'{limit} {value}' for limit, value in plan['stop'].items())}")
+    return lines
+
+
+def _training_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
+    if spec.training is None or spec.evidence is None:
+        return ["training: none"]
+    return [
+        f"training: {spec.training.model.type} on {spec.training.dataset.type}, {spec.training.epochs} epochs, "
+        f"{spec.evidence.seeds} seeds of {' and '.join(_losses(spec))}: {plan['trainings']} trainings",
+        f"time: about {duration(plan['training_seconds'])}, {_TRAINING_NOTE}",
+    ]
