@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+PLUGINS := $(wildcard plugins/lossforge-*)
 
 .PHONY: help install run test check bench bench-peers calibrate gpu torture study clean
 
@@ -28,8 +29,8 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.installed-test: pyproject.toml $(PLUGINS:%=%/pyproject.toml) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]' $(PLUGINS:%=--editable './%[test]')
 	@touch $@ $(VENV)/.installed
 
 run: $(VENV)/.installed
@@ -37,6 +38,7 @@ run: $(VENV)/.installed
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 plugins
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

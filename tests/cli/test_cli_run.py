@@ -164,10 +164,11 @@ class TestStdout:
         assert outcome.code == 0
         assert "Losses compared" not in outcome.out
         (line,) = [line for line in outcome.out.splitlines() if line.startswith("  lossforge train")]
-        command = shlex.split(line)[: -len("train with it, beside cross-entropy".split())]
-        assert command == "lossforge train --loss runs/tiny --baseline cross_entropy --seeds 3".split()
+        text, _, purpose = line.strip().partition("  ")
+        assert text == "lossforge train --loss runs/tiny --baseline cross_entropy --seeds 3"
+        assert purpose.strip() == "train with it, beside cross-entropy"
         quick = ("--set", "num_train=64", "--epochs", "1", "--json")
-        trained = lossforge(*command[1:], *quick)
+        trained = lossforge(*shlex.split(text)[1:], *quick)
         assert [loss["name"] for loss in json.loads(trained.out)["losses"]] == ["cross_entropy", "tiny"]
 
 
