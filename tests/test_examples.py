@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import runpy
 import subprocess
@@ -125,3 +126,24 @@ def test_a_training_in_python_runs(monkeypatch, capsys):
     monkeypatch.setattr(lossforge, "train", lambda *losses, **options: real(*losses, **{**options, "epochs": 1}))
     runpy.run_path(str(EXAMPLES / "train.py"))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cross_entropy", "gce"]
+
+
+RUN_ALL_CELLS = """
+import sys, nbclient, nbformat
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+print(notebook.cells[-1].outputs[0].data["text/plain"])
+"""
+
+
+def test_the_notebook_runs(tmp_path):
+    """An operator that is defined in a cell, in ten lines; in a kernel, as a notebook's server would run it."""
+    path = EXAMPLES / "notebook.ipynb"
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    lines = [line for cell in cells[:2] for line in cell["source"] if line.strip()]
+    assert len(lines) == 10
+    assert all(cell["outputs"] == [] for cell in cells)
+    command = [sys.executable, "-c", RUN_ALL_CELLS, str(path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("tensor([[")

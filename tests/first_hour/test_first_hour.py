@@ -1,0 +1,197 @@
+"""The first hour with lossforge, in order, by the installed command, its output redirected."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.first_hour.conftest import Machine
+
+pytestmark = pytest.mark.xdist_group("first hour")
+
+
+def history_hash(run: Path) -> str:
+    return hashlib.sha256((run / "history.jsonl").read_bytes()).hexdigest()
+
+
+def test_it_is_installed_and_says_what_it_can_do(machine: Machine) -> None:
+    where = machine("python", "-c", "import lossforge; print(lossforge.__file__)").out
+    assert Path(where.strip()).is_relative_to(machine.environment)
+    assert "lossforge run edl" in machine("lossforge", "--help").out
+
+
+def test_a_preset_is_copied(machine: Machine) -> None:
+    names = [line.split()[0] for line in machine("lossforge", "presets", "list").out.splitlines()]
+    assert "edl" in names
+    machine("lossforge", "presets", "copy", "edl", "my.yaml")
+    assert "valid" in machine("lossforge", "validate", "my.yaml").out
+    assert machine("lossforge", "presets", "copy", "edl", "my.yaml", code=2).err.startswith("error: my.yaml: exists")
+
+
+def test_three_typos_are_three_messages(machine: Machine) -> None:
+    text = (machine.folder / "my.yaml").read_text()
+    wrong = (
+        text.replace("generations: 150", "generation: 150")
+        .replace("chaotic", "kaotic")
+        .replace("p_max: 0.9", "p_max: 9")
+    )
+    (machine.folder / "typos.yaml").write_text(wrong)
+    told = machine("lossforge", "validate", "typos.yaml", code=2).err.splitlines()
+    assert len(told) == 3
+    assert all(line.startswith("error: typos.yaml:") for line in told)
+    assert "did you mean 'chaotic'?" in told[0]
+    assert "unknown field (did you mean 'generations'?)" in told[1]
+    assert "search.gates.weight_band.p_max" in told[2]
+
+
+def test_a_dry_run_counts_and_times(machine: Machine) -> None:
+    out = machine("lossforge", "run", "my.yaml", "--dry-run").out
+    assert "150 generations of 48 candidates on 512 pairs: 7,200 evaluations" in out
+    assert "time: about " in out
+    assert not (machine.folder / "runs").exists()
+
+
+def test_a_search_draws_its_loss_beside_cross_entropy(machine: Machine) -> None:
+    done = machine("lossforge", "run", "my.yaml")
+    assert "Loss by p of the true class" in done.out
+    assert "++ cross_entropy   xx edl" in done.out
+    assert "search 150/150" in done.err
+    assert "search 150/150" not in done.out
+
+
+def test_values_are_set_on_the_command_line(machine: Machine) -> None:
+    settings = ("--set", "search.generations=30", "--set", "name=short", "--set", "search.strategy.sigma=2e-1")
+    machine("lossforge", "run", "my.yaml", *settings)
+    spec = YAML(typ="safe").load(machine.folder / "runs/short/spec.yaml")
+    assert (spec["search"]["generations"], spec["search"]["strategy"]["sigma"]) == (30, 0.2)
+    told = machine("lossforge", "run", "my.yaml", "--set", "search.strategy.sgima=1", code=2).err
+    assert told.startswith("error: --set search.strategy.sgima=1: search.strategy.sgima: unknown field (did you mean")
+
+
+EASY = ("--set", "search.gates={weight_band: null, signs: null}", "--set", "search.generations=4")
+
+
+def test_one_worker_and_four_find_the_same(machine: Machine) -> None:
+    for workers in ("1", "4"):
+        options = ("--set", "search.backend=eager", "--set", f"search.workers={workers}", "--out", f"workers-{workers}")
+        machine("lossforge", "run", "my.yaml", *EASY, *options)
+    one, four = (machine.folder / f"workers-{workers}" for workers in ("1", "4"))
+    assert history_hash(one) == history_hash(four)
+    assert (one / "artifact/loss.safetensors").read_bytes() == (four / "artifact/loss.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_is_interrupted_goes_on_to_the_same(machine: Machine, number: signal.Signals) -> None:
+    out = f"stopped-{number.name}"
+    # Long enough to be met in the middle: the compiled back end takes some ms for a generation.
+    long = ("--set", "search.generations=2000", "--set", "search.checkpoint_every=20")
+    process = machine.start("lossforge", "run", "my.yaml", *long, "--out", out)
+    done = machine.stop(process, number, machine.folder / out / "history.jsonl")
+    if number == signal.SIGINT:
+        assert done.code == 130
+        told = shlex.split(done.err.splitlines()[-1].removeprefix("interrupted; go on with: "))
+        assert told == ["lossforge", "resume", out]
+    else:
+        assert done.code == -signal.SIGKILL
+    machine("lossforge", "resume", out)
+    if not (machine.folder / "whole").exists():
+        machine("lossforge", "run", "my.yaml", *long, "--out", "whole")
+    assert history_hash(machine.folder / out) == history_hash(machine.folder / "whole")
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(machine: Machine) -> None:
+    told = machine("lossforge", "run", "my.yaml", "--out", "whole", code=2).err
+    assert "holds a run already" in told
+    assert "lossforge resume whole" in told
+    (machine.folder / "thesis").mkdir()
+    (machine.folder / "thesis/chapter.tex").write_text("precious")
+    assert "not empty" in machine("lossforge", "run", "my.yaml", "--out", "thesis", code=2).err
+    assert [path.name for path in (machine.folder / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_a_changed_spec_is_not_gone_on_with(machine: Machine) -> None:
+    spec = machine.folder / "workers-1/spec.yaml"
+    before = spec.read_text()
+    spec.write_text(before.replace("batch_size: 512", "batch_size: 256"))
+    told = machine("lossforge", "resume", "workers-1", code=2).err
+    assert "search.batch_size: 512 -> 256" in told
+    spec.write_text(before)
+    machine("lossforge", "resume", "workers-1")
+
+
+def test_runs_are_listed_and_the_best_is_named(machine: Machine) -> None:
+    listed = machine("lossforge", "runs", "list").out
+    assert "edl" in listed
+    assert "short" in listed
+    rows = json.loads(machine("lossforge", "runs", "list", "--json").out)
+    assert {row["state"] for row in rows} == {"finished"}
+    (group,) = json.loads(machine("lossforge", "runs", "best", "--json").out)["groups"]
+    assert group["best"]["value"] <= group["runner_up"]["value"]
+
+
+ALONE = """
+import sys
+sys.path = [entry for entry in sys.path if entry]
+
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "lossforge":
+            raise ImportError("lossforge is not here")
+
+
+sys.meta_path.insert(0, Refused())
+sys.path.insert(0, ".")
+import torch
+from loss import Loss
+
+torch.manual_seed(0)
+criterion = Loss()
+logits = torch.randn(6, 10, requires_grad=True)
+target = torch.arange(6)
+value = criterion(logits, target)
+value.backward()
+assert logits.grad.isfinite().all() and logits.grad.abs().sum() > 0
+soft = torch.nn.functional.one_hot(target, 10).float()
+torch.testing.assert_close(criterion(logits, soft), value)
+smoothed = criterion(logits, torch.softmax(torch.randn(6, 10), dim=1))
+assert smoothed.isfinite()
+with torch.autocast("cpu", dtype=torch.bfloat16):
+    layer = torch.nn.Linear(10, 10)
+    mixed = criterion(layer(logits), target)
+assert mixed.dtype == torch.float32
+torch.testing.assert_close(torch.compile(criterion)(logits, target), value)
+print("alone", value.item())
+"""
+
+
+def test_the_exported_file_stands_alone(machine: Machine) -> None:
+    """Without lossforge, under autocast, compiled, with soft targets."""
+    machine("lossforge", "export", "runs/edl")
+    (machine.folder / "alone.py").write_text(ALONE)
+    assert machine("python", "-W", "error::UserWarning:loss", "alone.py").out.startswith("alone ")
+
+
+def test_the_best_loss_is_trained_beside_cross_entropy(machine: Machine) -> None:
+    quick = ("--epochs", "1", "--set", "num_train=128", "--set", "num_test=200", "--set", "precision=float32")
+    done = machine("lossforge", "train", "--seeds", "5", "--loss", "best", "--baseline", "cross_entropy", *quick)
+    assert "On digits, resnet8, 5 seeds: edl reaches" in " ".join(done.out.split()) or "short reaches" in done.out
+    assert "trained 10/10" in done.err
+
+
+def test_missing_images_and_a_missing_gpu_are_told_before_anything_runs(machine: Machine) -> None:
+    training = "training={dataset: {type: cifar10, root: nowhere}, model: resnet8}"
+    told = machine("lossforge", "run", "my.yaml", "--set", training, "--out", "no-images", code=2).err
+    assert "nowhere" in told
+    told = machine(
+        "lossforge", "run", "my.yaml", "--set", "device=cuda", "--out", "no-gpu", code=2, CUDA_VISIBLE_DEVICES=""
+    ).err
+    assert "torch finds no CUDA device; use 'auto' or 'cpu'" in told
+    assert not (machine.folder / "no-images").exists()
+    assert not (machine.folder / "no-gpu").exists()
