@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import markdown
 import pytest
@@ -29,7 +31,13 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     yield PageSession(ROOT / request.param, tmp_path, monkeypatch)
     monkeypatch.undo()
+    for name in [name for name, module in sys.modules.items() if _is_in(tmp_path, module)]:
+        del sys.modules[name]
     registry.refresh()
+
+
+def _is_in(folder: Path, module: ModuleType) -> bool:
+    return Path(getattr(module, "__file__", None) or "/").is_relative_to(folder)
 
 
 @pytest.mark.parametrize("reader", [name for name, blocks in BLOCKS.items() if blocks], indirect=True)
