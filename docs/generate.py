@@ -49,17 +49,15 @@ def pages() -> dict[str, str]:
 
 def _cli_page() -> Iterator[str]:
     yield from ("# Command line", "")
-    yield "Written by `docs/generate.py` from the code: what `--help` says of each command. Results go to stdout, progress to"
-    yield "stderr. Exit codes: 0 done, 1 crash, 2 bad spec or usage, 3 plugin failure, 130 interrupted."
+    yield "Written by `docs/generate.py` from the code: what `--help` says of each command. Results go to stdout,"
+    yield "progress to stderr. Exit codes: 0 done, 1 crash, 2 bad spec or usage, 3 plugin failure, 130 interrupted."
     for names, text in help_texts():
         yield from ("", f"{'#' * min(1 + len(names), 3)} {' '.join(names)}", "", "```text", text, "```")
 
 
 def help_texts() -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the words of each command and its help, groups before what they hold."""
-    context = click.Context(
-        command_line, info_name="lossforge", terminal_width=WIDTH, **command_line.context_settings
-    )
+    context = click.Context(command_line, info_name="lossforge", terminal_width=WIDTH, **command_line.context_settings)
     yield from _help_texts(command_line, context, ("lossforge",))
 
 
@@ -75,8 +73,8 @@ def _help_texts(
 
 def _spec_page() -> Iterator[str]:
     yield from ("# Specs", "")
-    yield "Written by `docs/generate.py` from the code: the sections of a spec and their options, `training:` excepted, which"
-    yield "has [a page of its own](training.md). `lossforge show SPEC` prints a spec with every default written out."
+    yield "Written by `docs/generate.py` from the code: the sections of a spec and their options, `training:` excepted,"
+    yield "which has [a page of its own](training.md). `lossforge show SPEC` prints a spec with every default in it."
     yield from _options(RunSpec, seen={*SECTIONS.values(), TrainingSpec})
     for name, model in SECTIONS.items():
         yield from ("", f"## {name}", "", *_text(model.__doc__))

@@ -2,7 +2,7 @@
 
 A comment ``<!-- test: RULE -->`` on lines of its own before a block is a rule for it:
 
-* ``add COMMAND OPTIONS``: each ``lossforge COMMAND`` of the block is given these options, too, so that it takes seconds;
+* ``add COMMAND OPTIONS``: every ``lossforge COMMAND`` of the block has these options, too, so that it takes seconds;
 * ``replace "A" "B"``: B stands for A;
 * ``given CODE``: Python that runs before the block;
 * ``exits N``: the last command of the block ends with this exit code;
@@ -88,7 +88,9 @@ def blocks_of(path: Path) -> Iterator[Block]:
     for fence in FENCE.finditer(text):
         indent, language, info, code = fence.groups()
         # The comments that stand last before the fence, nothing between.
-        before = re.search(r"(?:^ *<!-- test: (?:(?!-->).)*-->\n)+\Z", text[end : fence.start()], re.DOTALL | re.MULTILINE)
+        before = re.search(
+            r"(?:^ *<!-- test: (?:(?!-->).)*-->\n)+\Z", text[end : fence.start()], re.DOTALL | re.MULTILINE
+        )
         rules = tuple(RULE.findall(before[0])) if before else ()
         title = re.search(r'title="([^"]+)"', info)
         line = text.count("\n", 0, fence.start()) + 1

@@ -63,7 +63,9 @@ def pages(site: Path) -> dict[str, Resources]:
 
 
 def test_every_markdown_file_of_docs_is_a_page(pages):
-    sources = {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    sources = {
+        path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")
+    }
     assert sources <= set(pages)
     assert {"project/CHANGELOG.html", "project/CONTRIBUTING.html", "project/plugins/index.html"} <= set(pages)
 
@@ -77,7 +79,9 @@ def test_pages_fetch_nothing_from_other_hosts(pages):
 def test_stylesheets_fetch_nothing_from_other_hosts(site):
     sheets = list(site.rglob("*.css"))
     assert len(sheets) >= 3
-    assert [path.name for path in sheets if re.search(r"(@import|url\()\s*[\"']?(https?:)?//", path.read_text("utf-8"))] == []
+    assert [
+        path.name for path in sheets if re.search(r"(@import|url\()\s*[\"']?(https?:)?//", path.read_text("utf-8"))
+    ] == []
 
 
 def test_examples_that_pages_link_to_are_in_the_site(site):
@@ -131,7 +135,9 @@ def test_no_public_name_is_undocumented(module, documented, pages):
 
 
 def test_public_modules_have_a_page_each(pages):
-    assert {f"api/{name}.html" for name in ("lossforge", *PUBLIC)} == {name for name in pages if name.startswith("api/")}
+    assert {f"api/{name}.html" for name in ("lossforge", *PUBLIC)} == {
+        name for name in pages if name.startswith("api/")
+    }
 
 
 def test_methods_of_base_classes_are_on_their_page(pages):
