@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 PLUGINS := $(wildcard plugins/lossforge-*)
 
-.PHONY: help install run test check bench bench-peers calibrate gpu torture study clean
+.PHONY: help install run test check docs bench bench-peers calibrate gpu torture study clean
 
 help:
 	@echo "make run          create $(VENV), install, evolve a loss and train with it on real digits"
 	@echo "make test         create $(VENV) with the test tools and run everything CI runs"
 	@echo "make install      create $(VENV) and install lossforge"
+	@echo "make docs         build the documentation site: .site/index.html"
 	@echo "make bench        time the parts of a search, and how fast candidates are evaluated: twenty minutes"
 	@echo "make gpu          check and time all that runs on a CUDA device; without one, smaller sizes on the CPU"
 	@echo "make bench-peers  time whole generations beside evosax, EvoTorch, nevergrad and NumPy, in an environment of theirs"
@@ -46,6 +47,10 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.installed-test
+	$(BIN)/python docs/generate.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --capture=no
 
@@ -74,4 +79,4 @@ study: $(VENV)/.installed
 	for study in examples/studies/*.yaml; do $(BIN)/lossforge ablate $$study || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .site *.egg-info

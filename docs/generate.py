@@ -1,4 +1,4 @@
-"""Write the reference documentation, a page a kind of component, from the code itself.
+"""Write the reference documentation from the code itself: a page a kind of component, specs, and the command line.
 
 python docs/generate.py          write docs/reference
 python docs/generate.py --check  say what is not current, and exit with 1
@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lossforge import registry
+from lossforge.cli import main as command_line
 from lossforge.component import Component, Options
-from lossforge.spec import TrainingSpec
+from lossforge.spec import AblationSpec, EvidenceSpec, GateSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
 
 FOLDER = Path(__file__).parent / "reference"
 TITLES = {
@@ -33,12 +35,52 @@ TITLES = {
     "datasets": "Datasets",
     "models": "Models",
 }
+SECTIONS = {"search": SearchSpec, "search.gates": GateSpec, "search.stop": StopSpec, "evidence": EvidenceSpec}
+WIDTH = 88
+"""Columns of the help texts: what a code block shows beside the navigation."""
 
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name; of what comes with lossforge."""
     of_kinds = {f"{kind}.md": "\n".join(_page(kind)) for kind in registry.KINDS}
-    return {**of_kinds, "training.md": "\n".join(_training_page())}
+    others = {"training.md": _training_page(), "spec.md": _spec_page(), "cli.md": _cli_page()}
+    return {**of_kinds, **{name: "\n".join(lines) for name, lines in others.items()}}
+
+
+def _cli_page() -> Iterator[str]:
+    yield from ("# Command line", "")
+    yield "Written by `docs/generate.py` from the code: what `--help` says of each command. Results go to stdout,"
+    yield "progress to stderr. Exit codes: 0 done, 1 crash, 2 bad spec or usage, 3 plugin failure, 130 interrupted."
+    for names, text in help_texts():
+        yield from ("", f"{'#' * min(1 + len(names), 3)} {' '.join(names)}", "", "```text", text, "```")
+
+
+def help_texts() -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the words of each command and its help, groups before what they hold."""
+    context = click.Context(command_line, info_name="lossforge", terminal_width=WIDTH, **command_line.context_settings)
+    yield from _help_texts(command_line, context, ("lossforge",))
+
+
+def _help_texts(
+    command: click.Command, context: click.Context, names: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    yield names, command.get_help(context)
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from _help_texts(inner, click.Context(inner, parent=context, info_name=name), (*names, name))
+
+
+def _spec_page() -> Iterator[str]:
+    yield from ("# Specs", "")
+    yield "Written by `docs/generate.py` from the code: the sections of a spec and their options, `training:` excepted,"
+    yield "which has [a page of its own](training.md). `lossforge show SPEC` prints a spec with every default in it."
+    yield from _options(RunSpec, seen={*SECTIONS.values(), TrainingSpec})
+    for name, model in SECTIONS.items():
+        yield from ("", f"## {name}", "", *_text(model.__doc__))
+        yield from _options(model, seen={*SECTIONS.values()})
+    yield from ("", "## Ablations", "", "The file that `lossforge ablate` is given.", "", *_text(AblationSpec.__doc__))
+    yield from _options(AblationSpec, seen=set())
 
 
 def _training_page() -> Iterator[str]:
@@ -67,11 +109,26 @@ def _page(kind: str) -> Iterator[str]:
 
 def _entry(component: type[Component]) -> Iterator[str]:
     yield from ("", f"## {_type(component)}", "")
-    yield from _text(component.__doc__)
+    yield from _with_fences(_text(component.__doc__), f"from {component.__module__} import {component.__name__}")
     source = importlib.import_module(component.__module__).__doc__
     yield from ("", "Source:", "")
     yield from (f"> {line}".rstrip() for line in _text(source))
     yield from _options(component, seen=set())
+
+
+def _with_fences(lines: list[str], imports: str) -> Iterator[str]:
+    """Yield the lines, the doctests among them in a fence, and before it what its test needs."""
+    inside = False
+    for line in lines:
+        if line.startswith(">>>") and not inside:
+            inside = True
+            yield from (f"<!-- test: given {imports} -->", "```pycon")
+        elif inside and not line:
+            inside = False
+            yield "```"
+        yield line
+    if inside:
+        yield "```"
 
 
 def _options(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:

@@ -2,13 +2,11 @@
 
 Tensor names end in their shape, one capital letter a dimension:
 
-==  ======================================================
-P   candidates of a population
-D   parameters of a candidate
-B   prediction-label pairs of a batch
-C   classes
-G   points of a grid of true-class probabilities
-==  ======================================================
+* P: candidates of a population
+* D: parameters of a candidate
+* B: prediction-label pairs of a batch
+* C: classes
+* G: points of a grid of true-class probabilities
 
 ``loss_PB`` is thus a (candidates, pairs) tensor. A leading size of 1 in place of P means "shared by all candidates".
 Logarithms are natural; losses are in nats where they are logarithms.

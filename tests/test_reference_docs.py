@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lossforge import registry
+from lossforge.cli import COMMANDS, main
 from lossforge.spec import TrainingSpec
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "generate.py"
@@ -28,6 +29,16 @@ COMPONENTS = [
 def test_the_pages_are_current():
     written = {path.name: path.read_text(encoding="utf-8") for path in generate.FOLDER.iterdir()}
     assert written == generate.pages(), "write them with: python docs/generate.py"
+
+
+def test_the_help_of_a_command_is_what_it_prints(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(generate.WIDTH + 2))
+    texts = dict(generate.help_texts())
+    assert set(COMMANDS) == {names[1] for names in texts if len(names) == 2}
+    for names, text in texts.items():
+        with pytest.raises(SystemExit):
+            main.main([*names[1:], "--help"], prog_name="lossforge")
+        assert capsys.readouterr().out == text + "\n"
 
 
 @pytest.mark.parametrize(("kind", "name"), COMPONENTS)
