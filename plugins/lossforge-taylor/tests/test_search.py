@@ -39,7 +39,8 @@ def test_a_factor_on_the_loss_changes_nothing_and_a_loss_without_gradient_is_not
 
 def test_the_example_runs_and_its_loss_loads(tmp_path):
     assert f"lossforge run plugins/lossforge-taylor/examples/{EXAMPLE.name}" in EXAMPLE.read_text()
-    lossforge.run(RunSpec.from_yaml(EXAMPLE, ["search.generations=2"]), tmp_path / "run")
+    shorter = ["search.generations=2", "search.objective.stages.1.objective.steps=8"]
+    lossforge.run(RunSpec.from_yaml(EXAMPLE, shorter), tmp_path / "run")
     loss = lossforge.load_loss(tmp_path / "run")
     logits = torch.zeros(4, 10, requires_grad=True)
     loss(logits, torch.arange(4)).backward()
