@@ -11,8 +11,8 @@ from torch import Tensor
 import lossforge
 import lossforge_taylor
 from lossforge.samplers import MixtureSampler
-from lossforge.search import ParameterPopulation
-from lossforge.spec import RunSpec
+from lossforge.search import ParameterPopulation, apply_gates
+from lossforge.spec import GateSpec, RunSpec, SignGate
 from lossforge_taylor import Invariant, NullEpoch, Taylor
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "taylor.yaml"
@@ -35,6 +35,19 @@ def test_a_factor_on_the_loss_changes_nothing_and_a_loss_without_gradient_is_not
     scaled = solutions * torch.tensor([1.0, 1.0, *[3.0] * 6])
     torch.testing.assert_close(evaluated(scaled), evaluated(solutions), rtol=1e-5, atol=1e-7)
     assert not evaluated(torch.zeros(1, 8)).isfinite().any()
+
+
+def test_of_the_default_gates_two_refuse_the_prior_and_one_does_not():
+    """The absolute error passes signs, the Brier score does not."""
+    batch = MixtureSampler().sample(256, 10, torch.Generator().manual_seed(1))
+    members = torch.tensor([[0.0, 0, 0, 0, 0, 1, 0, 0], [0.0, 0, 0, -2, 0, 2, 0, 0]])
+    draws = Taylor(invariant=Invariant(classes=10)).init(500, torch.Generator().manual_seed(0))
+    population = ParameterPopulation(Taylor(), torch.cat((members, draws)), 10)
+    violations = apply_gates(GateSpec(signs=SignGate(tolerance=0.2)), population, batch).violations
+    assert (violations["weight_band"] > 0).all()
+    assert violations["signs"][0] == 0
+    assert (violations["signs"][1:] > 0).all()
+    assert (violations["same_prediction"][2:] == 0).float().mean() > 0.85
 
 
 def test_the_example_runs_and_its_loss_loads(tmp_path):

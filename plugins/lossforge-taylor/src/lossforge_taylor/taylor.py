@@ -32,7 +32,7 @@ class Taylor(LossParameterization):
 
     Weight profile with uniform rivals: w(p) = (p / C) (gamma_1(p) - gamma_0((1 - p) / (C - 1))), gamma_x(y) = df/dy at
     label x. It is O(p), so that misclassified samples count little, as with the MAE: the default weight-band gate
-    refuses all members.
+    refuses all members, and that of signs almost all.
     """
 
     type: Literal["taylor"] = "taylor"
