@@ -7,7 +7,7 @@ from rich.text import Text
 from uniplot import plot_to_string
 
 from lossforge.artifact import Artifact
-from lossforge.search.population import PROFILE_LABEL, profile_log_probs
+from lossforge.profiles import PROFILE_LABEL, profile_log_probs
 
 P = tuple(i / 200 for i in range(1, 200))
 """True-class probabilities that are drawn."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lossforge.testing import ObjectiveKit
 from torch import Tensor
 
+from lossforge.testing import ObjectiveKit
 from lossforge_taylor import Invariant, NullEpoch, Taylor
 
 

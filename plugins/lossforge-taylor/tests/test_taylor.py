@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from lossforge.testing import ParameterizationKit
 from torch import Tensor
 from torch.nn import functional as F
 
 from lossforge.losses.brier import Brier
 from lossforge.losses.mae import MAE
+from lossforge.testing import ParameterizationKit
 from lossforge_taylor import Invariant, Taylor
 
 VARIANTS = [
