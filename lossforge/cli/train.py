@@ -51,6 +51,13 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results.  [default: runs/train-MODEL-DATASET]"
 )
+@click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="Tracker that is told of progress, with options as for --loss; may be repeated.",
+)
 @json_option
 def train(
     losses: tuple[str, ...],
@@ -64,6 +71,7 @@ def train(
     device: str,
     overrides: tuple[str, ...],
     out: Path | None,
+    trackers: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Train a classifier with each of some losses, and compare them.
@@ -78,7 +86,8 @@ def train(
     numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = [f"dataset={dataset}", f"model={model}"]
     settings += [f"{name}={value}" for name, value in numbers.items() if value is not None]
-    spec = _spec(losses, [*settings, *overrides], [f"seeds={seeds}", f"seed={seed}", f"device={device}"])
+    asked = [f"seeds={seeds}", f"seed={seed}", f"device={device}", f"trackers=[{', '.join(trackers)}]"]
+    spec = _spec(losses, [*settings, *overrides], asked)
     out = out or _default_folder(spec)
     comparison = _carry_out(spec, out)
     _print(comparison, out, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator
 
 from lossforge.component import Options
-from lossforge.fields import AnyLoss
+from lossforge.fields import AnyLoss, AnyTracker
 from lossforge.spec import dump, load
 from lossforge.spec.training import TrainingSpec
 
@@ -27,6 +27,7 @@ class TrainSpec(Options):
     training: TrainingSpec
     seeds: int = Field(default=1, ge=1, description="independent trainings of each loss")
     confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
+    trackers: tuple[AnyTracker, ...] = Field(default=(), description="what is told how the trainings get on")
 
     @field_validator("losses")
     @classmethod
