@@ -8,6 +8,7 @@ MLflow, too, and steps that are there already are not sent again.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,16 +55,17 @@ class MLflow(Tracker):
         description="where an experiment that is made keeps its files; null: what MLflow chooses, which for a local "
         "database is mlruns in the current folder",
     )
-    tags: dict[str, str] = Field(default={}, description="tags of the run in MLflow")
+    tags: dict[str, str] = Field(default_factory=dict, description="tags of the run in MLflow")
 
     def open(self, run: TrackedRun) -> TrackerSession:
         """Begin a run of the experiment, or go on with it."""
         with needed(EXTRAS):
-            from mlflow import MlflowClient, is_tracking_uri_set
+            from mlflow import MlflowClient
 
             memory = run.memory / "mlflow.json"
             begun: dict[str, str] = json.loads(memory.read_bytes()) if memory.exists() else {}
-            uri = self.tracking_uri or (None if is_tracking_uri_set() else next(reversed(begun), None))
+            is_named = "MLFLOW_TRACKING_URI" in os.environ  # as mlflow.set_tracking_uri leaves it, too
+            uri = self.tracking_uri or (None if is_named else next(reversed(begun), None))
             client = MlflowClient(tracking_uri=uri)
             place = _without_password(client.tracking_uri)
             found = _found(client, begun.get(place))
@@ -107,7 +109,7 @@ def _found(client: MlflowClient, run_id: str | None) -> Run | None:
 
 
 def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return re.sub(r"^([\w.+-]+://)[^/@]*@", r"\1", uri)
 
 
 class _Session(TrackerSession):

@@ -44,6 +44,7 @@ class TensorBoard(Tracker):
     def open(self, run: TrackedRun) -> TrackerSession:
         """Write to the run's folder, after what is there of earlier sessions."""
         with needed({"tensorboard": "tensorboard"}):
+            import tensorboard  # noqa: F401 - what the writer of torch needs
             from torch.utils.tensorboard import SummaryWriter
         folder = self._folder(run)
         steps, texts = _read(folder)
@@ -56,7 +57,7 @@ class TensorBoard(Tracker):
             return run.path / "tensorboard"
         root = Path(self.folder).expanduser().absolute()
         memory = run.memory / "tensorboard.json"
-        claimed = json.loads(memory.read_bytes()) if memory.exists() else {}
+        claimed: dict[str, str] = json.loads(memory.read_bytes()) if memory.exists() else {}
         if str(root) not in claimed:
             claimed[str(root)] = _claim(root, run.path.name)
             write_atomically(memory, json.dumps(claimed, indent=2))
@@ -125,9 +126,8 @@ def _read(folder: Path) -> tuple[set[tuple[str, int]], dict[str, tuple[int, str]
 
 def _table(run: TrackedRun) -> str:
     """Return the settings as a table in Markdown."""
-    rows = (
-        f"| {_cell(name)} | {_cell(json.dumps(value, ensure_ascii=False))} |" for name, value in run.settings.items()
-    )
+    cells = ((_cell(name), _cell(json.dumps(value, ensure_ascii=False))) for name, value in run.settings.items())
+    rows = (f"| {name} | {value} |" for name, value in cells)
     return "\n".join(["| setting | value |", "|---|---|", *rows])
 
 
