@@ -5,29 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lossforge_trackers import MLflow
-from lossforge_trackers.names import key
 from mlflow import MlflowClient
 
 from lossforge.testing import TrackerKit
 from lossforge.types import TrackedRun
+from lossforge_trackers import MLflow
+from lossforge_trackers.names import key
 
 pytestmark = pytest.mark.filterwarnings("default")  # SQLAlchemy's, of what MLflow does with it
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory) -> Path:
-    """Return an empty database, which takes MLflow two seconds to make."""
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture
@@ -176,9 +165,8 @@ def test_many_metrics_go_in_parts(tracker, client, run):
 
 
 def test_a_database_without_its_library_is_told_with_the_extra(tracker, run, monkeypatch):
-    from lossforge_trackers import mlflow
-
     from lossforge.errors import PluginError
+    from lossforge_trackers import mlflow
 
     def begin(*_):
         raise ModuleNotFoundError("No module named 'alembic'", name="alembic.script")

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from lossforge_trackers import TensorBoard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lossforge.testing import TrackerKit
 from lossforge.types import TrackedRun
+from lossforge_trackers import TensorBoard
 
 
 def read(folder: Path) -> EventAccumulator:
