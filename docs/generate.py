@@ -41,8 +41,8 @@ WIDTH = 88
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each page by its file name; of what comes with lossforge."""
-    of_kinds = {f"{kind}.md": "\n".join(_page(kind)) for kind in registry.KINDS}
+    """Return the text of each page by its file name; of the kinds and components that come with lossforge."""
+    of_kinds = {f"{kind}.md": "\n".join(_page(kind)) for kind in registry.KINDS if _offers(kind)}
     others = {"training.md": _training_page(), "spec.md": _spec_page(), "cli.md": _cli_page()}
     return {**of_kinds, **{name: "\n".join(lines) for name, lines in others.items()}}
 
@@ -92,8 +92,12 @@ def _training_page() -> Iterator[str]:
     yield from _options(TrainingSpec, seen=set())
 
 
+def _offers(kind: str) -> list[registry.Offer]:
+    return [offer for offer in registry.offers(kind) if offer.distribution == "lossforge"]
+
+
 def _page(kind: str) -> Iterator[str]:
-    classes = [registry.get(kind, offer.type) for offer in registry.offers(kind) if offer.distribution == "lossforge"]
+    classes = [registry.get(kind, offer.type) for offer in _offers(kind)]
     yield f"# {TITLES[kind]}"
     yield ""
     yield "Written by `docs/generate.py` from the code. A spec names them by `type`; the entry-point group of plugins"

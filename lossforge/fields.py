@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     AnyLoss = interfaces.Loss
     AnyDataset = interfaces.Dataset
     AnyModel = interfaces.Model
+    AnyTracker = interfaces.Tracker
 else:
     AnyParameterization = Annotated[Any, Plugin("parameterizations")]
     AnySampler = Annotated[Any, Plugin("samplers")]
@@ -30,3 +31,4 @@ else:
     AnyLoss = Annotated[Any, Plugin("losses")]
     AnyDataset = Annotated[Any, Plugin("datasets")]
     AnyModel = Annotated[Any, Plugin("models")]
+    AnyTracker = Annotated[Any, Plugin("trackers")]

@@ -7,7 +7,8 @@ A method is abstract or final; a concrete method is never overridden. Shape suff
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import ClassVar, Protocol, Self, final
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from lossforge.comparisons import Comparisons, Concordance
 from lossforge.component import Component
 from lossforge.forms import PerceptronForm
-from lossforge.types import Evaluation, ImageData, PredictionBatch, State
+from lossforge.types import Evaluation, ImageData, PredictionBatch, State, TrackedRun
 
 
 class LossParameterization(Component, ABC):
@@ -289,4 +290,44 @@ class Model(Component, ABC):
         Every parameter is drawn from ``generator`` (a CPU generator); the global random state is left alone. A network
         whose attribute ``takes_labels`` is true is called as ``network(images, labels)`` in training mode, with class
         indices, and as ``network(images)`` in evaluation mode: some heads put a margin on the label's own logit.
+        """
+
+
+class TrackerSession(ABC):
+    """What one process tells a tracker of a run.
+
+    Whatever a method raises ends the session and not the run. By its end a session has been told all of the run, so
+    that what was lost, or comes from before the tracker was named, is made up for: what an earlier session was told
+    comes again, with the same values, and not always in order. A reader is to see each step of a name once.
+    """
+
+    @abstractmethod
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Take what is known at a step, by names of three series, which any character may stand in.
+
+        ``search/...`` by generation, from 0 (with several searches ``search/restart-0/...``);
+        ``train/<loss>/seed-0/...`` by epoch, from 1; ``result/<loss>/...`` by the number of trainings it is drawn from,
+        and ``result/held_out/...`` at 0. A value may be NaN or infinite.
+        """
+
+    @abstractmethod
+    def file(self, path: Path) -> None:
+        """Take a file of the run directory, which is whole; it may have been another one in an earlier session."""
+
+    @abstractmethod
+    def close(self, finished: bool) -> None:
+        """End the session; the run is finished, or interrupted or failed."""
+
+
+class Tracker(Component, ABC):
+    """A place that keeps account of runs, and shows it; what it does cannot change a run."""
+
+    kind: ClassVar[str] = "trackers"
+
+    @abstractmethod
+    def open(self, run: TrackedRun) -> TrackerSession:
+        """Begin to take what is told of a run, or go on with it where there is something of an earlier session.
+
+        The library is imported here, so that the spec can be read where it is not installed. Whatever this raises is
+        told, and the run goes on without the tracker.
         """

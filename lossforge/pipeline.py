@@ -15,6 +15,7 @@ from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve, run_search
 from lossforge.spec import RunSpec, read_spec
+from lossforge.tracked import tracked
 from lossforge.training import PreparedData, prepare
 
 
@@ -47,7 +48,6 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
     """Go on with the run in ``path`` where it stopped; what is finished is not done again.
 
     Args:
-        path: the run directory.
         spec: needed only where the run uses classes that no installed package provides.
         observer: told of progress.
 
@@ -68,7 +68,7 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
 
 
 def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, observer: Observer) -> RunResult:
-    with directory.occupied(), logged_to(directory.log):
+    with directory.occupied(), logged_to(directory.log), tracked(spec, directory, observer) as observer:
         observer.began(spec, directory.path)
         directory.compare_environment(manifest(spec))
         artifact = run_search(spec, directory, on_generation=observer.generation)

@@ -33,6 +33,7 @@ KINDS = (
     "losses",
     "datasets",
     "models",
+    "trackers",
 )
 """Kinds of components; the entry-point group of a kind is ``lossforge.<kind>``."""
 

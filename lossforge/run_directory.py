@@ -10,6 +10,7 @@
 ``artifact/``          ``loss.safetensors``, ``loss.json``, ``loss.py``
 ``archive/``           ``archive.json`` and ``solutions.safetensors``, where the objective has trade-offs
 ``training/``          a file for each loss and seed, and ``comparison.json``
+``trackers/``          what trackers need to find the run again, where a spec names any
 ``report.html``        everything of the above, to look at
 =====================  =========================================================================
 """
@@ -278,8 +279,8 @@ def reopen(path: Path) -> RunDirectory:
     return directory
 
 
-WITHOUT_EFFECT = ("search.generations_per_launch:",)
-"""Options that a run may go on with another value of: what it comes to is the same to the last bit."""
+WITHOUT_EFFECT = ("search.generations_per_launch:", "trackers:", "trackers.")
+"""How differences begin with which a run may go on: what it comes to is the same to the last bit."""
 
 
 def refuse_changed(directory: RunDirectory, spec: RunSpec) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 from torch import Tensor
@@ -80,3 +81,30 @@ class ImageData:
     train: ImageSet
     test: ImageSet
     class_names: tuple[str, ...]
+
+
+Setting: TypeAlias = str | int | float | bool | None
+"""A single value of a spec."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker is told of a run before it is told how the run gets on.
+
+    Attributes:
+        name: of the run; others may be called so, too.
+        path: absolute path of the run directory, or of the folder of trainings.
+        settings: the single values of the resolved spec by their place, such as ``search.strategy.sigma``; items of a
+            list are counted from 0, and an empty list is the text ``[]``. Those of ``trackers`` are left out.
+        resumed: whether trackers were opened for this run before.
+    """
+
+    name: str
+    path: Path
+    settings: Mapping[str, Setting]
+    resumed: bool
+
+    @property
+    def memory(self) -> Path:
+        """Folder, which exists, for a file ``<type>.json`` of what a tracker needs to find the run again."""
+        return self.path / "trackers"

@@ -62,6 +62,13 @@ DEMONSTRATION = "{dataset: digits, model: resnet8, epochs: 12, batch_size: 64, f
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the results.  [default: runs/train-MODEL-DATASET]"
 )
+@click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="Tracker that is told of progress, with options as for --loss; may be repeated.",
+)
 @json_option
 def train(
     losses: tuple[str, ...],
@@ -76,6 +83,7 @@ def train(
     device: str,
     overrides: tuple[str, ...],
     out: Path | None,
+    trackers: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Train a classifier with each of some losses, and compare them.
@@ -91,7 +99,7 @@ def train(
     losses = tuple(str(_best()) if loss == "best" and not Path(loss).exists() else loss for loss in losses)
     settings = [f"training.{name}={value}" for name, value in numbers.items() if value is not None]
     settings += [f"training.{override}" for override in overrides]
-    others = [f"seeds={seeds}", f"seed={seed}", f"device={device}"]
+    others = [f"seeds={seeds}", f"seed={seed}", f"device={device}", f"trackers=[{', '.join(trackers)}]"]
     others += [] if baseline is None else [f"baseline={_checked(baseline)}"]
     spec = _spec(losses, [*_setting(losses, dataset, model), *settings, *others])
     out = out or _default_folder(spec)

@@ -95,7 +95,9 @@ def compare(
                 for arm in arms.arms(name, loss, indices):
                     results[name].append(arm.result)
                     observer.trained(arm)
-    return summarise(results, reference, confidence, [training_seed(seed, index) for index in range(seeds)])
+    comparison = summarise(results, reference, confidence, [training_seed(seed, index) for index in range(seeds)])
+    observer.compared(comparison)
+    return comparison
 
 
 def _resolved(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lossforge.evidence.arms import Arm
     from lossforge.evidence.choices import Choices
+    from lossforge.evidence.comparison import Comparison
     from lossforge.training import EpochRecord
 
 
@@ -34,3 +35,6 @@ class TrainingObserver:
 
     def trained(self, arm: Arm) -> None:
         """A training ended; also told of those read back from an interrupted comparison."""
+
+    def compared(self, comparison: Comparison) -> None:
+        """All trainings have ended, with this comparison."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from lossforge.evidence.compare import compare, is_usable_name
 from lossforge.evidence.comparison import Comparison
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
+from lossforge.evidence.tracked import tracked_trainings
 from lossforge.files import to_json, write_atomically
-from lossforge.interfaces import Dataset, Loss, Model
+from lossforge.interfaces import Dataset, Loss, Model, Tracker
 from lossforge.losses import FixedLoss, LossModule
 from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.run_log import logged_to
@@ -30,7 +31,7 @@ from lossforge.training import prepare
 BEGUN_WITH = "training.yaml"
 """File in the folder of trainings: the spec of the last command, settled."""
 
-ASKED = ("losses", "found", "seeds", "baseline", "confidence")
+ASKED = ("losses", "found", "seeds", "baseline", "confidence", "trackers")
 """Fields that may differ between commands for one folder: they change what is trained, and no training."""
 
 
@@ -44,6 +45,7 @@ def train(
     device: str = "auto",
     out: Path | str | None = None,
     observer: TrainingObserver | None = None,
+    trackers: Sequence[str | Tracker | Mapping[str, Any]] = (),
     **options: Any,
 ) -> Comparison:
     """Train a classifier with each loss, over the same seeds, and return what came of it.
@@ -60,11 +62,12 @@ def train(
         out: folder of the results; where it holds trainings of the same options, of other losses or seeds perhaps, only
             what is missing is trained. None: nothing is written.
         observer: told of progress.
+        trackers: names, components, or mappings with ``type``: told of progress, too; they need ``out``.
         options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20``.
 
     Raises:
         pydantic.ValidationError: an option is unknown or not valid.
-        UnknownComponentError: a name is none of the installed losses, datasets or models, nor a path.
+        UnknownComponentError: a name is none of the installed components, nor a path.
         SpecError, DataError, ArtifactError, RunDirectoryError: as their messages say.
     """
     named = [loss for loss in losses if not is_path(loss)]
@@ -77,6 +80,7 @@ def train(
             "seeds": seeds,
             "seed": seed,
             "device": device,
+            "trackers": tuple(trackers),
         }
     )
     return train_spec(spec, None if out is None else Path(out), observer)
@@ -100,13 +104,15 @@ def train_spec(spec: TrainSpec, out: Path | None, observer: TrainingObserver | N
     In ``training.yaml``, what is ``auto`` in the spec is settled. Nothing is written before the images are there.
 
     Raises:
-        SpecError: it names no loss, or two of one name, or CUDA where there is none.
+        SpecError: it names no loss, or two of one name, or CUDA where there is none, or trackers without a folder.
         RunDirectoryError: ``out`` holds something else, cannot be written, or another process is at work in it.
         DataError, ArtifactError: the images or a found loss are not to be had.
     """
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
     modules, identities = _losses(spec)
     observer = observer or TrainingObserver()
+    if out is None and spec.trackers:
+        raise SpecError(["trackers: need a folder, for what they remember of the trainings; name one with out"])
     if out is None:
         return _compare(spec, modules, identities, observer=observer)
     _refuse_occupied(out)
@@ -119,10 +125,11 @@ def train_spec(spec: TrainSpec, out: Path | None, observer: TrainingObserver | N
     with directory.occupied(), logged_to(directory.log):
         settled = _begin(directory, spec, choices)
         directory.compare_environment(environment(spec.device))
-        stored: dict[str, Any] = {"data": data, "folder": out, "record_time": directory.record_time}
-        comparison = _compare(settled, modules, identities, observer=observer, **stored)
-        setting = {"dataset": spec.training.dataset.type, "model": spec.training.model.type}
-        write_atomically(out / "comparison.json", to_json({**setting, **comparison.to_json()}))
+        with tracked_trainings(settled, out, observer) as told:
+            stored: dict[str, Any] = {"data": data, "folder": out, "record_time": directory.record_time}
+            comparison = _compare(settled, modules, identities, observer=told, **stored)
+            setting = {"dataset": spec.training.dataset.type, "model": spec.training.model.type}
+            write_atomically(out / "comparison.json", to_json({**setting, **comparison.to_json()}))
     return comparison
 
 

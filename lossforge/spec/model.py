@@ -17,6 +17,7 @@ from lossforge.fields import (
     AnyParameterization,
     AnySampler,
     AnyStrategy,
+    AnyTracker,
 )
 from lossforge.spec import dump, load
 from lossforge.spec.gates import GateSpec
@@ -195,6 +196,7 @@ class RunSpec(Options):
     search: SearchSpec
     training: TrainingSpec | None = None
     evidence: EvidenceSpec | None = None
+    trackers: tuple[AnyTracker, ...] = Field(default=(), description="what is told how the run gets on")
 
     @field_validator("evidence")
     @classmethod

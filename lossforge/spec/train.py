@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator
 
 from lossforge.component import Options
-from lossforge.fields import AnyLoss
+from lossforge.fields import AnyLoss, AnyTracker
 from lossforge.spec import dump, load
 from lossforge.spec.training import TrainingSpec
 
@@ -31,6 +31,7 @@ class TrainSpec(Options):
         description="published loss that all are compared with; null: cross_entropy if it is among them, or the first",
     )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
+    trackers: tuple[AnyTracker, ...] = Field(default=(), description="what is told how the trainings get on")
 
     @field_validator("losses")
     @classmethod

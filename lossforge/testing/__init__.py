@@ -29,6 +29,7 @@ from lossforge.testing.objectives import ObjectiveKit
 from lossforge.testing.parameterizations import ParameterizationKit
 from lossforge.testing.samplers import SamplerKit
 from lossforge.testing.strategies import StrategyKit
+from lossforge.testing.trackers import TrackerKit
 
 __all__ = [
     "ComponentKit",
@@ -40,4 +41,5 @@ __all__ = [
     "ParameterizationKit",
     "SamplerKit",
     "StrategyKit",
+    "TrackerKit",
 ]

@@ -194,6 +194,7 @@ def test_the_baseline_is_trained_once_and_may_change(lossforge, folder):
         (("--loss", "gcee"), ["unknown type 'gcee' (did you mean 'gce'?)"]),
         (("--loss", "runs/none"), ["--loss runs/none: no such path"]),
         (("--loss", "gce", "--set", "optimizer.momentm=1"), ["unknown field (did you mean 'momentum'?)"]),
+        (("--loss", "gce", "--tracker", "mlflw"), ["trackers.0: unknown type 'mlflw'; installed trackers: none"]),
         (("--loss", "gce", "--set", "epochs=0", "--set", "mixup=-1"), ["training.epochs", "training.mixup"]),
         (("--loss", "gce", "--loss", "gce"), ["the same loss stands here twice"]),
         (("--loss", "gce, mae"), ["--loss gce, mae: no such path, and no loss is called so"]),
