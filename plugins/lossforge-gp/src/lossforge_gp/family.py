@@ -65,7 +65,11 @@ class GPExpression(LossParameterization):
         return None
 
     def init(self, num: int, generator: torch.Generator) -> Tensor:
-        """Draw expressions ramped half and half, all different, whose gradients depend on the label."""
+        """Draw expressions ramped half and half: different losses of at most 1e4, in which labels matter.
+
+        Raises:
+            SearchError: the grammar has none.
+        """
         draws = Draws(generator)
         depths = self.init_min_depth, self.init_max_depth
         trees = drawn_until_accepted(

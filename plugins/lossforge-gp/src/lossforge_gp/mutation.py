@@ -28,9 +28,9 @@ class GPMutation(MutationOperator):
 
     The change is drawn by the shares below: a random subexpression in place of another; another function of as many
     arguments; sigma times N(0, 1) added to every constant; a part in place of the whole; a terminal in place of a
-    function. A child that is not of the grammar, or whose gradient does not depend on the label, is drawn again; after
-    300 draws its parent lives on. Sigma is the length of the constants' steps and of no other change: children of
-    sigma 0 are not their parents, and steps do not have variance 1.
+    function. A child that is not of the grammar, that is beyond 1e4, or whose gradient does not depend on the label is
+    drawn again; after 600 draws its parent lives on. Sigma is the length of the constants' steps and of no other
+    change: children of sigma 0 are not their parents, and steps do not have variance 1.
 
     A parent that is not of the grammar, as another operator may have made it, has a random expression for its child.
     """
@@ -76,7 +76,7 @@ class GPMutation(MutationOperator):
     def cross(self, first_PD: Tensor, second_PD: Tensor, generator: torch.Generator) -> Tensor:
         """Return a child of each pair: the first with a part of the second in it, and neither of them itself.
 
-        Where 300 draws give none, the first lives on.
+        Where 600 draws give none, the first lives on.
 
         Raises:
             SpecError: the parents are of another grammar.

@@ -1,4 +1,4 @@
-"""Which expressions are no losses, and which are one loss over again.
+"""Which expressions are no losses to train with, and which are one loss over again.
 
 AutoLoss-Zero and EvoMAL ask of an expression that it contain both p and y. What is asked here is what that is for: the
 label must matter to the gradient. The sources' other two checks are the objective ``prediction_descent`` and the gate
@@ -22,9 +22,9 @@ from lossforge_gp.machine import evaluated
 from lossforge_gp.tree import Tree, encoded
 
 NUM_ROWS, NUM_CLASSES = 24, 4
-ROUNDS, TRIES = 30, 10
+ROUNDS, TRIES = 60, 10
 """How often what is rejected for what it computes is drawn, and how often each time for how it is written."""
-TOLERANCE = 1e-6
+TOLERANCE, LARGEST = 1e-6, 1e4
 
 T = TypeVar("T")
 
@@ -54,6 +54,15 @@ def labels_matter(value_P2B: Tensor) -> Tensor:
     gap_PB = value_P2B[:, 0] - value_P2B[:, 1]
     matters_P: Tensor = gap_PB.abs().amax(dim=1) > TOLERANCE * value_P2B.abs().amax(dim=(1, 2))
     return matters_P
+
+
+def are_tame(value_P2B: Tensor) -> Tensor:
+    """Return True for losses that are at most 1e4 in size on ordinary predictions.
+
+    Near the bound of 1e7, float32 has no digits left for what changes, and half precision no numbers.
+    """
+    tame_P: Tensor = value_P2B.abs().amax(dim=(1, 2)) <= LARGEST
+    return tame_P
 
 
 def shapes(value_P2B: Tensor) -> Tensor:
@@ -86,7 +95,7 @@ def drawn_until_accepted(
     instead: Callable[[T], Tree] | None = None,
     differ: bool = False,
 ) -> list[Tree]:
-    """Return one acceptable expression a source, each drawn again until it is, at most 300 times.
+    """Return one acceptable expression a source, each drawn again until it is, at most 600 times.
 
     Args:
         draw: returns an expression made of a source, or None where that came to nothing.
@@ -94,7 +103,7 @@ def drawn_until_accepted(
         grammar: what they have to be of.
         instead: what takes the place of one that is still rejected at the end.
         differ: whether an expression is rejected also for being an earlier one over again, up to scale and a constant;
-            in a third of the rounds alone, since a small grammar may not have enough.
+            in half of the rounds alone, since a small grammar may not have enough.
 
     Raises:
         SearchError: one is still rejected, and there is nothing instead.
@@ -106,8 +115,8 @@ def drawn_until_accepted(
         drawn = [(index, tree) for index in missing if (tree := _acceptable(draw, sources[index], grammar))]
         if drawn:
             value_P2B = probed([tree for _, tree in drawn])
-            accepted_P, shapes_PB = labels_matter(value_P2B), shapes(value_P2B)
-            if differ and number < ROUNDS // 3:
+            accepted_P, shapes_PB = labels_matter(value_P2B) & are_tame(value_P2B), shapes(value_P2B)
+            if differ and number < ROUNDS // 2:
                 accepted_P &= ~repeats(shapes_PB, shapes_EB)
                 shapes_EB = torch.cat((shapes_EB, shapes_PB[accepted_P]))
             for (index, tree), accepted in zip(drawn, accepted_P.tolist(), strict=True):
@@ -129,7 +138,7 @@ def _acceptable(draw: Callable[[T], Tree | None], source: T, grammar: Grammar) -
 def _instead(instead: Callable[[T], Tree] | None, source: T, grammar: Grammar) -> Tree:
     if instead is None:
         raise SearchError(
-            f"{ROUNDS} draws gave no expression whose gradient depends on the label, from the grammar {grammar}; "
+            f"{ROUNDS} draws gave no tame loss whose gradient depends on the label, from the grammar {grammar}; "
             "allow more functions, max_nodes or max_depth"
         )
     return instead(source)

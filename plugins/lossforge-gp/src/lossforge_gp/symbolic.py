@@ -16,7 +16,7 @@ from lossforge_gp.grammar import ARITIES, CODE_OF, CONSTANT, P, Y
 from lossforge_gp.tree import Tree, decoded
 
 p = sympy.Symbol("p", positive=True)
-"""The probability of a class."""
+"""The probability of a class, at most 1."""
 y = sympy.Symbol("y", nonnegative=True)
 """1 for the label, 0 for the others."""
 
@@ -69,13 +69,32 @@ def by_label(solution: Tensor | Tree) -> tuple[sympy.Expr, sympy.Expr]:
     The loss is (1 / C) [f(p_y, 1) + sum_{c != y} f(p_c, 0)].
     """
     whole = expression(solution)
-    return sympy.simplify(whole.subs(y, 1)), sympy.simplify(whole.subs(y, 0))
+    return _simplify(whole.subs(y, 1)), _simplify(whole.subs(y, 0))
+
+
+def _simplify(form: sympy.Expr) -> sympy.Expr:
+    """Return the form simplified with what is known of p, 0 < p <= 1, and with a log b in place of log b^a."""
+
+    def is_power(part: sympy.Expr) -> bool:
+        return isinstance(part, sympy.log) and part.args[0].is_Pow and bool(part.args[0].base.is_positive)
+
+    def on_unit_interval(part: sympy.Expr) -> sympy.Expr:
+        kind, powers = type(part), {each for each in part.args if each.as_base_exp()[0] == p}
+        powers = {each for each in powers if each.as_base_exp()[1].is_positive}  # at most 1
+        least_ones = {each for each in part.args if each.is_number and each >= 1}
+        dropped = powers if kind is sympy.Max and least_ones else least_ones if kind is sympy.Min and powers else set()
+        return kind(*(each for each in part.args if each not in dropped))
+
+    form = sympy.simplify(form.xreplace({sympy.Abs(sympy.log(p)): -sympy.log(p)}))
+    form = form.replace(is_power, lambda part: part.args[0].exp * sympy.log(part.args[0].base))
+    form = form.xreplace({sympy.Abs(sympy.log(p)): -sympy.log(p)})
+    return form.replace(lambda part: isinstance(part, sympy.Max | sympy.Min), on_unit_interval)
 
 
 def simplified(solution: Tensor | Tree) -> sympy.Expr:
     """Return the shorter of f simplified as it is, and of f(p, 0) + y (f(p, 1) - f(p, 0)), equal for y = 0 and 1."""
     label, other = by_label(solution)
-    forms = sympy.simplify(expression(solution)), sympy.expand(other + y * (label - other)), other + y * (label - other)
+    forms = _simplify(expression(solution)), sympy.expand(other + y * (label - other)), other + y * (label - other)
     return min(forms, key=lambda form: (sympy.count_ops(form), len(str(form))))
 
 
