@@ -14,7 +14,7 @@ from lossforge.registry import get
 from lossforge_gp import GPExpression, Grammar, encoded, expression
 from lossforge_gp.functions import FUNCTIONS
 from lossforge_gp.grammar import CODE_OF
-from lossforge_gp.machine import evaluated
+from lossforge_gp.machine import evaluated, planned
 from lossforge_gp.symbolic import p, y
 from lossforge_gp.text import parsed
 from lossforge_gp.tree import Tree, decoded
@@ -68,6 +68,11 @@ def predictions(num: int = 6, num_classes: int = 4, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(num, num_classes, generator=generator, dtype=torch.float64)
     return logits, torch.randint(num_classes, (num,), generator=generator)
+
+
+def inputs_of(num: int):
+    logits, labels = predictions(num)
+    return logits.log_softmax(1)[None], labels
 
 
 @pytest.mark.parametrize("functions", [*SETS, EVERYTHING])
@@ -183,11 +188,15 @@ def test_operations_do_not_depend_on_the_number_of_candidates_or_pairs():
     solutions_PD = family_.init(16, torch.Generator().manual_seed(3))
     counts = []
     for copies, num_pairs in ((1, 4), (10, 4), (10, 50)):
-        logits, labels = predictions(num_pairs)
+        inputs = inputs_of(num_pairs)
+        planned.cache_clear()
         with Counting() as counting:
-            family_.loss(solutions_PD.repeat(copies, 1), logits.log_softmax(1)[None], labels)
+            family_.loss(solutions_PD.repeat(copies, 1), *inputs)
         counts.append(counting.num)
     assert counts[0] == counts[1] == counts[2]
+    with Counting() as counting:
+        family_.loss(solutions_PD.repeat(10, 1), *inputs)
+    assert counting.num < counts[2] / 2, "the plan is remembered"
 
 
 def test_a_vector_that_is_not_finite_raises_nothing():

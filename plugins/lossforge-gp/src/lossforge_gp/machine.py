@@ -7,6 +7,7 @@ many rows as there are nodes.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,51 @@ def laid_out(codes_PN: Tensor) -> Layout:
     return Layout(torch.where(is_log_p_PM, LOG_P, codes_PM), torch.where(is_read_PM, depth_PM, -1), second_PM)
 
 
+@dataclass(frozen=True)
+class Group:
+    """All nodes of a level that have one function, or are one terminal; on the device of the evaluation.
+
+    Attributes:
+        code: which.
+        candidate_K: whose they are.
+        slot_K: where in these they stand.
+        arguments: of each argument, its rows in the level below.
+    """
+
+    code: int
+    candidate_K: Tensor
+    slot_K: Tensor
+    arguments: tuple[Tensor, ...]
+
+
+@functools.lru_cache(maxsize=128)
+def planned(codes: bytes, num: int, device: torch.device) -> tuple[tuple[tuple[Group, ...], ...], Tensor]:
+    """Return the groups of each level, the deepest first, and in which row of the last each candidate's root is.
+
+    Remembered, since the candidates of a generation are evaluated many times, and a loss in every step of a training.
+
+    Args:
+        codes: those of ``num`` candidates, a byte each.
+        num: see there.
+        device: where they are evaluated.
+    """
+    layout = laid_out(torch.frombuffer(bytearray(codes), dtype=torch.uint8).reshape(num, -1).long())
+    row_PM = torch.zeros_like(layout.codes_PM)
+    levels = []
+    for depth in range(int(layout.depth_PM.max()), -1, -1):
+        at_PM, groups, num_rows = layout.depth_PM == depth, [], 0
+        for code in torch.bincount(layout.codes_PM[at_PM]).nonzero().flatten().tolist():
+            candidate_K, slot_K = (at_PM & (layout.codes_PM == code)).nonzero(as_tuple=True)
+            row_PM[candidate_K, slot_K] = num_rows + torch.arange(len(candidate_K))
+            num_rows += len(candidate_K)
+            arity = FUNCTIONS[code - FIRST_FUNCTION].arity if FIRST_FUNCTION <= code < LOG_P else 0
+            arguments = (slot_K + 1, layout.second_PM[candidate_K, slot_K])[:arity]
+            rows = tuple(row_PM[candidate_K, argument_K].to(device) for argument_K in arguments)
+            groups.append(Group(code, candidate_K.to(device), slot_K.to(device), rows))
+        levels.append(tuple(groups))
+    return tuple(levels), row_PM[:, 0].to(device)
+
+
 def evaluated(solutions_PD: Tensor, log_p_PBC: Tensor, is_label_BC: Tensor) -> Tensor:
     """Return f_PBC, every candidate's expression for every class.
 
@@ -62,30 +108,30 @@ def evaluated(solutions_PD: Tensor, log_p_PBC: Tensor, is_label_BC: Tensor) -> T
         log_p_PBC: log-probabilities; a leading size of 1 is shared by all candidates.
         is_label_BC: y, 1 for the label and 0 for the others.
     """
-    shape, device = log_p_PBC.shape[1:], log_p_PBC.device
-    layout = laid_out(codes_of(solutions_PD).cpu())
-    constants_PN = solutions_PD[:, solutions_PD.shape[1] // 2 :]
-    p_PBC, shared = log_p_PBC.exp(), len(log_p_PBC) == 1
-    row_PM = torch.zeros_like(layout.codes_PM)
-    below = log_p_PBC[:0]
-    for depth in range(max(layout.depth_PM.flatten().tolist(), default=-1), -1, -1):
-        at_PM, groups, num_rows = layout.depth_PM == depth, [], 0
-        for code in torch.bincount(layout.codes_PM[at_PM]).nonzero().flatten().tolist():
-            candidate, slot = (at_PM & (layout.codes_PM == code)).nonzero(as_tuple=True)
-            row_PM[candidate, slot] = num_rows + torch.arange(len(candidate))
-            num_rows += len(candidate)
-            where = candidate.to(device)
-            if code in (P, LOG_P):
-                values = p_PBC if code == P else log_p_PBC
-                groups.append(values.expand(len(where), *shape) if shared else values.index_select(0, where))
-            elif code == Y:
-                groups.append(is_label_BC.expand(len(where), *shape))
-            elif code == CONSTANT:
-                groups.append(constants_PN[where, slot.to(device)][:, None, None].expand(-1, *shape))
-            else:
-                function = FUNCTIONS[code - FIRST_FUNCTION]
-                arguments = (slot + 1, layout.second_PM[candidate, slot])[: function.arity]
-                rows = [below.index_select(0, row_PM[candidate, argument].to(device)) for argument in arguments]
-                groups.append(function.apply(*rows))
-        below = torch.cat(groups)
-    return below.index_select(0, row_PM[:, 0].to(device))
+    num, shape = len(solutions_PD), log_p_PBC.shape[1:]
+    if not num:
+        return log_p_PBC.new_zeros(0, *shape)
+    codes = codes_of(solutions_PD).to("cpu", torch.uint8)
+    levels, root_P = planned(codes.numpy().tobytes(), num, log_p_PBC.device)
+    constants_PN, p_PBC = solutions_PD[:, codes.shape[1] :], log_p_PBC.exp()
+
+    def values(group: Group, below: Tensor) -> Tensor:
+        if group.code in (P, LOG_P):
+            source_PBC = p_PBC if group.code == P else log_p_PBC
+            shared = len(source_PBC) == 1
+            return (
+                source_PBC.expand(len(group.slot_K), *shape)
+                if shared
+                else source_PBC.index_select(0, group.candidate_K)
+            )
+        if group.code == Y:
+            return is_label_BC.expand(len(group.slot_K), *shape)
+        if group.code == CONSTANT:
+            return constants_PN[group.candidate_K, group.slot_K][:, None, None].expand(-1, *shape)
+        arguments = [below.index_select(0, rows) for rows in group.arguments]
+        return FUNCTIONS[group.code - FIRST_FUNCTION].apply(*arguments)
+
+    below = log_p_PBC
+    for groups in levels:
+        below = torch.cat([values(group, below) for group in groups])
+    return below.index_select(0, root_P)
