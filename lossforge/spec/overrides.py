@@ -8,7 +8,11 @@ from typing import Any
 
 from lossforge.errors import SpecError
 from lossforge.spec.document import Document, Spot, parse
+from lossforge.spec.extends import EXTENDS, MAX_CHAIN
 from lossforge.spec.problems import KeyPath, Problem, Source, describe, dotted, shorten, spec_error
+
+RANK = MAX_CHAIN + 1
+"""Overrides come after all files."""
 
 
 def apply(document: Document, overrides: Sequence[str]) -> None:
@@ -28,12 +32,14 @@ class _Override:
     def __init__(self, document: Document, text: str, rank: int) -> None:
         name, equals, value = text.partition("=")
         self._document = document
-        self._source = Source(f"--set {name.strip()}{equals}{shorten(value)}", rank)
+        self._source = Source(f"--set {name.strip()}{equals}{shorten(value)}", RANK + rank, has_lines=False)
         self._place = self._source.at(0, 0)
         self._names = name.strip().split(".")
         self._value = value
         if not equals or not all(self._names):
             raise self._error("expected KEY=VALUE, such as search.generations=50")
+        if self._names == [EXTENDS]:
+            raise self._error("overrides come on top of what a file extends; write 'extends: ...' into a file")
 
     def apply(self) -> None:
         new = parse(self._value, self._source)

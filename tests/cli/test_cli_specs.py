@@ -102,6 +102,29 @@ class TestShow:
         for default in ("momentum: 0.9", "confidence: 0.95", "num_classes: 10", "patience: 50"):
             assert default in outcome.out
 
+    def test_every_line_says_where_its_value_comes_from(self, lossforge, folder):
+        (folder / "my.yaml").write_text("extends: edl\nname: my\nsearch: {strategy: {sigma: 0.1}}\n")
+        outcome = lossforge("show", "my.yaml", "--set", "search.generations=9")
+        assert (outcome.code, outcome.err) == (0, "")
+        lines = {" ".join(line.split()) for line in outcome.out.splitlines()}
+        assert {
+            "name: my # my.yaml:2",
+            "sigma: 0.1 # my.yaml:3",
+            "population_size: 48 # preset edl:19",
+            "generations: 9 # --set search.generations=9",
+            "device: auto # default",
+        } <= lines
+        assert spec_from_text(outcome.out) == RunSpec.from_yaml("my.yaml", ["search.generations=9"])
+        plain = lossforge("show", "my.yaml", "--no-origins").out
+        assert plain == RunSpec.from_yaml("my.yaml").to_yaml()
+        assert plain.count("#") == 1
+
+    def test_origins_as_json(self, lossforge, search_spec):
+        content = json.loads(lossforge("show", search_spec, "--json", "--origins").out)
+        assert content["spec"] == RunSpec.from_yaml(search_spec).model_dump(mode="json")
+        assert content["origins"]["search.parameterization.hidden.0"] == f"{search_spec}:3"
+        assert content["origins"]["search.gates.patience"] == "default"
+
     def test_json(self, lossforge, search_spec):
         outcome = lossforge("show", search_spec, "--json", "--set", "search.mutation={type: gaussian}")
         assert outcome.code == 0
@@ -138,8 +161,11 @@ class TestPresets:
     def test_copy_gives_a_file_that_is_valid_and_says_how_to_run_it(self, lossforge, folder):
         outcome = lossforge("presets", "copy", "edl", "my own.yaml")
         assert outcome.code == 0
-        assert (folder / "my own.yaml").read_text() == presets.text("edl")
+        first_line, _, rest = (folder / "my own.yaml").read_text().partition("\n")
+        assert first_line == "# yaml-language-server: $schema=lossforge.schema.json"
+        assert rest == presets.text("edl")
         assert "lossforge run 'my own.yaml'" in outcome.out
+        assert outcome.out.splitlines()[1].endswith("completes it: lossforge schema --out lossforge.schema.json")
         assert lossforge("validate", "my own.yaml").code == 0
 
     def test_copy_never_overwrites(self, lossforge, folder):
