@@ -40,6 +40,10 @@ PLUGINS_VARIABLE = "LOSSFORGE_PLUGINS"
 """Environment variable with a comma list of the third-party distributions to use; empty: none; unset: all."""
 
 
+KIND_KEYWORD = "x-lossforge-kind"
+"""Keyword in a JSON schema that stands for any installed component of a kind."""
+
+
 @dataclass(frozen=True)
 class Offer:
     """An entry point as seen without importing it."""
@@ -119,6 +123,10 @@ class Plugin:
             self._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
         )
+
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
+        # Components may contain their own kind: what stands for all of a kind is named once, by who collects them.
+        return {"type": ["string", "object"], KIND_KEYWORD: self.kind}
 
     def _validate(self, value: object) -> Component:
         if isinstance(value, Component):

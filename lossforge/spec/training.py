@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
+import operator
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
@@ -43,7 +45,11 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
             raise PydanticCustomError("component", "{message}", {"message": f"not a plain value: {cause}"}) from cause
         return classes[name].model_validate_json(text)
 
-    return BeforeValidator(chosen)
+    alone = tuple(
+        name for name, each in classes.items() if not any(f.is_required() for f in each.model_fields.values())
+    )
+    by_name: list[Any] = [Literal[alone]] if alone else []
+    return BeforeValidator(chosen, json_schema_input_type=functools.reduce(operator.or_, [*by_name, *choices]))
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

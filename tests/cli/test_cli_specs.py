@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from lossforge import presets
+from lossforge import presets, registry
+from lossforge.errors import PluginLoadError
 from lossforge.spec import RunSpec, spec_from_text
 
 THREE_MISTAKES = """\
@@ -135,6 +137,39 @@ class TestShow:
         outcome = lossforge("show", "edl", "--set", "search.strategy.sigma=1e-3", "--set", "seed=5")
         shown = spec_from_text(outcome.out)
         assert (shown.search.strategy.sigma, shown.seed) == (1e-3, 5)
+
+
+class TestSchema:
+    def test_it_is_printed_and_written_and_only_a_schema_is_replaced(self, lossforge, folder):
+        printed = lossforge("schema")
+        assert (printed.code, printed.err) == (0, "")
+        schema = json.loads(printed.out)
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        written = lossforge("schema", "--out", "my schema.json")
+        assert (written.code, written.err) == (0, "")
+        assert re.fullmatch(r"my schema\.json: the schema of run specs with \d+ components\n", written.out)
+        path = folder / "my schema.json"
+        assert json.loads(path.read_text()) == schema
+        assert lossforge("schema", "--kind", "ablation", "--out", path).code == 0
+        assert "AblationSpec" in json.loads(path.read_text())["$defs"]
+        path.write_text("precious")
+        refused = lossforge("schema", "--out", path)
+        assert (refused.code, path.read_text()) == (2, "precious")
+        assert "exists already" in refused.err
+        assert "nowhere/x.json: cannot be written: No such file" in lossforge("schema", "--out", "nowhere/x.json").err
+
+    def test_what_is_broken_is_left_out_with_a_warning(self, lossforge, monkeypatch):
+        def get(kind, name):
+            if name == "gaussian":
+                raise PluginLoadError("plugin x 1.0 failed to load")
+            return load(kind, name)
+
+        load = registry.get
+        monkeypatch.setattr(registry, "get", get)
+        outcome = lossforge("schema", "--out", "x.json")
+        assert outcome.code == 0
+        assert outcome.err == "warning: left out: plugin x 1.0 failed to load\n"
+        assert outcome.out.endswith("components, 1 left out\n")
 
 
 class TestPresets:
