@@ -44,6 +44,9 @@ KIND_KEYWORD = "x-lossforge-kind"
 """Keyword in a JSON schema that stands for any installed component of a kind."""
 
 
+_LONGEST_NAME = 100
+
+
 @dataclass(frozen=True)
 class Offer:
     """An entry point as seen without importing it."""
@@ -101,6 +104,7 @@ def is_registered(component: Component) -> bool:
 def unknown_type_message(kind: str, type_name: str) -> str:
     """Return a message for an unknown type, with the nearest match and all installed names."""
     installed = types(kind)
+    type_name = type_name if len(type_name) <= _LONGEST_NAME else f"{type_name[:_LONGEST_NAME]}..."
     near = difflib.get_close_matches(type_name, installed, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(installed) or 'none'}"

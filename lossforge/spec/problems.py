@@ -63,7 +63,7 @@ class Problem:
         return replace(self, path=(*path, *self.path))
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.place.label, printable(dotted(self.path)), self.message)))
+        return ": ".join(filter(None, (self.place.label, printable(shorten(dotted(self.path), 200)), self.message)))
 
 
 def spec_error(problems: Iterable[Problem]) -> SpecError:
@@ -81,9 +81,9 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, longest: int = _LONGEST_QUOTE) -> str:
     """Return ``text``, or its beginning where it is too long for a message."""
-    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def describe(value: Any, text: str | None = None) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from lossforge.component import Options
 from lossforge.fields import AnyDataset, AnyModel
+from lossforge.spec.problems import shorten
 
 Precision = Literal["float32", "bfloat16"]
 """In which arithmetic a network is trained: in bfloat16, weights, optimiser state, logits and the loss stay float32."""
@@ -53,6 +54,7 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
+    name = shorten(name)
     near = difflib.get_close_matches(name, known, n=1)
     return f"unknown type {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 

@@ -71,8 +71,8 @@ def test_text_that_is_not_utf_8(path: Path) -> None:
 
 
 def test_a_file_that_is_too_large(path: Path) -> None:
-    path.write_bytes(b"#" * 1_000_001)
-    assert refusal(path) == f"{path}: larger than 1,000,000 bytes; this cannot be a spec"
+    path.write_bytes(b"#" * 200_001)
+    assert refusal(path) == f"{path}: larger than 200,000 bytes; this cannot be a spec"
 
 
 def test_specs_and_presets_are_read_without_torch() -> None:

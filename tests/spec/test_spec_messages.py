@@ -205,3 +205,7 @@ def test_long_values_are_told_in_part(spec_text: str) -> None:
     (problem,) = told(spec_text.replace("sigma: 1e-2", f"sigma: {'x' * 500}"))
     assert problem.endswith("x...'")
     assert len(problem) < 150
+    long = "x" * 500
+    for old, new in (("sigma: 1e-2", f"map: {long}"), ("sigma:", f"{long}:"), ("type: toy_step", f"type: {long}")):
+        (problem,) = told(spec_text.replace(old, new))
+        assert len(problem) < 400
