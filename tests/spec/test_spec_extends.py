@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lossforge.errors import SpecError
-from lossforge.spec import RunSpec, preset_files, read_spec, spec_from_text
+from lossforge.spec import AblationSpec, RunSpec, preset_files, read_spec, spec_from_text
 from lossforge.spec.extends import MAX_CHAIN
 
 BASE = """\
@@ -184,7 +184,6 @@ def test_a_circle_and_a_long_chain_are_told_by_the_one_that_closes_it() -> None:
     for index in range(MAX_CHAIN + 1):
         Path(f"c{index}.yaml").write_text(f"extends: c{index - 1}.yaml\n" if index else BASE)
     assert told(f"extends: c{MAX_CHAIN}.yaml\n") == ["c1.yaml:1:10: extends: more than 8 specs that extend one another"]
-    assert merged("extends: c7.yaml".replace("extends: c7.yaml", ""), "name") == "base"
     Path("my.yaml").write_text(f"extends: c{MAX_CHAIN - 1}.yaml\n")
     assert read_spec(Path("my.yaml")).name == "base"
 
@@ -202,6 +201,14 @@ def test_a_base_that_cannot_be_read_is_told_at_its_own_place(content: str | byte
     Path("base.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     (problem,) = told("extends: base.yaml\nsede: 3\n")
     assert problem.startswith(message)
+
+
+def test_an_ablation_extends_another() -> None:
+    Path("study.yaml").write_text("name: study\nbase: base.yaml\nvariants: {a: {}, b: {seed: 1}}\nseeds: 5\n")
+    Path("longer.yaml").write_text("extends: study.yaml\nseeds: 50\nvariants: {b: {seed: 2}, c: {}}\n")
+    study = AblationSpec.from_yaml("longer.yaml", ["curve_points=3"])
+    assert (study.seeds, study.curve_points, study.variants) == (50, 3, {"a": {}, "b": {"seed": 2}, "c": {}})
+    assert AblationSpec.from_yaml("study.yaml").seeds == 5
 
 
 def test_a_preset_extends_presets_only(folder: Path) -> None:
