@@ -95,6 +95,17 @@ class TestValidate:
         search_spec.rename("edl")
         assert "tiny" in lossforge("validate", "edl").out
 
+    def test_a_run_of_a_spec_that_extends_a_file_stands_alone(self, lossforge, folder, search_spec):
+        (folder / "my.yaml").write_text(f"extends: {search_spec.name}\nname: mine\nsearch: {{generations: 2}}\n")
+        assert lossforge("run", "my.yaml", "--out", "run").code == 0
+        search_spec.unlink()
+        (folder / "my.yaml").unlink()
+        text = (folder / "run" / "spec.yaml").read_text()
+        assert text.startswith("# yaml-language-server: $schema=lossforge.schema.json\nschema_version: 1\nname: mine\n")
+        assert "extends" not in text
+        assert "mine: 2 generations" in lossforge("validate", "run/spec.yaml").out
+        assert lossforge("resume", "run").code == 0
+
 
 class TestShow:
     def test_yaml_reads_back_as_the_same_spec_with_every_default(self, lossforge, training_spec):

@@ -113,6 +113,19 @@ def test_an_override_that_cannot_be_made_is_told(spec_text: str, override: str, 
     assert problem.startswith(message)
 
 
+def test_overrides_that_cannot_be_made_are_told_with_all_else_that_is_wrong(spec_text: str) -> None:
+    text = spec_text.replace("name: toy", "name: 3")
+    overrides = ["seed", "search.mutation={type: [", "name.x.y=1", "sede=1", "training.dataset='"]
+    assert [problem.partition(" (")[0] for problem in told(text, *overrides)] == [
+        'spec.yaml:1:7: name: expected a string, got the number 3; quote it: "3"',
+        "--set seed: expected KEY=VALUE, such as search.generations=50",
+        "--set search.mutation={type: [: invalid YAML: expected the node content, but found '<stream end>'",
+        "--set name.x.y=1: name is the number 3, which holds no fields",
+        "--set sede=1: sede: unknown field",
+        "--set training.dataset=': invalid YAML: found unexpected end of stream",
+    ]
+
+
 def test_an_empty_list_has_no_items_to_set(spec_text: str) -> None:
     (problem,) = told(spec_text.replace("span: [0, 2]", "parts: []"), "search.objective.parts.0=toy_goal")
     assert problem == (
