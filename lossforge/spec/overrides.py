@@ -9,6 +9,7 @@ from typing import Any
 from lossforge.errors import SpecError
 from lossforge.spec.document import Document, Spot, parse
 from lossforge.spec.extends import EXTENDS, MAX_CHAIN
+from lossforge.spec.nodes import MAX_DEPTH
 from lossforge.spec.problems import KeyPath, Problem, Source, describe, dotted, shorten
 
 RANK = MAX_CHAIN + 1
@@ -26,6 +27,10 @@ def apply(document: Document, overrides: Sequence[str]) -> None:
         _Override(document, text, rank).apply()
 
 
+_LONGEST_KEY = 200
+_MOST_DIGITS = 20
+
+
 class _Wrong(Exception):  # noqa: N818  becomes a problem at its place
     """An override that cannot be made."""
 
@@ -34,7 +39,9 @@ class _Override:
     def __init__(self, document: Document, text: str, rank: int) -> None:
         name, equals, value = text.partition("=")
         self._document = document
-        self._source = Source(f"--set {name.strip()}{equals}{shorten(value)}", RANK + rank, has_lines=False)
+        self._source = Source(
+            f"--set {shorten(name.strip(), _LONGEST_KEY)}{equals}{shorten(value)}", RANK + rank, has_lines=False
+        )
         self._place = self._source.at(0, 0)
         self._names = name.strip().split(".")
         self._value = value if equals else None
@@ -48,6 +55,8 @@ class _Override:
     def _apply(self) -> None:
         if self._value is None or not all(self._names):
             raise _Wrong("expected KEY=VALUE, such as search.generations=50")
+        if len(self._names) > MAX_DEPTH:
+            raise _Wrong(f"nested more than {MAX_DEPTH} levels deep")
         if self._names == [EXTENDS]:
             raise _Wrong("overrides come on top of what a file extends; write 'extends: ...' into a file")
         new = self._parsed(self._value)
@@ -108,8 +117,8 @@ class _Override:
     def _key(self, container: Any, path: KeyPath, name: str) -> str | int:
         if isinstance(container, dict):
             return name
-        if name.isascii() and name.isdecimal() and int(name) < len(container):
+        if name.isascii() and name.isdecimal() and len(name) < _MOST_DIGITS and int(name) < len(container):
             return int(name)
         items = f"a list of {len(container)}" if container else "an empty list"
         indices = f"; its items are 0 to {len(container) - 1}" if container else ""
-        raise _Wrong(f"{dotted(path)} is {items}, without an item {name!r}{indices}")
+        raise _Wrong(f"{dotted(path)} is {items}, without an item {shorten(name)!r}{indices}")

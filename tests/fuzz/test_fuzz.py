@@ -123,6 +123,18 @@ def test_valid_specs_with_odd_values_in_file_base_and_overrides(data: st.DataObj
     targets.validate_spec(targets.PART.join(each.encode() for each in (json.dumps(top), json.dumps(base), override)))
 
 
+KEYS = st.sampled_from(
+    ["search", "objective", "references", "0", "9" * 5000, "-1", "type", "extends", "", "x" * 300, "*"]
+)
+
+
+@QUICKLY
+@given(st.lists(KEYS, max_size=5) | st.lists(KEYS, min_size=1, max_size=1).map(lambda keys: keys * 3000), ODD)
+def test_odd_overrides(keys: list[str], value: Any) -> None:
+    override = f"{'.'.join(keys)}={json.dumps(value)}".encode()
+    targets.validate_spec(targets.PART.join([b"extends: noisy-labels", b"", override, b"search.references.0.x=1"]))
+
+
 @QUICKLY
 @given(st.data())
 def test_a_spec_split_into_a_base_and_the_rest_is_the_same_spec(tmp_path_factory: Any, data: st.DataObject) -> None:

@@ -100,6 +100,9 @@ def test_a_component_by_its_type_alone_keeps_the_place_of_its_type(spec_text: st
          "without an item '2'; its items are 0 to 1"),
         ("evidence.baselines.-1=toy_focal", "--set evidence.baselines.-1=toy_focal: evidence.baselines is a list of 2, "
          "without an item '-1'; its items are 0 to 1"),
+        (f"evidence.baselines.{'9' * 5000}=1", f"--set evidence.baselines.{'9' * 178}...=1: evidence.baselines is a "
+         "list of 2, without an item '9999"),
+        (f"{'a.' * 5000}b=1", f"--set {'a.' * 98}a...=1: nested more than 64 levels deep"),
         ("search.objective.parts.0=toy_goal", "--set search.objective.parts.0=toy_goal: the spec has no list "
          "'search.objective.parts'; set the whole list: --set 'search.objective.parts=[...]'"),
         ("name.x=1", "--set name.x=1: name: expected a string, got a mapping"),
