@@ -80,6 +80,11 @@ class TestValidate:
         assert "edll: neither a file nor a preset (did you mean 'edl'?)" in line
         assert ", ".join(presets.names()) in line
 
+    def test_a_name_that_no_file_can_have(self, lossforge):
+        outcome = lossforge("validate", "x" * 300)
+        assert outcome.code == 2
+        assert ": neither a file nor a preset; presets: edl" in outcome.err
+
     def test_a_run_directory_is_no_spec_but_holds_one(self, lossforge, folder, search_spec):
         (folder / "run").mkdir()
         search_spec.rename(folder / "run" / "spec.yaml")

@@ -58,6 +58,11 @@ def test_a_path_that_leads_through_a_file(path: Path) -> None:
     assert refusal(path / "inner.yaml") == f"{path / 'inner.yaml'}: cannot be read: Not a directory"
 
 
+@pytest.mark.parametrize(("name", "why"), [("x" * 300, "File name too long"), ("a\0b", "embedded null byte")])
+def test_a_path_that_no_file_can_have(tmp_path: Path, name: str, why: str) -> None:
+    assert refusal(tmp_path / name) == f"{tmp_path / name}: cannot be read: {why}"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(path: Path) -> None:
     path.write_text("")
