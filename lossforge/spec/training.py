@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import json
-import operator
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from lossforge.component import Options
 from lossforge.fields import AnyDataset, AnyModel
@@ -46,11 +44,17 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
             raise PydanticCustomError("component", "{message}", {"message": f"not a plain value: {cause}"}) from cause
         return classes[name].model_validate_json(text)
 
-    alone = tuple(
-        name for name, each in classes.items() if not any(f.is_required() for f in each.model_fields.values())
-    )
-    by_name: list[Any] = [Literal[alone]] if alone else []
-    return BeforeValidator(chosen, json_schema_input_type=functools.reduce(operator.or_, [*by_name, *choices]))
+    return _Choice(chosen)
+
+
+class _Choice(BeforeValidator):
+    """Tells a JSON schema, too, that a type alone will do, where all its options have defaults."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        choices = handler(schema)["oneOf"]
+        definitions = [handler.resolve_ref_schema(choice) for choice in choices]
+        alone = [each["properties"]["type"]["const"] for each in definitions if not each.get("required")]
+        return {"anyOf": [*([{"enum": alone}] if alone else []), *choices]}
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
