@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 PLUGINS := $(wildcard plugins/lossforge-*)
+SECONDS_EACH := 900
 
-.PHONY: help install run test check docs bench bench-peers calibrate gpu torture study clean
+.PHONY: help install run test check docs bench bench-peers calibrate gpu torture fuzz study clean
 
 help:
 	@echo "make run          create $(VENV), install, evolve a loss and train with it on real digits"
@@ -17,6 +18,7 @@ help:
 	@echo "make bench-peers  time whole generations beside evosax, EvoTorch, nevergrad and NumPy, in an environment of theirs"
 	@echo "make calibrate    time the back ends of the evaluation, and propose the rule that chooses between them"
 	@echo "make torture      kill runs at hundreds of instants, damage them, and resume them: half an hour"
+	@echo "make fuzz         fuzz the readers of YAML, specs and artifacts: SECONDS_EACH=900 for each of the three"
 	@echo "make study        repeat the ablations of docs/results: hours"
 	@echo "make clean        remove $(VENV) and caches"
 
@@ -75,8 +77,15 @@ torture: $(VENV)/.installed-test
 	$(BIN)/python tests/torture/crash_points.py --twice
 	$(BIN)/python tests/torture/kill_and_resume.py --kills 200,40,40 --signal KILL,TERM,INT --jobs 2
 
+$(VENV)/.installed-fuzz: pyproject.toml | $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS_EACH)
+
 study: $(VENV)/.installed
 	for study in examples/studies/*.yaml; do $(BIN)/lossforge ablate $$study || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .site *.egg-info
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache .site *.egg-info

@@ -41,6 +41,13 @@ PLUGINS_VARIABLE = "LOSSFORGE_PLUGINS"
 """Environment variable with a comma list of the third-party distributions to use; empty: none; unset: all."""
 
 
+KIND_KEYWORD = "x-lossforge-kind"
+"""Keyword in a JSON schema that stands for any installed component of a kind."""
+
+
+_LONGEST_NAME = 100
+
+
 @dataclass(frozen=True)
 class Offer:
     """An entry point as seen without importing it."""
@@ -98,6 +105,7 @@ def is_registered(component: Component) -> bool:
 def unknown_type_message(kind: str, type_name: str) -> str:
     """Return a message for an unknown type, with the nearest match and all installed names."""
     installed = types(kind)
+    type_name = type_name if len(type_name) <= _LONGEST_NAME else f"{type_name[:_LONGEST_NAME]}..."
     near = difflib.get_close_matches(type_name, installed, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(installed) or 'none'}"
@@ -120,6 +128,10 @@ class Plugin:
             self._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
         )
+
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
+        # Components may contain their own kind: what stands for all of a kind is named once, by who collects them.
+        return {"type": ["string", "object"], KIND_KEYWORD: self.kind}
 
     def _validate(self, value: object) -> Component:
         if isinstance(value, Component):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -106,10 +108,13 @@ class Artifact:
 _ADAPTER: TypeAdapter[LossParameterization] = TypeAdapter(AnyParameterization)
 _REQUIRED = ("format_version", "name", "parameterization", "scale")
 _NOT_EVIDENCE = (*_REQUIRED, "lossforge_version")
+_LARGEST_JSON = 10_000_000
+_LARGEST_HEADER = 1_000_000
+_LARGEST_COUNT = 10**9
 
 
 def load_artifact(path: Path | str) -> Artifact:
-    """Read an artifact folder, or the artifact of a run directory.
+    """Read an artifact folder, or the artifact of a run directory; no file outside of it is read.
 
     Raises:
         ArtifactError: nothing is there, a file is damaged, or it was written by a newer lossforge.
@@ -117,30 +122,42 @@ def load_artifact(path: Path | str) -> Artifact:
     """
     folder = _artifact_folder(Path(path))
     content = _read_json(folder / "loss.json")
-    try:
-        parameterization = _ADAPTER.validate_python(content["parameterization"])
-    except ValidationError as cause:
-        problems = "; ".join(error["msg"] for error in cause.errors())
-        raise ArtifactError(f"{folder / 'loss.json'}: parameterization: {problems}") from cause
-    try:
-        tensors = load((folder / "loss.safetensors").read_bytes())
-        solution_D = tensors["solution"]
-    except (OSError, SafetensorError, KeyError) as cause:
-        raise ArtifactError(f"{folder / 'loss.safetensors'}: cannot be read: {cause}; export it anew") from cause
-    if solution_D.shape != (parameterization.num_parameters,):
-        raise ArtifactError(
-            f"{folder / 'loss.safetensors'}: {tuple(solution_D.shape)} parameters, but loss.json describes a "
-            f"{parameterization.type!r} of {parameterization.num_parameters}; the two files do not belong together"
-        )
-    if not (solution_D.is_floating_point() and solution_D.isfinite().all()):
-        raise ArtifactError(
-            f"{folder / 'loss.safetensors'}: the parameters are not all finite floating point numbers; export it anew"
-        )
+    parameterization = _parameterization(folder / "loss.json", content["parameterization"])
+    solution_D = _read_solution(folder / "loss.safetensors", parameterization)
     evidence = {key: value for key, value in content.items() if key not in _NOT_EVIDENCE}
     try:
         return Artifact(content["name"], parameterization, solution_D, content["scale"], evidence)
     except ArtifactError as cause:
         raise ArtifactError(f"{folder / 'loss.json'}: {cause}") from cause
+
+
+def _parameterization(path: Path, options: Any) -> LossParameterization:
+    try:
+        found = _ADAPTER.validate_python(options)
+    except ValidationError as cause:
+        problems = "; ".join(error["msg"] for error in cause.errors())
+        raise ArtifactError(f"{path}: parameterization: {problems}") from cause
+    if found.num_parameters > _LARGEST_COUNT:
+        raise ArtifactError(f"{path}: parameterization: more than {_LARGEST_COUNT:,} parameters; export it anew")
+    return found
+
+
+def _read_solution(path: Path, parameterization: LossParameterization) -> Tensor:
+    count = parameterization.num_parameters
+    content = _read(path, 8 * count + _LARGEST_HEADER)
+    try:
+        solution_D = load(content)["solution"]
+    # The last two for shapes that no tensor can have.
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as cause:
+        raise ArtifactError(f"{path}: cannot be read: {cause}; export it anew") from cause
+    if solution_D.shape != (count,):
+        raise ArtifactError(
+            f"{path}: {tuple(solution_D.shape)} parameters, but loss.json describes a "
+            f"{parameterization.type!r} of {count}; the two files do not belong together"
+        )
+    if not (solution_D.dtype in (torch.float32, torch.float64) and solution_D.isfinite().all()):
+        raise ArtifactError(f"{path}: the parameters are not all finite numbers of float32 or float64; export it anew")
+    return solution_D
 
 
 def load_loss(
@@ -170,25 +187,50 @@ def load_loss(
 
 def _artifact_folder(path: Path) -> Path:
     for folder in (path, path / "artifact"):
-        if (folder / "loss.json").is_file():
+        if os.path.isfile(folder / "loss.json"):
             return folder
     raise ArtifactError(
         f"{path}: no loss.json here or in {path / 'artifact'}; give an artifact folder or a run directory"
     )
 
 
+def _read(path: Path, limit: int) -> bytes:
+    """Return what a file of the artifact holds, of at most ``limit`` bytes."""
+    try:
+        if path.resolve().parent != path.parent.resolve():
+            raise ArtifactError(f"{path}: a link to a file outside of the artifact; put the file itself there")
+        if path.exists() and not path.is_file():
+            raise ArtifactError(f"{path}: cannot be read: not a regular file; export it anew")
+        if path.exists() and path.stat().st_size > limit:
+            raise ArtifactError(f"{path}: larger than {limit:,} bytes, which this artifact cannot be; export it anew")
+        return path.read_bytes()
+    except (OSError, RuntimeError) as cause:  # the latter for links in a circle
+        raise ArtifactError(f"{path}: cannot be read: {cause}; export it anew") from cause
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as cause:
+        content = json.loads(_read(path, _LARGEST_JSON))
+    except (ValueError, RecursionError) as cause:
         raise ArtifactError(f"{path}: cannot be read: {cause}") from cause
     missing = [key for key in _REQUIRED if key not in content] if isinstance(content, dict) else list(_REQUIRED)
     if missing:
         raise ArtifactError(f"{path}: not a lossforge artifact: {', '.join(missing)} missing")
-    if content["format_version"] != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path}: format_version {content['format_version']}, this lossforge {__version__} reads "
-            f"{FORMAT_VERSION}; use the version that wrote it ({content.get('lossforge_version', 'unknown')})"
-        )
+    _check_version(path, content["format_version"], content.get("lossforge_version"))
     checked: dict[str, Any] = content
     return checked
+
+
+def _check_version(path: Path, version: Any, written_by: Any) -> None:
+    if type(version) is int and version > FORMAT_VERSION:
+        writer = f"lossforge {written_by}" if _is_version(written_by) else "a later one"
+        raise ArtifactError(
+            f"{path}: format_version {version} is newer than this lossforge ({__version__}) reads, which is "
+            f"{FORMAT_VERSION}; {writer} wrote it and reads it: pip install --upgrade lossforge"
+        )
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ArtifactError(f"{path}: format_version {str(version)[:60]}: must be {FORMAT_VERSION}; export it anew")
+
+
+def _is_version(text: Any) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,40}", text) is not None

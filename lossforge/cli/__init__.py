@@ -21,6 +21,7 @@ COMMANDS = {
     "ablate": "lossforge.cli.ablate:ablate",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",
+    "schema": "lossforge.cli.schema:schema",
     "presets": "lossforge.cli.presets:presets",
     "plugins": "lossforge.cli.plugins:plugins",
     "report": "lossforge.cli.results:report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from lossforge.spec import RunSpec
+    from lossforge.spec import RunSpec, TracedSpec
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -33,15 +34,33 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def load_spec(source: str, overrides: tuple[str, ...]) -> RunSpec:
     """Read the spec file called ``source``, or the preset of that name where there is no such file."""
     from lossforge import presets
-    from lossforge.errors import SpecError
     from lossforge.spec import read_spec
 
-    path = Path(source)
+    return presets.load(source, overrides) if is_preset(source) else read_spec(Path(source), overrides)
+
+
+def trace_spec(source: str, overrides: tuple[str, ...]) -> TracedSpec:
+    """Read the spec that :func:`load_spec` reads, and tell where its values come from."""
+    from lossforge import spec
+
+    read = spec.trace_preset if is_preset(source) else lambda name, given: spec.trace_spec(Path(name), given)
+    return read(source, overrides)
+
+
+def is_preset(source: str) -> bool:
+    """Return whether ``source`` is a preset, and not a file.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    from lossforge import presets
+    from lossforge.errors import SpecError
+
     names = presets.names()
-    if source in names and not path.is_file():  # a folder may well be called like the preset it came from
-        return presets.load(source, overrides)
-    if path.exists():
-        return read_spec(path, overrides)
+    if source in names and not os.path.isfile(source):  # a folder may well be called like the preset it came from
+        return True
+    if os.path.exists(source):
+        return False
     near = difflib.get_close_matches(source, names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise SpecError([f"{source}: neither a file nor a preset{hint}; presets: {', '.join(names)}"])

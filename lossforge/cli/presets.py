@@ -50,6 +50,12 @@ def copy_preset(name: str, path: Path) -> None:
     An existing file is never overwritten.
     """
     from lossforge import presets as package
+    from lossforge.spec import RunSpec
+    from lossforge.spec.dump import SCHEMA_LINE
 
-    write_new(path, package.text(name))
+    write_new(path, f"{SCHEMA_LINE}{RunSpec.SCHEMA_FILE}\n{package.text(name)}")
     click.echo(f"{path}: a copy of {name}; run it with: {shlex.join(['lossforge', 'run', str(path)])}")
+    schema = path.with_name(RunSpec.SCHEMA_FILE)
+    if not schema.exists():
+        command = shlex.join(["lossforge", "schema", "--out", str(schema)])
+        click.echo(f"for an editor that checks and completes it: {command}")

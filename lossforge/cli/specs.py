@@ -6,7 +6,7 @@ import json
 
 import click
 
-from lossforge.cli.options import json_option, load_spec, spec_argument
+from lossforge.cli.options import json_option, load_spec, spec_argument, trace_spec
 
 
 @click.command()
@@ -19,11 +19,24 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
 
 @click.command()
 @spec_argument
+@click.option(
+    "--origins/--no-origins",
+    "with_origins",
+    default=None,
+    help="Say where each value comes from, in comments; with --json, in 'origins' beside 'spec'.  "
+    "[default: yes, but not in JSON]",
+)
 @json_option
-def show(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print a spec with every default written out."""
-    checked = load_spec(spec, overrides)
-    if as_json:
-        click.echo(json.dumps(checked.model_dump(mode="json"), indent=2))
-    else:
-        click.echo(checked.to_yaml(), nl=False)
+def show(spec: str, overrides: tuple[str, ...], with_origins: bool | None, as_json: bool) -> None:
+    """Print a spec with every default written out, and where each value comes from."""
+    traced = trace_spec(spec, overrides)
+    if not as_json:
+        click.echo(traced.spec.to_yaml() if with_origins is False else traced.to_yaml(), nl=False)
+        return
+    content = traced.spec.model_dump(mode="json")
+    if with_origins:
+        content = {
+            "spec": content,
+            "origins": {".".join(map(str, path)): origin for path, origin in traced.origins.items()},
+        }
+    click.echo(json.dumps(content, indent=2))

@@ -14,7 +14,7 @@ from lossforge.errors import LossforgeError, RunDirectoryError
 from lossforge.run_content import ENDS_THE_RUN, Comparison, Content, FoundLoss, Generation
 from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.runs.summary import TRAINED, RunSummary, State, Trained
-from lossforge.spec.load import parse_mapping
+from lossforge.spec.text import parse_mapping
 from lossforge.spec.problems import spec_error
 
 LOCK_SECONDS = 0.05

@@ -6,10 +6,11 @@ from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
-from lossforge.spec.model import SCHEMA_VERSION, Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec
-from lossforge.spec.read import read_spec, spec_from_text
+from lossforge.spec.model import Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec
+from lossforge.spec.read import TracedSpec, read_spec, spec_from_text, trace_preset, trace_spec
 from lossforge.spec.train import TrainSpec
 from lossforge.spec.training import TrainingSpec
+from lossforge.spec.versions import SCHEMA_VERSION
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -23,6 +24,7 @@ __all__ = [
     "SearchSpec",
     "SignGate",
     "StopSpec",
+    "TracedSpec",
     "TrainSpec",
     "TrainingSpec",
     "WeightBandGate",
@@ -31,4 +33,6 @@ __all__ = [
     "read_spec",
     "spec_from_text",
     "to_yaml",
+    "trace_preset",
+    "trace_spec",
 ]

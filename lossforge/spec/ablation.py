@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -18,6 +18,9 @@ Changes = dict[str, Any]
 
 class AblationSpec(Options):
     """Variants x settings x seeds of one base spec; ``model_dump(mode="json")`` is the spec again."""
+
+    SCHEMA_FILE: ClassVar[str] = "lossforge-ablation.schema.json"
+    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
@@ -66,4 +69,4 @@ class AblationSpec(Options):
 
     def to_yaml(self) -> str:
         """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self)
+        return dump.to_yaml(self, self.SCHEMA_FILE)

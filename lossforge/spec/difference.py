@@ -8,6 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from lossforge.spec.problems import KeyPath, dotted
+
 _ABSENT = object()
 
 
@@ -26,14 +28,19 @@ def differences(before: str, now: str) -> list[str]:
     ]
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values inside nested mappings and lists, each with its dotted path."""
+def leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values inside nested mappings and lists that hold no others, each with its dotted path."""
+    return ((dotted(path), inner) for path, inner in located(value))
+
+
+def located(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield what :func:`leaves` does, each with its path in parts."""
     items = dict(enumerate(value)) if isinstance(value, list) else value
     if not (isinstance(items, dict) and items):
         yield path, value
         return
     for key, item in items.items():
-        yield from leaves(item, f"{path}.{key}" if path else str(key))
+        yield from located(item, (*path, key))
 
 
 def _shown(value: Any) -> str:

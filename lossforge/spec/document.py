@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from lossforge.spec.nodes import MAX_DEPTH, MAX_NODES, AliasNode, MappingNode, Node, ScalarNode, compose, fail
+from lossforge.spec.nodes import (
+    MAX_DEPTH,
+    MAX_NODES,
+    AliasNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    compose,
+    fail,
+)
 from lossforge.spec.problems import KeyPath, Place, Problem, Source, describe
 from lossforge.spec.scalars import resolve
 
 _SURROGATE = "half of a surrogate pair is not a character"
+_MERGE = "<<"
+_MERGEABLE = "a merge takes a mapping, an alias of one, or a list of them, got {}"
+
+_Entries: TypeAlias = dict[str, tuple[Place, Node]]
+"""Names of a mapping, each with the place of its key, and its value."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +78,8 @@ class _Converter:
 
     def value(self, node: Node, path: KeyPath, key: Place, depth: int) -> Any:
         place = node.place
-        while isinstance(node, AliasNode):
-            node = node.target
-        self._num_nodes += 1
-        if depth > MAX_DEPTH or self._num_nodes > MAX_NODES:
-            fail(place, "aliases repeat too much; this cannot be a spec")
+        node = _target(node)
+        self._count(1, depth, place)
         text = node.text if isinstance(node, ScalarNode) and node.plain else None
         # A message on a mapping, a list or an empty value points to its key: what follows may stand lines below.
         has_place = isinstance(node, ScalarNode) and text != ""
@@ -76,8 +89,15 @@ class _Converter:
         if isinstance(node, ScalarNode):
             return self._scalar(node, path, place)
         if isinstance(node, MappingNode):
-            return self._mapping(node, path, depth)
+            entries = self._entries(node, path, depth)
+            return {name: self.value(inner, (*path, name), at, depth + 1) for name, (at, inner) in entries.items()}
+        assert isinstance(node, SequenceNode)
         return [self.value(item, (*path, i), item.place, depth + 1) for i, item in enumerate(node.items)]
+
+    def _count(self, num_nodes: int, depth: int, place: Place) -> None:
+        self._num_nodes += num_nodes
+        if depth > MAX_DEPTH or self._num_nodes > MAX_NODES:
+            fail(place, "aliases repeat too much; this cannot be a spec")
 
     def _scalar(self, node: ScalarNode, path: KeyPath, place: Place) -> Any:
         if _has_surrogate(node.text):
@@ -85,25 +105,44 @@ class _Converter:
             return None
         return resolve(node.text) if node.plain else node.text
 
-    def _mapping(self, node: MappingNode, path: KeyPath, depth: int) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _entries(self, node: MappingNode, path: KeyPath, depth: int) -> _Entries:
+        """Return what a mapping holds: its own keys, and where it has none of a name, what it merges."""
+        own: _Entries = {}
+        merge_key: Place | None = None
+        merge: Node | None = None
         for key, value in node.pairs:
             name = self._key(key, path)
             if name is None:
                 continue
-            if name in values:
-                first_line = self._document.spots[*path, name].key.line + 1
-                message = f"duplicate key (first on line {first_line})"
+            is_merge = _is_merge(key)
+            if (first := merge_key if is_merge else own.get(name, (None,))[0]) is not None:
+                message = f"duplicate key (first on line {first.line + 1})"
                 self._document.problems.append(Problem(key.place, (*path, name), message))
+            elif is_merge:
+                merge_key, merge = key.place, value
             else:
-                values[name] = self.value(value, (*path, name), key.place, depth + 1)
-        return values
+                own[name] = (key.place, value)
+        merged: _Entries = {}
+        for source in self._merged(merge, path) if merge is not None else ():
+            self._count(1 + len(source.pairs), depth + 1, source.place)
+            merged = self._entries(source, path, depth + 1) | merged
+        return merged | own
+
+    def _merged(self, node: Node, path: KeyPath) -> Iterator[MappingNode]:
+        """Yield the mappings that the value of a merge key names; what is none is noted."""
+        target = _target(node)
+        is_list = isinstance(target, SequenceNode) and target.tag is None
+        for item in target.items if is_list and isinstance(target, SequenceNode) else [node]:
+            source = _target(item)
+            if isinstance(source, MappingNode) and source.tag is None:
+                yield source
+            else:
+                message = _MERGEABLE.format(_described(source)) if source.tag is None else _tag_message(source.tag)
+                self._document.problems.append(Problem(item.place, (*path, _MERGE), message))
 
     def _key(self, node: Node, path: KeyPath) -> str | None:
         """Return the name that a key node spells, or None after noting why it is none."""
-        place = node.place
-        while isinstance(node, AliasNode):
-            node = node.target
+        place, node = node.place, _target(node)
         wrong = _wrong_key(node)
         if wrong is None and isinstance(node, ScalarNode):
             return node.text
@@ -115,16 +154,31 @@ class _Converter:
         self._document.unreadable.add(path)
 
 
+def _target(node: Node) -> Node:
+    while isinstance(node, AliasNode):
+        node = node.target
+    return node
+
+
+def _described(node: Node) -> str:
+    if isinstance(node, ScalarNode):
+        return describe(resolve(node.text) if node.plain else node.text, node.text)
+    return "a mapping" if isinstance(node, MappingNode) else "a list"
+
+
+def _is_merge(key: Node) -> bool:
+    node = _target(key)
+    return isinstance(node, ScalarNode) and node.plain and node.text == _MERGE
+
+
 def _wrong_key(node: Node) -> str | None:
     """Return why ``node`` cannot be a key, or None where it can."""
     if not isinstance(node, ScalarNode):
-        return f"keys must be strings, got {'a mapping' if isinstance(node, MappingNode) else 'a list'}"
+        return f"keys must be strings, got {_described(node)}"
     if node.tag is not None:
         return _tag_message(node.tag)
     if node.plain and not isinstance(value := resolve(node.text), str):
         return f"keys must be strings, got {describe(value, node.text)}; quote it"
-    if node.plain and node.text == "<<":
-        return "merge keys ('<<') are not supported; write the fields out"
     return _SURROGATE if _has_surrogate(node.text) else None
 
 

@@ -46,6 +46,15 @@ def follow(model: type[BaseModel], data: Any, location: Location) -> Target:
     return Target(tuple(path), names, in_union=len(path) < len(location))
 
 
+def type_of(model: type[BaseModel], data: Any, path: KeyPath) -> str | None:
+    """Return the type of the options at ``path``: the one that ``data`` gives, or that it means by giving none."""
+    annotations, value = [model], data
+    for part in path:
+        annotations = [inner for annotation in _meant(annotations, value) for inner in _inside(annotation, part)]
+        value = _item(value, part)[0]
+    return next((_fields(each)["type"].default for each in _meant(annotations, value) if _has_type(each)), None)
+
+
 def _item(value: Any, part: str | int) -> tuple[Any, bool]:
     if isinstance(value, dict) and part in value:
         return value[part], True

@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from lossforge.errors import SpecError
+from lossforge.spec import extends, preset_files
 from lossforge.spec import overrides as override
-from lossforge.spec.document import Document, parse
+from lossforge.spec.document import Document
 from lossforge.spec.explain import explain
-from lossforge.spec.nodes import MAX_SIZE
-from lossforge.spec.problems import Problem, Source, describe, spec_error
+from lossforge.spec.extends import Origin
+from lossforge.spec.problems import spec_error
+from lossforge.spec.text import parse_mapping, read_text
+from lossforge.spec.versions import check_version
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -26,53 +28,41 @@ def from_file(model: type[ModelT], path: Path, overrides: Sequence[str] = ()) ->
         SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
         PluginError: an installed plugin that the file names is at fault.
     """
-    return from_text(model, _read(path), str(path), overrides)
+    return validated(model, document_of_file(model, path, overrides))
 
 
 def from_text(model: type[ModelT], text: str, source: str, overrides: Sequence[str] = ()) -> ModelT:
-    """Read ``model`` from YAML text that messages call ``source``; see :func:`from_file`."""
-    document = parse_mapping(text, source)
-    override.apply(document, overrides)
-    return _validate(model, document)
+    """Read ``model`` from YAML text that messages call ``source``; see :func:`from_file`.
 
-
-def parse_mapping(text: str, source: str) -> Document:
-    """Read a YAML document whose top level must be a mapping.
-
-    Raises:
-        SpecError: it is not, or the text is not one document of YAML.
+    The path of a file that it extends is relative to the current folder.
     """
-    document = parse(text, Source(source))
-    if not isinstance(document.data, dict):
-        what = "the spec is empty" if document.data is None else f"the spec is {describe(document.data)}"
-        message = f"{what}; expected a mapping of fields such as 'name: ...' and 'search: ...'"
-        raise spec_error([*document.problems, Problem(document.spot(()).value, (), message)])
+    return validated(model, _document(model, text, Origin(source, Path()), overrides))
+
+
+def document_of_file(model: type[BaseModel], path: Path, overrides: Sequence[str] = ()) -> Document:
+    """Return the document of ``model`` that a file, what it extends and overrides make; raises as :func:`from_file`."""
+    return _document(model, read_text(path), extends.of_file(path), overrides)
+
+
+def document_of_preset(model: type[BaseModel], name: str, overrides: Sequence[str] = ()) -> Document:
+    """Return the document of ``model`` that a preset and overrides make; raises as :func:`from_file`."""
+    return _document(model, preset_files.text(name), extends.of_preset(name), overrides)
+
+
+def _document(model: type[BaseModel], text: str, origin: Origin, overrides: Sequence[str]) -> Document:
+    document = extends.resolve(parse_mapping(text, origin.name), origin, model)
+    override.apply(document, overrides)
+    check_version(document)
     return document
 
 
-def _read(path: Path) -> str:
-    if path.is_dir():
-        inside = path / "spec.yaml"
-        raise SpecError([f"{path}: a folder, not a spec" + (f"; did you mean {inside}?" if inside.is_file() else "")])
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SIZE + 1)
-    except FileNotFoundError as error:
-        hint = "check the path, or start from a preset ('lossforge presets list')"
-        raise SpecError([f"{path}: no such file; {hint}"]) from error
-    except OSError as error:
-        raise SpecError([f"{path}: cannot be read: {error.strerror or error}"]) from error
-    if len(content) > MAX_SIZE:
-        raise SpecError([f"{path}: larger than {MAX_SIZE:,} bytes; this cannot be a spec"])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        place = Source(str(path)).at(before.count(b"\n"), len(before) - (before.rfind(b"\n") + 1))
-        raise spec_error([Problem(place, (), "not UTF-8 text; save the file as UTF-8")]) from error
+def validated(model: type[ModelT], document: Document) -> ModelT:
+    """Return the model that a document holds.
 
-
-def _validate(model: type[ModelT], document: Document) -> ModelT:
+    Raises:
+        SpecError: it is not valid, or could not be read in part; every problem is told with its place.
+        PluginError: an installed plugin that the document names is at fault.
+    """
     valid: ModelT | None = None
     problems = list(document.problems)
     try:

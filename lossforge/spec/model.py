@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -28,10 +28,6 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 LARGEST_GROWTH = 9
 """Decimal logarithm of how many times the population of a run's last search may be as large as that of its first."""
-
-SCHEMA_VERSION = 1
-"""Version of the spec format this lossforge reads and writes."""
-
 
 Backend = Literal["compiled", "triton", "eager"]
 """What evaluates candidates: C++ compiled for the family and this CPU, Triton kernels on CUDA, or torch operations."""
@@ -186,6 +182,9 @@ class EvidenceSpec(Options):
 class RunSpec(Options):
     """A whole run; ``model_dump(mode="json")`` is the spec again, with every default written out."""
 
+    SCHEMA_FILE: ClassVar[str] = "lossforge.schema.json"
+    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
+
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
     description: str = ""
@@ -223,4 +222,4 @@ class RunSpec(Options):
 
     def to_yaml(self) -> str:
         """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self)
+        return dump.to_yaml(self, self.SCHEMA_FILE)

@@ -27,7 +27,9 @@ from ruamel.yaml.reader import ReaderError
 
 from lossforge.spec.problems import Place, Problem, Source, spec_error
 
-MAX_SIZE = 1_000_000
+MAX_SIZE = 200_000
+"""Characters, or bytes of a file: the time that a text of the worst sort takes rises with the square of its length."""
+
 MAX_DEPTH = 64
 MAX_NODES = 10_000
 

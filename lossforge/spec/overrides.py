@@ -8,35 +8,58 @@ from typing import Any
 
 from lossforge.errors import SpecError
 from lossforge.spec.document import Document, Spot, parse
-from lossforge.spec.problems import KeyPath, Problem, Source, describe, dotted, shorten, spec_error
+from lossforge.spec.extends import EXTENDS, MAX_CHAIN
+from lossforge.spec.nodes import MAX_DEPTH
+from lossforge.spec.problems import KeyPath, Problem, Source, describe, dotted, shorten
+
+RANK = MAX_CHAIN + 1
+"""Overrides come after all files."""
 
 
 def apply(document: Document, overrides: Sequence[str]) -> None:
     """Set each ``a.b.0.c=value`` in ``document``, a mapping, in order; ``value`` is YAML.
 
     Missing mappings on the way are made, and a component given by its type alone becomes a mapping; an item of a list
-    must be there.
-
-    Raises:
-        SpecError: an override has no value, leads through something that holds no fields, or is not YAML.
+    must be there. One that has no value, leads through something that holds no fields, or is not YAML is noted in
+    ``document.problems``.
     """
     for rank, text in enumerate(overrides, start=1):
         _Override(document, text, rank).apply()
+
+
+_LONGEST_KEY = 200
+_MOST_DIGITS = 20
+
+
+class _Wrong(Exception):  # noqa: N818  becomes a problem at its place
+    """An override that cannot be made."""
 
 
 class _Override:
     def __init__(self, document: Document, text: str, rank: int) -> None:
         name, equals, value = text.partition("=")
         self._document = document
-        self._source = Source(f"--set {name.strip()}{equals}{shorten(value)}", rank)
+        self._source = Source(
+            f"--set {shorten(name.strip(), _LONGEST_KEY)}{equals}{shorten(value)}", RANK + rank, has_lines=False
+        )
         self._place = self._source.at(0, 0)
         self._names = name.strip().split(".")
-        self._value = value
-        if not equals or not all(self._names):
-            raise self._error("expected KEY=VALUE, such as search.generations=50")
+        self._value = value if equals else None
 
     def apply(self) -> None:
-        new = parse(self._value, self._source)
+        try:
+            self._apply()
+        except _Wrong as wrong:
+            self._document.problems.append(Problem(self._place, (), str(wrong)))
+
+    def _apply(self) -> None:
+        if self._value is None or not all(self._names):
+            raise _Wrong("expected KEY=VALUE, such as search.generations=50")
+        if len(self._names) > MAX_DEPTH:
+            raise _Wrong(f"nested more than {MAX_DEPTH} levels deep")
+        if self._names == [EXTENDS]:
+            raise _Wrong("overrides come on top of what a file extends; write 'extends: ...' into a file")
+        new = self._parsed(self._value)
         container, path = self._container()
         key = self._key(container, path, self._names[-1])
         path = (*path, key)
@@ -45,6 +68,16 @@ class _Override:
         else:
             container[key] = new.data
         self._place_values(path, new)
+
+    def _parsed(self, value: str) -> Document:
+        """Return the value, or what stands for one that is not YAML: nothing else is told of it then."""
+        try:
+            return parse(value, self._source)
+        except SpecError as error:
+            before = f"{self._place.label}: "
+            problems = [Problem(self._place, (), message.removeprefix(before)) for message in error.problems]
+            self._document.problems.extend(problems)
+            return Document(None, {(): Spot(self._place, self._place)}, [], {()})
 
     def _place_values(self, path: KeyPath, new: Document) -> None:
         """Let the places at and below ``path`` be those of the new value."""
@@ -78,19 +111,14 @@ class _Override:
             spots[path] = Spot(self._place, self._place)
             return {"type": value}
         if value is None:
-            raise self._error(
-                f"the spec has no list {dotted(path)!r}; set the whole list: --set '{dotted(path)}=[...]'"
-            )
-        raise self._error(f"{dotted(path)} is {describe(value, spots[path].text)}, which holds no fields")
+            raise _Wrong(f"the spec has no list {dotted(path)!r}; set the whole list: --set '{dotted(path)}=[...]'")
+        raise _Wrong(f"{dotted(path)} is {describe(value, spots[path].text)}, which holds no fields")
 
     def _key(self, container: Any, path: KeyPath, name: str) -> str | int:
         if isinstance(container, dict):
             return name
-        if name.isascii() and name.isdecimal() and int(name) < len(container):
+        if name.isascii() and name.isdecimal() and len(name) < _MOST_DIGITS and int(name) < len(container):
             return int(name)
         items = f"a list of {len(container)}" if container else "an empty list"
         indices = f"; its items are 0 to {len(container) - 1}" if container else ""
-        raise self._error(f"{dotted(path)} is {items}, without an item {name!r}{indices}")
-
-    def _error(self, message: str) -> SpecError:
-        return spec_error([Problem(self._place, (), message)])
+        raise _Wrong(f"{dotted(path)} is {items}, without an item {shorten(name)!r}{indices}")

@@ -14,27 +14,40 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 _LONGEST_QUOTE = 60
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a YAML text comes from: a file, or a command-line override, which has no lines to speak of.
+
+    ``rank`` is its turn among the sources that messages tell about.
+    """
+
+    name: str
+    rank: int = 0
+    has_lines: bool = True
+
+    def at(self, line: int, column: int) -> Place:
+        """Return the place at a line and a column, both counted from 0."""
+        return Place(self.rank, line, column, self)
+
+
 @dataclass(frozen=True, order=True)
 class Place:
-    """A position that a message names by ``label``; places sort as a reader meets them, overrides last."""
+    """A position in a source; places sort as a reader meets them: file, what it extends, overrides."""
 
     rank: int
     line: int
     column: int
-    label: str = field(compare=False)
+    source: Source = field(compare=False)
 
+    @property
+    def label(self) -> str:
+        """How a message names it: ``spec.yaml:5:3``."""
+        return f"{self.origin}:{self.column + 1}" if self.source.has_lines else self.origin
 
-@dataclass(frozen=True)
-class Source:
-    """Where a YAML text comes from: a file (``rank`` 0), or a command-line override, which has no lines to speak of."""
-
-    name: str
-    rank: int = 0
-
-    def at(self, line: int, column: int) -> Place:
-        """Return the place at a line and a column, both counted from 0."""
-        label = self.name if self.rank else f"{self.name}:{line + 1}:{column + 1}"
-        return Place(self.rank, line, column, label)
+    @property
+    def origin(self) -> str:
+        """Where a value comes from: ``spec.yaml:5``."""
+        return f"{self.source.name}:{self.line + 1}" if self.source.has_lines else self.source.name
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class Problem:
         return replace(self, path=(*path, *self.path))
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.place.label, dotted(self.path), self.message)))
+        return ": ".join(filter(None, (self.place.label, printable(shorten(dotted(self.path), 200)), self.message)))
 
 
 def spec_error(problems: Iterable[Problem]) -> SpecError:
@@ -63,9 +76,14 @@ def dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-def shorten(text: str) -> str:
+def printable(text: str) -> str:
+    """Return ``text`` with a question mark for each character that a terminal might obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def shorten(text: str, longest: int = _LONGEST_QUOTE) -> str:
     """Return ``text``, or its beginning where it is too long for a message."""
-    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def describe(value: Any, text: str | None = None) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lossforge.spec import load
+from lossforge.spec import dump, load
+from lossforge.spec.document import Document
 from lossforge.spec.model import RunSpec
+from lossforge.spec.origins import Origins, origins
 
 
 def read_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
@@ -23,3 +26,30 @@ def read_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
 def spec_from_text(text: str, source: str = "<string>", overrides: Sequence[str] = ()) -> RunSpec:
     """Read a spec from YAML text that messages call ``source``; see :func:`read_spec`."""
     return load.from_text(RunSpec, text, source, overrides)
+
+
+@dataclass(frozen=True)
+class TracedSpec:
+    """A spec, and where each of its values comes from."""
+
+    spec: RunSpec
+    origins: Origins
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML with the origin of each value as a comment; it reads back as an equal spec."""
+        return dump.to_yaml(self.spec, self.spec.SCHEMA_FILE, self.origins)
+
+
+def trace_spec(path: Path, overrides: Sequence[str] = ()) -> TracedSpec:
+    """Read a spec file and tell where its values come from; see :func:`read_spec`."""
+    return _traced(load.document_of_file(RunSpec, path, overrides))
+
+
+def trace_preset(name: str, overrides: Sequence[str] = ()) -> TracedSpec:
+    """Read a preset and tell where its values come from; see :func:`read_spec`."""
+    return _traced(load.document_of_preset(RunSpec, name, overrides))
+
+
+def _traced(document: Document) -> TracedSpec:
+    spec = load.validated(RunSpec, document)
+    return TracedSpec(spec, origins(spec, document))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,9 @@ from lossforge.spec.training import TrainingSpec
 
 class TrainSpec(Options):
     """Losses trained alike over seeds; ``model_dump(mode="json")`` is the spec again."""
+
+    SCHEMA_FILE: ClassVar[str] = "lossforge-train.schema.json"
+    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random; training seeds derive from it")
@@ -62,4 +65,4 @@ class TrainSpec(Options):
 
     def to_yaml(self) -> str:
         """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self)
+        return dump.to_yaml(self, self.SCHEMA_FILE)

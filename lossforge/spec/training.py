@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from lossforge.component import Options
 from lossforge.fields import AnyDataset, AnyModel
+from lossforge.spec.problems import shorten
 
 Precision = Literal["float32", "bfloat16"]
 """In which arithmetic a network is trained: in bfloat16, weights, optimiser state, logits and the loss stay float32."""
@@ -43,10 +44,21 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
             raise PydanticCustomError("component", "{message}", {"message": f"not a plain value: {cause}"}) from cause
         return classes[name].model_validate_json(text)
 
-    return BeforeValidator(chosen)
+    return _Choice(chosen)
+
+
+class _Choice(BeforeValidator):
+    """Tells a JSON schema, too, that a type alone will do, where all its options have defaults."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        choices = handler(schema)["oneOf"]
+        definitions = [handler.resolve_ref_schema(choice) for choice in choices]
+        alone = [each["properties"]["type"]["const"] for each in definitions if not each.get("required")]
+        return {"anyOf": [*([{"enum": alone}] if alone else []), *choices]}
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
+    name = shorten(name)
     near = difflib.get_close_matches(name, known, n=1)
     return f"unknown type {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 

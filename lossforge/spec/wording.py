@@ -68,7 +68,7 @@ def unknown_field(name: str, known: Sequence[str]) -> str:
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest of ``known``, or nothing."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(shorten(name), known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

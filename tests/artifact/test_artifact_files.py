@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from lossforge.artifact import FORMAT_VERSION, Artifact, load_artifact, load_loss
 from lossforge.errors import ArtifactError
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
+from lossforge.version import __version__
 
 FAMILIES = [
     PairwiseMLP(),
@@ -139,6 +141,26 @@ def store(**tensors: torch.Tensor) -> Callable[[Path], None]:
     return lambda folder: save_file(tensors, folder / "loss.safetensors")
 
 
+def safetensors(**header: Any) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+def put(make: Callable[[Path], Any], name: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        (folder / name).unlink()
+        make(folder / name)
+
+    return edit
+
+
+def nested(depth: int) -> dict[str, Any]:
+    inner: list[Any] = []
+    for _ in range(depth):
+        inner = [inner]
+    return {"type": "pairwise_mlp", "hidden": inner}
+
+
 OPTIONS = PairwiseMLP().model_dump(mode="json")
 DAMAGE = {
     "json cut short": (cut("loss.json", 0.5), "loss.json: cannot be read"),
@@ -149,9 +171,17 @@ DAMAGE = {
     "no scale": (edit_json(scale=...), "loss.json: not a lossforge artifact: scale missing"),
     "newer": (
         edit_json(format_version=2, lossforge_version="9.1"),
-        r"loss.json: format_version 2, .* reads 1; use the version that wrote it \(9\.1\)",
+        rf"loss.json: format_version 2 is newer than this lossforge \({re.escape(__version__)}\) reads, which is 1; "
+        r"lossforge 9\.1 wrote it and reads it: pip install --upgrade lossforge$",
     ),
-    "version of another type": (edit_json(format_version="1"), "loss.json: format_version 1"),
+    "newer, by nobody": (
+        edit_json(format_version=2, lossforge_version=["9.1"]),
+        "which is 1; a later one wrote it and reads it: ",
+    ),
+    **{
+        f"version {version!r}": (edit_json(format_version=version), r"loss.json: format_version .*: must be 1; export")
+        for version in ("1", 0, -1, 1.5, 1.0, True, None, [], "9" * 5000)
+    },
     "unknown family": (
         edit_json(parameterization={**OPTIONS, "type": "pairwise_mpl"}),
         r"loss.json: parameterization: unknown type 'pairwise_mpl' \(did you mean 'pairwise_mlp'\?\)",
@@ -180,6 +210,43 @@ DAMAGE = {
         r"loss.safetensors: \(48,\) parameters, but loss.json describes a 'pairwise_mlp' of 64; .* do not belong",
     ),
     "integers": (store(solution=torch.ones(48, dtype=torch.int64)), "loss.safetensors: the parameters are not all"),
+    "eight bits": (
+        store(solution=torch.ones(48).to(torch.float8_e4m3fn)),
+        "loss.safetensors: the parameters are not all finite numbers of float32",
+    ),
+    "a shape that is none": (
+        write("loss.safetensors", safetensors(solution={"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]})),
+        "loss.safetensors: cannot be read: ",
+    ),
+    "a header of any length": (
+        write("loss.safetensors", (2**63).to_bytes(8, "little") + b"{}"),
+        "loss.safetensors: cannot be read: .*header too large",
+    ),
+    "more than belongs there": (
+        store(solution=torch.ones(48), more=torch.ones(300_000)),
+        "loss.safetensors: larger than 1,000,384 bytes, which this artifact cannot be",
+    ),
+    "a folder": (put(Path.mkdir, "loss.safetensors"), "loss.safetensors: cannot be read: not a regular file"),
+    "a pipe": (put(os.mkfifo, "loss.safetensors"), "loss.safetensors: cannot be read: not a regular file"),
+    "a device": (
+        put(lambda path: path.symlink_to("/dev/zero"), "loss.safetensors"),
+        "loss.safetensors: a link to a file outside of the artifact; put the file itself there",
+    ),
+    "a link out": (
+        put(lambda path: path.symlink_to(__file__), "loss.json"),
+        "loss.json: a link to a file outside of the artifact; put the file itself there",
+    ),
+    "links in a circle": (
+        put(lambda path: path.symlink_to(path.name), "loss.safetensors"),
+        "loss.safetensors: cannot be read: ",
+    ),
+    "json nested without end": (write("loss.json", b"[" * 200_000), "loss.json: cannot be read: maximum recursion"),
+    "json too large": (write("loss.json", b" " * 10_000_001), "loss.json: larger than 10,000,000 bytes"),
+    "family nested without end": (edit_json(parameterization=nested(900)), "loss.json: parameterization: "),
+    "parameters without end": (
+        edit_json(parameterization={**OPTIONS, "hidden": [10**4000, 10**4000]}),
+        "loss.json: parameterization: more than 1,000,000,000 parameters",
+    ),
     "not a number": (store(solution=torch.full((48,), torch.nan)), "loss.safetensors: the parameters are not all"),
 }
 
@@ -193,7 +260,14 @@ def test_damage_is_told_with_the_file(folder, damage, message):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("path", ["absent", "."])
+def test_links_within_an_artifact_and_to_one_are_followed(folder):
+    (folder / "loss.json").rename(folder / "content.json")
+    (folder / "loss.json").symlink_to("content.json")
+    (folder.parent / "link").symlink_to(folder)
+    assert load_artifact(folder.parent / "link").name == "my-loss"
+
+
+@pytest.mark.parametrize("path", ["absent", ".", "a\0b", "x" * 5000])
 def test_a_folder_without_an_artifact_is_told_by_name(tmp_path, path):
     with pytest.raises(ArtifactError, match=r"no loss\.json here or in .*artifact; give an artifact folder or a run"):
         load_loss(tmp_path / path)

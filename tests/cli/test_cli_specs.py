@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
-from lossforge import presets
+from lossforge import presets, registry
+from lossforge.errors import PluginLoadError
 from lossforge.spec import RunSpec, spec_from_text
 
 THREE_MISTAKES = """\
@@ -78,6 +80,11 @@ class TestValidate:
         assert "edll: neither a file nor a preset (did you mean 'edl'?)" in line
         assert ", ".join(presets.names()) in line
 
+    def test_a_name_that_no_file_can_have(self, lossforge):
+        outcome = lossforge("validate", "x" * 300)
+        assert outcome.code == 2
+        assert ": neither a file nor a preset; presets: edl" in outcome.err
+
     def test_a_run_directory_is_no_spec_but_holds_one(self, lossforge, folder, search_spec):
         (folder / "run").mkdir()
         search_spec.rename(folder / "run" / "spec.yaml")
@@ -93,6 +100,17 @@ class TestValidate:
         search_spec.rename("edl")
         assert "tiny" in lossforge("validate", "edl").out
 
+    def test_a_run_of_a_spec_that_extends_a_file_stands_alone(self, lossforge, folder, search_spec):
+        (folder / "my.yaml").write_text(f"extends: {search_spec.name}\nname: mine\nsearch: {{generations: 2}}\n")
+        assert lossforge("run", "my.yaml", "--out", "run").code == 0
+        search_spec.unlink()
+        (folder / "my.yaml").unlink()
+        text = (folder / "run" / "spec.yaml").read_text()
+        assert text.startswith("# yaml-language-server: $schema=lossforge.schema.json\nschema_version: 1\nname: mine\n")
+        assert "extends" not in text
+        assert "mine: 2 generations" in lossforge("validate", "run/spec.yaml").out
+        assert lossforge("resume", "run").code == 0
+
 
 class TestShow:
     def test_yaml_reads_back_as_the_same_spec_with_every_default(self, lossforge, training_spec):
@@ -101,6 +119,29 @@ class TestShow:
         assert spec_from_text(outcome.out) == RunSpec.from_yaml(training_spec)
         for default in ("momentum: 0.9", "confidence: 0.95", "num_classes: 10", "patience: 50"):
             assert default in outcome.out
+
+    def test_every_line_says_where_its_value_comes_from(self, lossforge, folder):
+        (folder / "my.yaml").write_text("extends: edl\nname: my\nsearch: {strategy: {sigma: 0.1}}\n")
+        outcome = lossforge("show", "my.yaml", "--set", "search.generations=9")
+        assert (outcome.code, outcome.err) == (0, "")
+        lines = {" ".join(line.split()) for line in outcome.out.splitlines()}
+        assert {
+            "name: my # my.yaml:2",
+            "sigma: 0.1 # my.yaml:3",
+            "population_size: 48 # preset edl:19",
+            "generations: 9 # --set search.generations=9",
+            "device: auto # default",
+        } <= lines
+        assert spec_from_text(outcome.out) == RunSpec.from_yaml("my.yaml", ["search.generations=9"])
+        plain = lossforge("show", "my.yaml", "--no-origins").out
+        assert plain == RunSpec.from_yaml("my.yaml").to_yaml()
+        assert plain.count("#") == 1
+
+    def test_origins_as_json(self, lossforge, search_spec):
+        content = json.loads(lossforge("show", search_spec, "--json", "--origins").out)
+        assert content["spec"] == RunSpec.from_yaml(search_spec).model_dump(mode="json")
+        assert content["origins"]["search.parameterization.hidden.0"] == f"{search_spec}:3"
+        assert content["origins"]["search.gates.patience"] == "default"
 
     def test_json(self, lossforge, search_spec):
         outcome = lossforge("show", search_spec, "--json", "--set", "search.mutation={type: gaussian}")
@@ -112,6 +153,39 @@ class TestShow:
         outcome = lossforge("show", "edl", "--set", "search.strategy.sigma=1e-3", "--set", "seed=5")
         shown = spec_from_text(outcome.out)
         assert (shown.search.strategy.sigma, shown.seed) == (1e-3, 5)
+
+
+class TestSchema:
+    def test_it_is_printed_and_written_and_only_a_schema_is_replaced(self, lossforge, folder):
+        printed = lossforge("schema")
+        assert (printed.code, printed.err) == (0, "")
+        schema = json.loads(printed.out)
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        written = lossforge("schema", "--out", "my schema.json")
+        assert (written.code, written.err) == (0, "")
+        assert re.fullmatch(r"my schema\.json: the schema of run specs with \d+ components\n", written.out)
+        path = folder / "my schema.json"
+        assert json.loads(path.read_text()) == schema
+        assert lossforge("schema", "--kind", "ablation", "--out", path).code == 0
+        assert "AblationSpec" in json.loads(path.read_text())["$defs"]
+        path.write_text("precious")
+        refused = lossforge("schema", "--out", path)
+        assert (refused.code, path.read_text()) == (2, "precious")
+        assert "exists already" in refused.err
+        assert "nowhere/x.json: cannot be written: No such file" in lossforge("schema", "--out", "nowhere/x.json").err
+
+    def test_what_is_broken_is_left_out_with_a_warning(self, lossforge, monkeypatch):
+        def get(kind, name):
+            if name == "gaussian":
+                raise PluginLoadError("plugin x 1.0 failed to load")
+            return load(kind, name)
+
+        load = registry.get
+        monkeypatch.setattr(registry, "get", get)
+        outcome = lossforge("schema", "--out", "x.json")
+        assert outcome.code == 0
+        assert outcome.err == "warning: left out: plugin x 1.0 failed to load\n"
+        assert outcome.out.endswith("components, 1 left out\n")
 
 
 class TestPresets:
@@ -138,8 +212,11 @@ class TestPresets:
     def test_copy_gives_a_file_that_is_valid_and_says_how_to_run_it(self, lossforge, folder):
         outcome = lossforge("presets", "copy", "edl", "my own.yaml")
         assert outcome.code == 0
-        assert (folder / "my own.yaml").read_text() == presets.text("edl")
+        first_line, _, rest = (folder / "my own.yaml").read_text().partition("\n")
+        assert first_line == "# yaml-language-server: $schema=lossforge.schema.json"
+        assert rest == presets.text("edl")
         assert "lossforge run 'my own.yaml'" in outcome.out
+        assert outcome.out.splitlines()[1].endswith("completes it: lossforge schema --out lossforge.schema.json")
         assert lossforge("validate", "my own.yaml").code == 0
 
     def test_copy_never_overwrites(self, lossforge, folder):

@@ -57,7 +57,22 @@ def test_a_run_imports_no_statistics_before_it_needs_them():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-COMMANDS = ["run", "resume", "runs", "train", "ablate", "validate", "show", "presets", "plugins", "report", "export"]
+COMMANDS = [
+    *(
+        "run",
+        "resume",
+        "runs",
+        "train",
+        "ablate",
+        "validate",
+        "show",
+        "schema",
+        "presets",
+        "plugins",
+        "report",
+        "export",
+    )
+]
 
 
 def test_the_installed_command_is_this_one():

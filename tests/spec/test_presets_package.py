@@ -8,7 +8,7 @@ import pytest
 
 from lossforge import presets
 from lossforge.errors import SpecError
-from lossforge.spec import spec_from_text
+from lossforge.spec import preset_files, spec_from_text
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def folder(tmp_path: Path, spec_text: str, monkeypatch: pytest.MonkeyPatch) -> P
     (tmp_path / "toy-b.yaml").write_text(spec_text + "description: >\n  A toy,\n  to test with\n")
     (tmp_path / "toy-a.yaml").write_text("name: a\nsearch: {mutation: of_nobody}\n")
     (tmp_path / "notes.txt").write_text("no preset")
-    monkeypatch.setattr(presets, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(preset_files, "_folder", lambda: tmp_path)
     return tmp_path
 
 

@@ -58,6 +58,11 @@ def test_a_path_that_leads_through_a_file(path: Path) -> None:
     assert refusal(path / "inner.yaml") == f"{path / 'inner.yaml'}: cannot be read: Not a directory"
 
 
+@pytest.mark.parametrize(("name", "why"), [("x" * 300, "File name too long"), ("a\0b", "embedded null byte")])
+def test_a_path_that_no_file_can_have(tmp_path: Path, name: str, why: str) -> None:
+    assert refusal(tmp_path / name) == f"{tmp_path / name}: cannot be read: {why}"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(path: Path) -> None:
     path.write_text("")
@@ -71,8 +76,8 @@ def test_text_that_is_not_utf_8(path: Path) -> None:
 
 
 def test_a_file_that_is_too_large(path: Path) -> None:
-    path.write_bytes(b"#" * 1_000_001)
-    assert refusal(path) == f"{path}: larger than 1,000,000 bytes; this cannot be a spec"
+    path.write_bytes(b"#" * 200_001)
+    assert refusal(path) == f"{path}: larger than 200,000 bytes; this cannot be a spec"
 
 
 def test_specs_and_presets_are_read_without_torch() -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from lossforge.errors import PluginLoadError, SpecError
-from lossforge.spec import spec_from_text
+from lossforge.spec import SCHEMA_VERSION, spec_from_text
+from lossforge.version import __version__
 
 
 def told(text: str, *overrides: str) -> list[str]:
@@ -109,7 +110,9 @@ def test_a_valid_spec_tells_nothing(spec_text: str) -> None:
          "got 99999999999999999999"),
         ("name: toy", f"name: {'x' * 200}", "1:7: name: may have at most 100 characters, has more"),
         ("name: toy", "name: ''", "1:7: name: needs at least 1 character(s), got ''"),
-        ("name: toy", "name: toy\nschema_version: 2", "2:17: schema_version: expected 1, got the number 2"),
+        *[("name: toy", f"name: toy\nschema_version: {version}", f"2:17: schema_version: expected 1, got {what}")
+          for version, what in (("0", "the number 0"), ("1.5", "the number 1.5"), ("true", "true"),
+                                ("'1'", "the string '1'"), ("1.0", "the number 1.0"), ("-3", "the number -3"))],
         ("name: toy", "name: toy_entropy", "13:1: evidence: the run is called 'toy_entropy' like a baseline; "
          "give it another name"),
         ("strategy: toy_evolving", "strategy: toy_drawing", "7:3: search.mutation: strategy 'toy_drawing' uses no "
@@ -154,6 +157,28 @@ def test_what_is_wrong_in_an_alias_is_told_at_its_use(spec_text: str) -> None:
     assert told(text) == ["spec.yaml:9:12: search.mutation.sigma: expected a number, got the string 'toy'"]
 
 
+def test_of_a_spec_in_a_newer_format_nothing_else_is_told(spec_text: str) -> None:
+    reads = f"is newer than this lossforge ({__version__}) reads, which is {SCHEMA_VERSION}; a later one reads it: pip "
+    message = f"schema_version: 2 {reads}install --upgrade lossforge"
+    text = spec_text.replace("name: toy", "nmae: toy\nschema_version: 2\nnmae: !!str toy")
+    assert told(text) == [f"spec.yaml:2:17: {message}"]
+    assert told(spec_text, "schema_version=2", "sede=1") == [f"--set schema_version=2: {message}"]
+
+
+@pytest.mark.parametrize("text", ["${HOME}", "$HOME", "~", "~/data", "%HOME%", "{{ env.HOME }}"])
+def test_environment_variables_and_homes_are_never_expanded(
+    spec_text: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/expanded")
+    in_file = spec_from_text(spec_text.replace("folder: /data", f"folder: '{text}'"))
+    set_on_top = spec_from_text(spec_text, overrides=[f"training.dataset.folder='{text}'"])
+    assert in_file == set_on_top
+    assert in_file.training is not None
+    assert in_file.training.dataset.model_dump()["folder"] == text
+    (problem,) = told(spec_text + f"extends: '{text}/x.yaml'\n")
+    assert problem.startswith(f"spec.yaml:15:10: extends: {text}/x.yaml: no such file")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -180,3 +205,7 @@ def test_long_values_are_told_in_part(spec_text: str) -> None:
     (problem,) = told(spec_text.replace("sigma: 1e-2", f"sigma: {'x' * 500}"))
     assert problem.endswith("x...'")
     assert len(problem) < 150
+    long = "x" * 500
+    for old, new in (("sigma: 1e-2", f"map: {long}"), ("sigma:", f"{long}:"), ("type: toy_step", f"type: {long}")):
+        (problem,) = told(spec_text.replace(old, new))
+        assert len(problem) < 400

@@ -100,6 +100,9 @@ def test_a_component_by_its_type_alone_keeps_the_place_of_its_type(spec_text: st
          "without an item '2'; its items are 0 to 1"),
         ("evidence.baselines.-1=toy_focal", "--set evidence.baselines.-1=toy_focal: evidence.baselines is a list of 2, "
          "without an item '-1'; its items are 0 to 1"),
+        (f"evidence.baselines.{'9' * 5000}=1", f"--set evidence.baselines.{'9' * 178}...=1: evidence.baselines is a "
+         "list of 2, without an item '9999"),
+        (f"{'a.' * 5000}b=1", f"--set {'a.' * 98}a...=1: nested more than 64 levels deep"),
         ("search.objective.parts.0=toy_goal", "--set search.objective.parts.0=toy_goal: the spec has no list "
          "'search.objective.parts'; set the whole list: --set 'search.objective.parts=[...]'"),
         ("name.x=1", "--set name.x=1: name: expected a string, got a mapping"),
@@ -111,6 +114,19 @@ def test_a_component_by_its_type_alone_keeps_the_place_of_its_type(spec_text: st
 def test_an_override_that_cannot_be_made_is_told(spec_text: str, override: str, message: str) -> None:
     (problem,) = told(spec_text, override)
     assert problem.startswith(message)
+
+
+def test_overrides_that_cannot_be_made_are_told_with_all_else_that_is_wrong(spec_text: str) -> None:
+    text = spec_text.replace("name: toy", "name: 3")
+    overrides = ["seed", "search.mutation={type: [", "name.x.y=1", "sede=1", "training.dataset='"]
+    assert [problem.partition(" (")[0] for problem in told(text, *overrides)] == [
+        'spec.yaml:1:7: name: expected a string, got the number 3; quote it: "3"',
+        "--set seed: expected KEY=VALUE, such as search.generations=50",
+        "--set search.mutation={type: [: invalid YAML: expected the node content, but found '<stream end>'",
+        "--set name.x.y=1: name is the number 3, which holds no fields",
+        "--set sede=1: sede: unknown field",
+        "--set training.dataset=': invalid YAML: found unexpected end of stream",
+    ]
 
 
 def test_an_empty_list_has_no_items_to_set(spec_text: str) -> None:

@@ -28,7 +28,7 @@ def value(text: str) -> Any:
 
 
 def problems(text: str) -> list[str]:
-    return [str(problem) for problem in read(text).problems]
+    return [str(problem) for problem in sorted(read(text).problems, key=lambda problem: problem.place)]
 
 
 def fatal(text: str) -> str:
@@ -118,7 +118,6 @@ def test_tags_are_told_and_never_obeyed() -> None:
         ("null", "keys must be strings, got nothing; quote it"),
         ("[a, b]", "keys must be strings, got a list"),
         ("{a: b}", "keys must be strings, got a mapping"),
-        ("<<", "merge keys ('<<') are not supported; write the fields out"),
         ('"\\ud800"', "half of a surrogate pair is not a character"),
     ],
 )
@@ -170,7 +169,7 @@ def test_depth_through_aliases_counts() -> None:
         ("a: 1\n---\nb: 2\n", "f.yaml:2:1: a second document starts here; a spec is one document"),
         ("[" * 100_000, f"f.yaml:1:{nodes.MAX_DEPTH + 1}: nested more than {nodes.MAX_DEPTH} levels deep"),
         ("[" + "1, " * 20_000 + "]", "more than 10,000 values; this cannot be a spec"),
-        ("#" * 1_000_001, "f.yaml:1:1: longer than 1,000,000 characters; this cannot be a spec"),
+        ("#" * 200_001, "f.yaml:1:1: longer than 200,000 characters; this cannot be a spec"),
     ],
 )
 def test_a_text_that_cannot_be_read_on_is_one_message(text: str, message: str) -> None:
