@@ -209,3 +209,13 @@ def test_a_vector_that_is_not_finite_raises_nothing():
 def test_an_empty_population_has_no_losses():
     logits, labels = predictions()
     assert family().loss(torch.empty(0, 40), logits.log_softmax(1)[None], labels).shape == (0, 6)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch looks at the gradient of a tensor that is no leaf
+def test_torch_compile_gets_around_the_plan():
+    torch._dynamo.reset()
+    family_ = family()
+    solutions_PD = family_.init(3, torch.Generator().manual_seed(3))
+    compiled = torch.compile(family_.loss, backend="eager")
+    for num in (4, 4, 7):
+        torch.testing.assert_close(compiled(solutions_PD, *inputs_of(num)), family_.loss(solutions_PD, *inputs_of(num)))

@@ -72,15 +72,19 @@ class Group:
     arguments: tuple[Tensor, ...]
 
 
+Plan = tuple[tuple[tuple[Group, ...], ...], Tensor]
+"""The groups of each level, the deepest first, and in which row of the last level each candidate's root is."""
+
+
 @functools.lru_cache(maxsize=128)
-def planned(codes: bytes, num: int, device: torch.device) -> tuple[tuple[tuple[Group, ...], ...], Tensor]:
-    """Return the groups of each level, the deepest first, and in which row of the last each candidate's root is.
+def planned(codes: bytes, num: int, device: torch.device) -> Plan:
+    """Return the plan of codes.
 
     Remembered, since the candidates of a generation are evaluated many times, and a loss in every step of a training.
 
     Args:
-        codes: those of ``num`` candidates, a byte each.
-        num: see there.
+        codes: N of each candidate, a byte each.
+        num: how many candidates.
         device: where they are evaluated.
     """
     layout = laid_out(torch.frombuffer(bytearray(codes), dtype=torch.uint8).reshape(num, -1).long())
@@ -100,6 +104,13 @@ def planned(codes: bytes, num: int, device: torch.device) -> tuple[tuple[tuple[G
     return tuple(levels), row_PM[:, 0].to(device)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # what is run depends on the solutions
+def plan_of(solutions_PD: Tensor) -> Plan:
+    """Return the plan of solutions, on their device; they are read from there."""
+    codes = codes_of(solutions_PD).to("cpu", torch.uint8)
+    return planned(codes.numpy().tobytes(), len(solutions_PD), solutions_PD.device)
+
+
 def evaluated(solutions_PD: Tensor, log_p_PBC: Tensor, is_label_BC: Tensor) -> Tensor:
     """Return f_PBC, every candidate's expression for every class.
 
@@ -111,9 +122,8 @@ def evaluated(solutions_PD: Tensor, log_p_PBC: Tensor, is_label_BC: Tensor) -> T
     num, shape = len(solutions_PD), log_p_PBC.shape[1:]
     if not num:
         return log_p_PBC.new_zeros(0, *shape)
-    codes = codes_of(solutions_PD).to("cpu", torch.uint8)
-    levels, root_P = planned(codes.numpy().tobytes(), num, log_p_PBC.device)
-    constants_PN, p_PBC = solutions_PD[:, codes.shape[1] :], log_p_PBC.exp()
+    levels, root_P = plan_of(solutions_PD)
+    constants_PN, p_PBC = solutions_PD[:, solutions_PD.shape[1] // 2 :], log_p_PBC.exp()
 
     def values(group: Group, below: Tensor) -> Tensor:
         if group.code in (P, LOG_P):
