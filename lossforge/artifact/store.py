@@ -25,6 +25,7 @@ from lossforge.errors import ArtifactError
 from lossforge.fields import AnyParameterization
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
+from lossforge.provenance import lost
 from lossforge.spec.model import NAME_PATTERN
 from lossforge.version import __version__
 
@@ -121,7 +122,10 @@ def load_artifact(path: Path | str) -> Artifact:
         parameterization = _ADAPTER.validate_python(content["parameterization"])
     except ValidationError as cause:
         problems = "; ".join(error["msg"] for error in cause.errors())
-        raise ArtifactError(f"{folder / 'loss.json'}: parameterization: {problems}") from cause
+        lines = lost(folder.parent / "manifest.json", json.dumps(content["parameterization"]))
+        if lines:
+            lines.append(f"{folder / 'loss.py'} has the same loss, and needs torch alone")
+        raise ArtifactError("\n".join([f"{folder / 'loss.json'}: parameterization: {problems}", *lines])) from cause
     try:
         tensors = load((folder / "loss.safetensors").read_bytes())
         solution_D = tensors["solution"]

@@ -15,7 +15,12 @@ _INDENT = "  "
 
 def to_yaml(model: BaseModel) -> str:
     """Return every field of ``model``, in its order, as block-style YAML."""
-    return "".join(f"{line}\n" for line in _mapping_lines(model.model_dump(mode="json")))
+    return mapping_to_yaml(model.model_dump(mode="json"))
+
+
+def mapping_to_yaml(mapping: dict[str, Any]) -> str:
+    """Return a mapping of plain values as block-style YAML."""
+    return "".join(f"{line}\n" for line in _mapping_lines(mapping))
 
 
 def _mapping_lines(mapping: dict[str, Any]) -> Iterator[str]:

@@ -139,11 +139,6 @@ from lossforge.component import Component
             "declares type 'other', its entry point says 'toy_odd'",
         ),
         (
-            "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    api_version: ClassVar[int] = 99\n"
-            "    type: Literal['toy_odd'] = 'toy_odd'",
-            "was written for plugin API 99, this lossforge has 1",
-        ),
-        (
             "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    type: Literal['toy_odd'] = 'toy_odd'\n"
             "    @abstractmethod\n    def mutate(self): ...\n    @abstractmethod\n    def init(self): ...",
             "lacks init, mutate",
