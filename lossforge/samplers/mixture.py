@@ -87,7 +87,8 @@ class MixtureSampler(SyntheticSampler):
             draw(labels, num_classes, generator)
             for draw, labels in zip(draws, torch.split(labels_B, counts), strict=True)
         ]
-        return PredictionBatch(torch.cat(blocks).float(), labels_B, _regimes(tuple(counts), device), REGIMES)
+        regime_B = _regimes(tuple(counts), device).clone()
+        return PredictionBatch(torch.cat(blocks).float(), labels_B, regime_B, REGIMES)
 
     def _counts(self, num: int) -> list[int]:
         """Return the rows of each regime: largest remainders, ties to the earlier regime."""
@@ -139,7 +140,7 @@ class MixtureSampler(SyntheticSampler):
 
 @functools.lru_cache(maxsize=16)
 def _regimes(counts: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return the regime of each row, which nobody may change."""
+    """Return the regime of each row; it is made once, and not to be changed."""
     return torch.cat([torch.full((count,), index, device=device) for index, count in enumerate(counts)])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lossforge.comparisons import Comparisons, Concordance, concordance
 from lossforge.interfaces import LossParameterization
+from lossforge.profiles import PROFILE_LABEL, profile_log_probs
 from lossforge.search.backends import GradientKernel, Kernel
 from lossforge.search.blocks import Block, BlockEvaluator, InProcess, Quantity
 from lossforge.search.padding import padded
@@ -18,10 +19,6 @@ from lossforge.search.padding import padded
 BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 20
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
-
-DOMINANT_SHARE = 0.9
-"""Share of 1 - p_y that the dominant rival has in the second kind of weight profile."""
-
 
 def _itself(values: Tensor) -> Tensor:
     return values
@@ -150,19 +147,3 @@ class ParameterPopulation:
         assert self._exhausted is not None
         assert self._rows_P is not None
         self._exhausted[self._rows_P[index]] = True
-
-
-PROFILE_LABEL = 0
-"""The true class of weight profiles, which :func:`profile_log_probs` puts first."""
-
-
-def profile_log_probs(p_G: Tensor, num_classes: int) -> Tensor:
-    """Return log-probabilities (2, G, C) with p_y first: rivals uniform, then one with 9/10 of what is left."""
-    rest_G = torch.log1p(-p_G)
-    num_rivals = num_classes - 1
-    shares = p_G.new_full((2, num_rivals), 1.0 / num_rivals)
-    if num_rivals > 1:
-        shares[1] = (1 - DOMINANT_SHARE) / (num_rivals - 1)
-        shares[1, 0] = DOMINANT_SHARE
-    rivals_2GC = rest_G[None, :, None] + shares.log()[:, None, :]
-    return torch.cat((p_G.log()[None, :, None].expand(2, -1, 1), rivals_2GC), dim=2)

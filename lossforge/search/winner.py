@@ -14,10 +14,10 @@ from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, NothingFoundError
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Population
+from lossforge.profiles import PROFILE_LABEL
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import skipped_gates
 from lossforge.search.history import finite_or_none
-from lossforge.search.population import PROFILE_LABEL
 from lossforge.search.references import fitness_figures, reference_figures
 
 PROFILE_P = (1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99)

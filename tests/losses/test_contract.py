@@ -1,4 +1,5 @@
-"""The contract of loss modules, kept by every installed loss, by learned losses, and by the code exported for these.
+"""Every loss of lossforge passes its kit; and the contract of loss modules, kept by them, by learned losses, and by the
+code exported for these.
 
 The rule l(z, q) = sum_k weight_k q_k l(z, k) is written out here in loops over Python numbers.
 """
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossforge import losses, registry
+from lossforge.testing import LossKit
 
 C = 5
 WEIGHT = (0.5, 2.0, 1.0, 0.0, 3.0)
@@ -71,9 +72,10 @@ def by_the_rule(values, targets, weight, ignore_index, smoothing, reduction):
     return sum(rows) / divisor, [[each / divisor for each in row] for row in factors]
 
 
-def test_every_installed_loss_is_among_the_cases(installed):
-    assert installed.type in losses.list()
-    assert registry.is_registered(installed)
+class TestLosses(LossKit):
+    @pytest.fixture
+    def component(self, installed):
+        return installed
 
 
 def test_one_rule_for_indices_and_probabilities(make):
@@ -164,15 +166,6 @@ def test_any_number_of_classes(make, num_classes):
     q_NC = probabilities(2, num_classes)
     torch.testing.assert_close(module(logits_NC, q_NC), (q_NC * loss_NC).sum(1), rtol=1e-9, atol=1e-12)
     assert loss_NC.isfinite().all()
-
-
-def test_classes_are_treated_alike(make):
-    logits_NC, target_N = draw()
-    module = make(reduction="none", label_smoothing=0.1).double()
-    order_C = torch.tensor([3, 0, 4, 2, 1])
-    torch.testing.assert_close(
-        module(logits_NC[:, order_C], order_C.argsort()[target_N]), module(logits_NC, target_N), rtol=1e-9, atol=1e-12
-    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lossforge.parameterizations import ClasswiseMLP, PairwiseMLP
+from lossforge.profiles import profile_log_probs
 from lossforge.search import ParameterPopulation, population
-from lossforge.search.population import profile_log_probs
 
 FAMILIES = [
     PairwiseMLP(),

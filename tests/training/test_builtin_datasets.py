@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from lossforge import registry
+from lossforge.interfaces import Dataset
 from lossforge.spec.training import TrainingSpec
+from lossforge.testing import ComponentKit, DatasetKit
 from lossforge.training.datasets import (
     CIFAR10,
     CIFAR100,
@@ -15,12 +18,51 @@ from lossforge.training.datasets import (
     FashionMNIST,
     ImageFolder,
     TensorFile,
+    write_tensor_file,
 )
 
 
-@pytest.mark.parametrize("cls", [CIFAR10, CIFAR100, SVHN, Digits, FakeImages, FashionMNIST, ImageFolder, TensorFile])
-def test_is_registered_under_its_type(cls):
-    assert registry.get("datasets", cls.model_fields["type"].default) is cls
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eight images of two classes as files, and as a file of tensors."""
+    folder = tmp_path_factory.mktemp("images")
+    data = FakeImages(num_train=6, num_test=2, image_shape=(3, 5, 4), num_classes=2).load()
+    write_tensor_file(folder / "images.safetensors", data)
+    for part, images in (("train", data.train), ("test", data.test)):
+        for index, (pixels, label) in enumerate(zip(images.images_NCHW, images.labels_N, strict=True)):
+            (folder / part / f"class {label}").mkdir(parents=True, exist_ok=True)
+            pixels = pixels.permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(folder / part / f"class {label}" / f"{index}.png")
+    return folder
+
+
+class TestDatasets(DatasetKit):
+    @pytest.fixture(params=["digits", "split digits", "fake", "grey", "files", "tensors"])
+    def component(self, request, folder, monkeypatch):
+        monkeypatch.setenv("LOSSFORGE_CACHE", str(folder / "cache"))
+        return {
+            "digits": Digits(),
+            "split digits": Digits(test_fraction=0.5, split_seed=3),
+            "fake": FakeImages(),
+            "grey": FakeImages(num_train=7, num_test=2, image_shape=(1, 4, 4), num_classes=2, seed=5),
+            "files": ImageFolder(root=str(folder)),
+            "tensors": TensorFile(path=str(folder / "images.safetensors")),
+        }[request.param]
+
+
+class TestArchives(ComponentKit):
+    """Those whose images are not here; tests of their own write small ones."""
+
+    base = Dataset
+
+    @pytest.fixture(params=[CIFAR10, CIFAR100, SVHN, FashionMNIST])
+    def component(self, request):
+        return request.param()
+
+
+def test_every_dataset_is_among_them():
+    ours = {offer.type for offer in registry.offers("datasets") if offer.distribution == "lossforge"}
+    assert ours == {"cifar10", "cifar100", "digits", "fake", "fashion_mnist", "image_folder", "svhn", "tensor_file"}
 
 
 def test_a_spec_may_name_a_dataset_and_a_model_by_their_types():
@@ -49,9 +91,8 @@ def test_digits_keep_the_class_shares_in_the_test_part():
     assert np.abs(torch.bincount(test.labels_N).numpy() - everywhere / 2).max() <= 1
 
 
-def test_digits_split_depends_on_the_split_seed_alone():
-    first, again, other = Digits().load(), Digits().load(), Digits(split_seed=1).load()
-    assert torch.equal(first.test.images_NCHW, again.test.images_NCHW)
+def test_digits_are_split_by_the_split_seed():
+    first, other = Digits().load(), Digits(split_seed=1).load()
     assert not torch.equal(first.test.images_NCHW, other.test.images_NCHW)
 
 
@@ -72,9 +113,8 @@ def test_fake_images_are_noise_of_the_shape_asked_for():
     assert data.train.images_NCHW.double().mean().item() == pytest.approx(127.5, abs=8)
 
 
-def test_fake_images_depend_on_the_seed_alone():
-    first, again, other = FakeImages().load(), FakeImages().load(), FakeImages(seed=1).load()
-    assert torch.equal(first.train.images_NCHW, again.train.images_NCHW)
+def test_fake_images_are_others_for_another_seed_and_part():
+    first, other = FakeImages().load(), FakeImages(seed=1).load()
     assert not torch.equal(first.train.images_NCHW, other.train.images_NCHW)
     assert not torch.equal(first.train.images_NCHW[:256], first.test.images_NCHW)
 

@@ -1,16 +1,14 @@
-"""What holds for every installed architecture, on images small enough to test all of them."""
+"""Every model of lossforge passes its kit, on small images; and what is asked of it beyond that."""
 
 import copy
 import pickle
-import random
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from lossforge import registry
 from lossforge.streams import derive_generator
+from lossforge.testing import ModelKit
 from lossforge.training import models
 from lossforge.training.models.classifier import HeadedModel
 
@@ -48,62 +46,10 @@ def test_all_are_offered_and_exported():
         assert component.__name__ in models.__all__
 
 
-@pytest.mark.parametrize("name", TYPES)
-def test_a_tiny_batch_passes_in_both_modes(name, networks):
-    network = copy.deepcopy(networks[name])
-    assert network.training
-    images = batch()
-    for training in (True, False):
-        logits = network.train(training)(images)
-        assert logits.shape == (2, NUM_CLASSES)
-        assert logits.dtype == torch.float32
-        assert logits.isfinite().all()
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_a_gradient_reaches_every_parameter(name, networks):
-    network = copy.deepcopy(networks[name])
-    network(batch(num=4)).square().mean().backward()
-    for key, parameter in network.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.isfinite().all(), key
-        assert parameter.grad.any(), key
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_weights_are_those_of_the_generator_and_no_other_state_moves(name, networks):
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    again = build(model(name))
-    assert random.getstate() == python_state
-    assert np.array_equal(np.random.get_state()[1], numpy_state[1])
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    other = build(model(name), seed=1).state_dict()
-    for key, value in networks[name].state_dict().items():
-        assert torch.equal(value, again.state_dict()[key]), key
-        assert not value.is_floating_point() or value.isfinite().all(), key
-    for key, layer in networks[name].named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            assert not torch.equal(layer.weight, other[f"{key}.weight"]), key
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_each_build_draws_further(name):
-    generator = derive_generator(0, "test.weights")
-    first, second = (model(name).build(SHAPE, NUM_CLASSES, generator) for _ in range(2))
-    key = next(key for key, layer in first.named_modules() if isinstance(layer, nn.Conv2d))
-    assert not torch.equal(first.get_submodule(key).weight, second.get_submodule(key).weight)
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_copies_and_restored_states_say_the_same(name, networks):
-    network = networks[name].eval()
-    expected = network(batch())
-    assert torch.equal(copy.deepcopy(network)(batch()), expected)
-    other = build(model(name), seed=1).eval()
-    assert not torch.equal(other(batch()), expected)
-    other.load_state_dict(network.state_dict())
-    assert torch.equal(other(batch()), expected)
-    network.train()
+class TestModels(ModelKit):
+    @pytest.fixture(params=TYPES)
+    def component(self, request):
+        return model(request.param)
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -1,0 +1,172 @@
+"""What strategies and searches rely on in a mutation operator."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossforge.interfaces import MutationOperator
+from lossforge.testing.component import ComponentKit, require_registered
+from lossforge.testing.fresh_process import same_in_a_fresh_process
+from lossforge.testing.randomness import global_state_untouched, seed_everything, seeded
+from lossforge.testing.states import assert_near, copy_of, different_keys, same_bits, through_a_checkpoint
+from lossforge.types import State
+
+
+class MutationKit(ComponentKit):
+    """Checks of a :class:`~lossforge.interfaces.MutationOperator`.
+
+    Attributes:
+        has_variance: whether steps have a standard deviation, which ``sigma`` then is; False for heavy tails such as
+            Cauchy's.
+    """
+
+    base = MutationOperator
+    has_variance: ClassVar[bool] = True
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    def test_children_have_shape_type_and_device_of_their_parents(
+        self, component: MutationOperator, device: str, dtype: torch.dtype
+    ) -> None:
+        """And are finite; for one parent and several, of one coordinate and several."""
+        for shape in ((5, 3), (1, 1), (7, 1)):
+            parents_PD = torch.zeros(shape, dtype=dtype, device=device)
+            children_PD = mutate(component, parents_PD)
+            for what in ("shape", "dtype", "device"):
+                before, after = (getattr(each, what) for each in (parents_PD, children_PD))
+                assert after == before, f"mutate() changed the {what}: parents {before}, children {after}"
+            assert children_PD.isfinite().all(), "mutate() made numbers that are not finite"
+
+    def test_steps_have_mean_0_and_standard_deviation_sigma(self, component: MutationOperator, device: str) -> None:
+        """In every coordinate over 50 generations of 400; orbits remember a few steps, so errors count twice."""
+        if not self.has_variance:
+            return
+        source, parents_PD, drawn = seeded(1, device), torch.zeros(400, 3, dtype=torch.float64, device=device), []
+        state = component.init(400, 3, source)
+        for _ in range(50):
+            children_PD, state = component.mutate(parents_PD, 1.0, state, source)
+            drawn.append(children_PD)
+        steps = torch.cat(drawn)
+        tolerance = 10 * len(steps) ** -0.5
+        mean, variance = steps.mean(dim=0), steps.var(dim=0)
+        hint = "; a distribution without a variance says has_variance = False in its kit"
+        assert (mean.abs() < tolerance).all(), f"steps of sigma 1 have the mean {mean.tolist()}, not 0{hint}"
+        off = (variance - 1).abs() < tolerance * steps.square().std(dim=0)
+        assert off.all(), f"steps of sigma 1 have the variance {variance.tolist()}, not 1{hint}"
+
+    def test_sigma_scales_the_steps_around_the_parents(self, component: MutationOperator, device: str) -> None:
+        """Steps are proportional to sigma; sigma 0 leaves the parents as they are."""
+        parents_PD = torch.arange(6.0, dtype=torch.float64, device=device).reshape(2, 3)
+        small, large = (mutate(component, parents_PD, sigma) - parents_PD for sigma in (0.25, 0.5))
+        assert_near(large, 2 * small, "twice sigma is not twice the step", rtol=1e-5, atol=1e-6)
+        assert torch.equal(mutate(component, parents_PD, 0.0), parents_PD), "sigma 0 moved the parents"
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    def test_sigma_may_be_a_number_for_each_parent(
+        self, component: MutationOperator, device: str, dtype: torch.dtype
+    ) -> None:
+        """A (P, 1) tensor of equal numbers is that number, and each parent has its own."""
+        parents_PD = torch.randn(4, 3, dtype=dtype, generator=seeded(5, device), device=device)
+        sigma_P1 = torch.tensor([[0.0], [0.1], [0.2], [3.0]], dtype=dtype, device=device)
+        alike = mutate(component, parents_PD, torch.full_like(sigma_P1, 0.3))
+        assert alike.dtype == dtype, f"sigma of type {dtype} made children of type {alike.dtype}"
+        assert_near(
+            alike,
+            mutate(component, parents_PD, 0.3),
+            "sigma as a (P, 1) tensor of 0.3 is not sigma 0.3",
+            rtol=1e-5,
+            atol=1e-6,
+        )
+        assert_near(
+            mutate(component, parents_PD, sigma_P1),
+            parents_PD + sigma_P1 * mutate(component, torch.zeros_like(parents_PD)),
+            "a sigma for each parent does not scale that parent's step",
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+    def test_its_keys_are_its_own_and_others_are_passed_on(self, component: MutationOperator, device: str) -> None:
+        """Keys start with ``mutation.``; keys of others come back as they were, and no key is lost or added."""
+        state = component.init(4, 3, seeded(0, device))
+        foreign = sorted(key for key in state if not key.startswith("mutation."))
+        assert not foreign, f"keys of init() must start with 'mutation.', got {', '.join(foreign)}"
+        others: State = {"strategy.generation": 3, "strategy.parents": torch.ones(2, 3, device=device)}
+        _, after = component.mutate(torch.zeros(4, 3, device=device), 1.0, {**others, **state}, seeded(0, device))
+        lost = sorted((others.keys() | state.keys()) - after.keys())
+        assert not lost, f"mutate() lost {', '.join(lost)}: return {{**state, ...}}, the keys of others included"
+        added = sorted(after.keys() - others.keys() - state.keys())
+        assert not added, f"mutate() added {', '.join(added)}: every key is there from init() on"
+        changed = different_keys(others, {key: after[key] for key in others})
+        assert not changed, f"mutate() changed {', '.join(changed)}, which belongs to others"
+
+    def test_what_it_is_given_is_left_alone(self, component: MutationOperator, device: str) -> None:
+        """Parents, sigma and state are not changed in place."""
+        parents_PD, sigma_P1 = torch.ones(4, 3, device=device), torch.full((4, 1), 0.5, device=device)
+        state = component.init(4, 3, seeded(0, device))
+        copy = copy_of(state)
+        component.mutate(parents_PD, sigma_P1, state, seeded(0, device))
+        assert torch.equal(parents_PD, torch.ones_like(parents_PD)), "mutate() changed the parents in place"
+        assert torch.equal(sigma_P1, torch.full_like(sigma_P1, 0.5)), "mutate() changed sigma in place"
+        changed = different_keys(state, copy)
+        assert not changed, f"mutate() changed the state in place: {', '.join(changed)}; return a new one"
+
+    def test_the_generator_alone_decides(self, component: MutationOperator, device: str) -> None:
+        """Global random states are neither used nor moved; one seed gives one result, another another."""
+        parents_PD = torch.zeros(4, 3, device=device)
+        seed_everything(1)
+        with global_state_untouched("init() or mutate()"):
+            first = mutate(component, parents_PD, seed=1)
+        seed_everything(2)
+        again = mutate(component, parents_PD, seed=1)
+        assert same_bits(first, again), "a generator of the same seed gave other children: nothing else may decide"
+        assert not torch.equal(mutate(component, parents_PD, seed=2), first), (
+            "generators of two seeds gave the same children: steps must come from the generator"
+        )
+
+    def test_a_restored_state_goes_on_bit_for_bit(self, component: MutationOperator, device: str) -> None:
+        """Through the format of a checkpoint, as a resumed search does it."""
+        parents_PD = torch.zeros(4, 3, device=device)
+        whole, last = trajectory(component, parents_PD, range(6))
+        _, state = trajectory(component, parents_PD, range(3))
+        rest, resumed = trajectory(component, parents_PD, range(3, 6), through_a_checkpoint(state, device))
+        assert all(map(same_bits, rest, whole[3:])), (
+            "children differ after the state was saved and loaded: whatever the next step needs belongs into the state"
+        )
+        changed = different_keys(resumed, last)
+        assert not changed, f"state differs after it was saved and loaded: {', '.join(changed)}"
+
+    def test_a_fresh_process_comes_to_the_same_bytes(self, component: MutationOperator) -> None:
+        """Children and state after three generations."""
+        require_registered(component)
+        same_in_a_fresh_process(results, component)
+
+
+def mutate(operator: MutationOperator, parents_PD: Tensor, sigma: float | Tensor = 1.0, seed: int = 0) -> Tensor:
+    """Return the children of a first mutation."""
+    source = seeded(seed, parents_PD.device)
+    num, dim = parents_PD.shape
+    return operator.mutate(parents_PD, sigma, operator.init(num, dim, source), source)[0]
+
+
+def trajectory(
+    operator: MutationOperator, parents_PD: Tensor, generations: range, state: State | None = None
+) -> tuple[list[Tensor], State]:
+    """Return the children of each generation, with a generator of its own, and the last state."""
+    device = parents_PD.device
+    if state is None:
+        num, dim = parents_PD.shape
+        state = operator.init(num, dim, seeded(99, device))
+    children = []
+    for generation in generations:
+        children_PD, state = operator.mutate(parents_PD, 1.0, state, seeded(generation, device))
+        children.append(children_PD)
+    return children, state
+
+
+def results(operator: MutationOperator) -> State:
+    """Return what a fresh process has to come to."""
+    children, state = trajectory(operator, torch.zeros(4, 3), range(3))
+    return {**{f"children of generation {index}": each for index, each in enumerate(children)}, **state}
