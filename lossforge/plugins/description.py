@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,9 +11,11 @@ from pydantic import BaseModel
 
 from lossforge import registry
 from lossforge.component import Component
-from lossforge.errors import UnknownComponentError
+from lossforge.errors import PluginError, UnknownComponentError
 from lossforge.plugins.example import Example, example_of
 from lossforge.plugins.wording import default_of, first_line, groups_in, source_of, text_of, type_of, values_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,22 @@ def describe(type_name: str, kind: str | None = None) -> tuple[Description, ...]
 
     Raises:
         UnknownComponentError: there is none; the message names the nearest.
-        PluginError: its plugin is at fault.
+        PluginError: its plugin is at fault; where another kind has one that is well, that is a warning.
     """
     kinds = [each for each in registry.KINDS if kind in (None, each) and type_name in registry.types(each)]
     if not kinds:
         raise UnknownComponentError(_unknown(type_name, kind))
-    return tuple(_describe(each, registry.get(each, type_name)) for each in kinds)
+    found, errors = [], []
+    for each in kinds:
+        try:
+            found.append(_describe(each, registry.get(each, type_name)))
+        except PluginError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    for error in errors:
+        _log.warning("%s", error)
+    return tuple(found)
 
 
 def _unknown(type_name: str, kind: str | None) -> str:

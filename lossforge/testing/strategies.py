@@ -71,9 +71,7 @@ class StrategyKit(ComponentKit):
         """By a test of Kolmogorov and Smirnov, at 1e-4, on the first generations of ten searches."""
         draws = torch.cat([run(component, mutation, sphere, range(1), seed=seed)[0][0] for seed in range(10)])
         p_value = stats.kstest(draws.flatten().numpy(), stats.norm(2, 1).cdf).pvalue
-        assert p_value > 1e-4, (
-            f"generation 0 is not the prior's (p = {p_value:.1e}): ask for what init() is given"
-        )
+        assert p_value > 1e-4, f"generation 0 is not the prior's (p = {p_value:.1e}): ask for what init() is given"
 
     def test_only_the_order_of_fitness_counts(self, component: Strategy, mutation: MutationOperator | None) -> None:
         """Fitness scaled, its logarithm and its ranks lead to the same solutions, bit for bit."""
