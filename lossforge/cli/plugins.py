@@ -36,16 +36,16 @@ class KindType(click.ParamType[str]):
 
 @click.group()
 def plugins() -> None:
-    """Show the components that are installed, find what is wrong with plugins, and begin a new one."""
+    """Show what is installed, find what is wrong with it, begin a plugin."""
 
 
 @plugins.command("list")
 @click.option("--kind", type=KindType(), help="Only this kind, such as mutations.")
 @json_option
 def list_plugins(kind: str | None, as_json: bool) -> None:
-    """List every component: type, kind, distribution, version, status, and a line on it.
+    """List every component and how it stands.
 
-    A plugin that fails to load is listed with its error; the others are not affected. STATUS is ok, failed, conflict
+    That is type, kind, distribution, version, status, and a line on it. A plugin that fails to load is listed with its error; the others are not affected. STATUS is ok, failed, conflict
     (two distributions claim the name), shadowed (the name is lossforge's own), old api or new api (written for another
     version of the plugin interface).
     """
@@ -83,7 +83,10 @@ def _load(offer: Offer) -> type[Component]:
 @click.option("--kind", type=KindType(), help="Where several kinds have this type: only this one.")
 @json_option
 def describe(type_name: str, kind: str | None, as_json: bool) -> None:
-    """Describe a component: what it is, its options, its source, and how a spec names it."""
+    """Describe a component and its options.
+
+    With its source, and how a spec names it.
+    """
     from lossforge.cli.plugin_text import print_description
     from lossforge.plugins.description import describe
 
@@ -104,9 +107,9 @@ def describe(type_name: str, kind: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
-    """Import every plugin in a process of its own, and say what is wrong and how to mend it.
+    """Find what is wrong with plugins.
 
-    Tracebacks, names claimed twice or lossforge's own, other versions of the plugin interface, requirements that are
+    Each is imported in a process of its own; what is found has what mends it: tracebacks, names claimed twice or lossforge's own, other versions of the plugin interface, requirements that are
     not met. Exits with 3 if something is broken.
     """
     from lossforge import registry
@@ -130,9 +133,9 @@ def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
     "--out", type=click.Path(path_type=Path), help="Folder to write, new or empty.  [default: lossforge-NAME]"
 )
 def new(name: str, kind: str, type_name: str | None, out: Path | None) -> None:
-    """Write a new plugin that works: the distribution lossforge-NAME, with its test and CI.
+    """Write a new plugin that works.
 
-    It holds a small component of the kind, to change into yours.
+    It is the distribution lossforge-NAME, with its test and CI, and holds a small component of the kind, to change into yours.
     """
     from lossforge.plugins.scaffold import Project, write
 

@@ -70,8 +70,8 @@ def describe(type_name: str, kind: str | None = None) -> tuple[Description, ...]
             errors.append(error)
     if not found:
         raise errors[0]
-    for error in errors:
-        _log.warning("%s", error)
+    for each_error in errors:
+        _log.warning("%s", each_error)
     return tuple(found)
 
 

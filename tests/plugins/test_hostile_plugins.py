@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
+
+import lossforge
 
 SPEC = """\
 name: tiny
@@ -38,11 +39,46 @@ BROKEN = {
 """What is said to those who need one of them."""
 
 
-@pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SPEC)
+SOUND = ("tiny.yaml", "--set", "search.parameterization=power", "--set")
+
+OTHERS = (
+    ("validate", *SOUND, "search.mutation=cauchy"),
+    ("show", "edl"),
+    ("presets", "list"),
+    ("plugins", "describe", "cauchy"),
+    ("run", *SOUND, "search.mutation=cauchy", "--out", "run"),
+    ("report", "run"),
+    ("runs", "list", "--root", "."),
+    ("export", "run"),
+)
+"""Commands that need none of them."""
+
+SHADOWED = (
+    ("validate", *SOUND, "search.mutation=gaussian"),
+    ("validate", *SOUND, "search.mutation=gaussian"),
+    ("plugins", "describe", "gaussian", "--json"),
+    ("run", *SOUND, "search.mutation=gaussian", "--out", "shadowed"),
+    ("validate", *SOUND, "search.mutation=toy_loud"),
+)
+
+NEEDED = tuple(
+    command
+    for name in BROKEN
+    for command in (("validate", *SOUND, f"search.mutation={name}"), ("plugins", "describe", name))
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hostile")
+    (path / "tiny.yaml").write_text(SPEC)
     return path
+
+
+@pytest.fixture(scope="module")
+def outcomes(hostile, folder):
+    """What all commands came to, in their order."""
+    return hostile.using(*SURVIVED).commands(*OTHERS, *NEEDED, *SHADOWED, cwd=folder)
 
 
 def test_the_list_tells_how_each_stands_and_is_json_whatever_they_print(hostile):
@@ -64,59 +100,38 @@ def test_the_list_tells_how_each_stands_and_is_json_whatever_they_print(hostile)
     assert len(lines) == 4
 
 
-def test_only_commands_that_need_a_bad_plugin_fail(hostile, spec, tmp_path):
-    sound = ("--set", "search.parameterization=power")
-    outcomes = hostile.using(*SURVIVED).commands(
-        ("validate", str(spec), *sound, "--set", "search.mutation=cauchy"),
-        ("show", "edl"),
-        ("presets", "list"),
-        ("plugins", "describe", "cauchy"),
-        ("run", str(spec), *sound, "--set", "search.mutation=cauchy", "--out", "run"),
-        ("report", "run"),
-        ("runs", "list", "--root", "."),
-        ("export", "run"),
-        *(("validate", str(spec), *sound, "--set", f"search.mutation={name}") for name in BROKEN),
-        *(("plugins", "describe", name) for name in BROKEN),
-        cwd=tmp_path,
-    )
-    others, broken = outcomes[: -2 * len(BROKEN)], outcomes[-2 * len(BROKEN) :]
-    assert [(outcome.code, "toy" in outcome.out + outcome.err) for outcome in others] == [(0, False)] * len(others)
-    for (name, text), outcome in zip([*BROKEN.items()] * 2, broken, strict=True):
-        assert (outcome.code, outcome.out) == (3, ""), name
+def test_only_commands_that_need_a_bad_plugin_fail(outcomes):
+    others, needed = outcomes[: len(OTHERS)], outcomes[len(OTHERS) : -len(SHADOWED)]
+    assert [(outcome.code, "toy" in outcome.out + outcome.err) for outcome in others] == [(0, False)] * len(OTHERS)
+    for command, outcome in zip(NEEDED, needed, strict=True):
+        assert (outcome.code, outcome.out) == (3, ""), command
         (line,) = outcome.err.splitlines()
         assert line.startswith("error: ")
-        assert text in line
+        assert BROKEN[command[-1].removeprefix("search.mutation=")] in line
 
 
-def test_what_is_loud_or_has_a_name_of_lossforges_own_changes_no_result(hostile, spec, tmp_path):
-    sound = (str(spec), "--set", "search.parameterization=power", "--set")
-    one, two, described, resolved, loud = hostile.using(*SURVIVED).commands(
-        ("validate", *sound, "search.mutation=gaussian"),
-        ("validate", *sound, "search.mutation=gaussian"),
-        ("plugins", "describe", "gaussian", "--json"),
-        ("run", *sound, "search.mutation=gaussian", "--out", "shadowed"),
-        ("validate", *sound, "search.mutation=toy_loud"),
-        cwd=tmp_path,
-    )
+def test_what_is_loud_or_has_a_name_of_lossforges_own_changes_no_result(outcomes, folder):
+    one, two, described, run, loud = outcomes[-len(SHADOWED) :]
     assert one.err == (
         "mutations 'gaussian' is lossforge's own; that of plugin toy-shadow 2.5 (gaussian_module:Toy) is not used\n"
     )
-    assert (one.code, two.code, two.err) == (0, 0, "")
+    assert (one.code, two.code, two.err, run.code) == (0, 0, "", 0)
     assert json.loads(described.out)[0]["distribution"] == "lossforge"
     assert (loud.code, loud.out.count("\n")) == (0, 1)
-    assert loud.out.startswith(str(spec))
+    assert loud.out.startswith("tiny.yaml: valid")
     assert "{hello}" in loud.err
-    alone = hostile.using().lossforge("run", *sound, "search.mutation=gaussian", "--out", "alone", cwd=tmp_path)
-    assert (resolved.code, alone.code) == (0, 0)
-    assert (tmp_path / "alone/history.jsonl").read_bytes() == (tmp_path / "shadowed/history.jsonl").read_bytes()
-    assert json.loads((tmp_path / "shadowed/manifest.json").read_text())["plugins"]
+    alone = ("search.parameterization=power", "search.mutation=gaussian")
+    lossforge.run(lossforge.RunSpec.from_yaml(folder / "tiny.yaml", alone), folder / "alone")
+    assert (folder / "alone/history.jsonl").read_bytes() == (folder / "shadowed/history.jsonl").read_bytes()
+    assert json.loads((folder / "shadowed/manifest.json").read_text())["plugins"]
 
 
-def test_a_run_whose_plugin_is_gone_names_it_and_how_to_get_it_back(hostile, good, spec, tmp_path):
+def test_a_run_whose_plugin_is_gone_names_it_and_how_to_get_it_back(hostile, good, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(SPEC)
     site = tmp_path / "site"
     shutil.copytree(good, site)
     environment = type(hostile)(hostile.folder, (site,), "toy-good")
-    assert environment.lossforge("run", spec, "--out", "runs/tiny", cwd=tmp_path).code == 0
+    assert environment.lossforge("run", "tiny.yaml", "--out", "runs/tiny", cwd=tmp_path).code == 0
     shutil.rmtree(site)
     report, runs, resume, export = environment.commands(
         ("report", "runs/tiny"), ("runs", "list"), ("resume", "runs/tiny"), ("export", "runs/tiny"), cwd=tmp_path
