@@ -45,9 +45,9 @@ def plugins() -> None:
 def list_plugins(kind: str | None, as_json: bool) -> None:
     """List every component and how it stands.
 
-    That is type, kind, distribution, version, status, and a line on it. A plugin that fails to load is listed with its error; the others are not affected. STATUS is ok, failed, conflict
-    (two distributions claim the name), shadowed (the name is lossforge's own), old api or new api (written for another
-    version of the plugin interface).
+    That is type, kind, distribution, version, status, and a line on it. A plugin that fails to load is listed with its
+    error; the others are not affected. STATUS is ok, failed, conflict (two distributions claim the name), shadowed (the
+    name is lossforge's own), old api or new api (written for another version of the plugin interface).
     """
     from lossforge import registry
     from lossforge.cli.plugin_text import print_standings
@@ -109,8 +109,9 @@ def describe(type_name: str, kind: str | None, as_json: bool) -> None:
 def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
     """Find what is wrong with plugins.
 
-    Each is imported in a process of its own; what is found has what mends it: tracebacks, names claimed twice or lossforge's own, other versions of the plugin interface, requirements that are
-    not met. Exits with 3 if something is broken.
+    Each is imported in a process of its own. Told are tracebacks, names claimed twice or lossforge's own, other versions
+    of the plugin interface, and requirements that are not met, each with what mends it. Exits with 3 if something is
+    broken.
     """
     from lossforge import registry
     from lossforge.cli.plugin_text import print_examinations
@@ -135,7 +136,8 @@ def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
 def new(name: str, kind: str, type_name: str | None, out: Path | None) -> None:
     """Write a new plugin that works.
 
-    It is the distribution lossforge-NAME, with its test and CI, and holds a small component of the kind, to change into yours.
+    It is the distribution lossforge-NAME, with its test and CI, and holds a small component of the kind, to change into
+    yours.
     """
     from lossforge.plugins.scaffold import Project, write
 
