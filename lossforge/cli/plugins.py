@@ -110,8 +110,8 @@ def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
     """Find what is wrong with plugins.
 
     Each is imported in a process of its own. Told are tracebacks, names claimed twice or lossforge's own, other
-    versions of the plugin interface, and requirements that are not met, each with what mends it. Exits with 3 if something
-    is broken.
+    versions of the plugin interface, and requirements that are not met, each with what mends it. Exits with 3 if
+    something is broken.
     """
     from lossforge import registry
     from lossforge.cli.plugin_text import print_examinations

@@ -31,6 +31,8 @@ from lossforge.testing.randomness import seed_everything
 from lossforge.testing.states import to_bytes
 
 TIMEOUT_S = 300
+FORKS = sys.platform == "linux"
+"""Whether a server forks: elsewhere libraries of the system do not bear it."""
 HASH_SEEDS = ("1", "2")
 """Of the fresh process: the one that this process does not have."""
 
@@ -80,7 +82,7 @@ def digests_in_a_fresh_process(function: Results, *components: Component | None,
             "threads": torch.get_num_threads(),
         }
     )
-    answer = json.loads(_server().ask(request) if sys.platform == "linux" else _ask_once(request))
+    answer = json.loads(_server().ask(request) if FORKS else _ask_once(request))
     if "error" in answer:
         raise FreshProcessError(f"in a fresh process:\n{answer['error']}")
     return dict(answer["digests"])

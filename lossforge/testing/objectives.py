@@ -127,7 +127,7 @@ def evaluated(objective: Objective, device: str = "cpu", places: tuple[int, ...]
     return _remembered(type(objective), objective.model_dump_json(), device, places)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=128)
 def _remembered(cls: type[Objective], options: str, device: str, places: tuple[int, ...]) -> Evaluation:
     seed_everything(0)
     return evaluate(cls.model_validate_json(options), device, places)

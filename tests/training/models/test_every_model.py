@@ -46,10 +46,16 @@ def test_all_are_offered_and_exported():
         assert component.__name__ in models.__all__
 
 
+@pytest.fixture(params=TYPES, scope="module")
+def one_by_one(request):
+    """All checks of a model before the next: its network is remembered."""
+    return model(request.param)
+
+
 class TestModels(ModelKit):
-    @pytest.fixture(params=TYPES)
-    def component(self, request):
-        return model(request.param)
+    @pytest.fixture
+    def component(self, one_by_one):
+        return one_by_one
 
 
 @pytest.mark.parametrize("name", TYPES)
