@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,5 +146,5 @@ def new(name: str, kind: str, type_name: str | None, out: Path | None) -> None:
     folder = out or Path(project.distribution)
     for path in write(project, folder):
         click.echo(str(path))
-    click.echo(f"\nNext:\n  cd {folder}\n  pip install -e '.[test]'\n  python -m pytest")
+    click.echo(f"\nNext:\n  cd {shlex.quote(str(folder))}\n  pip install -e '.[test]'\n  python -m pytest")
     click.echo(f"  lossforge plugins describe {project.type}")
