@@ -6,22 +6,17 @@ python docs/generate.py --check  say what is not current, and exit with 1
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
 
 import click
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from lossforge import registry
 from lossforge.cli import main as command_line
-from lossforge.component import Component, Options
+from lossforge.component import Component
+from lossforge.plugins.wording import default_of, first_line, groups_in, source_of, text_of, type_of, values_of
 from lossforge.spec import AblationSpec, EvidenceSpec, GateSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
 
 FOLDER = Path(__file__).parent / "reference"
@@ -77,9 +72,16 @@ def _spec_page() -> Iterator[str]:
     yield "which has [a page of its own](training.md). `lossforge show SPEC` prints a spec with every default in it."
     yield from _options(RunSpec, seen={*SECTIONS.values(), TrainingSpec})
     for name, model in SECTIONS.items():
-        yield from ("", f"## {name}", "", *_text(model.__doc__))
+        yield from ("", f"## {name}", "", *text_of(model.__doc__))
         yield from _options(model, seen={*SECTIONS.values()})
-    yield from ("", "## Ablations", "", "The file that `lossforge ablate` is given.", "", *_text(AblationSpec.__doc__))
+    yield from (
+        "",
+        "## Ablations",
+        "",
+        "The file that `lossforge ablate` is given.",
+        "",
+        *text_of(AblationSpec.__doc__),
+    )
     yield from _options(AblationSpec, seen=set())
 
 
@@ -88,7 +90,7 @@ def _training_page() -> Iterator[str]:
     yield "Written by `docs/generate.py` from the code: the options of `training:` in a spec, of `lossforge train --set"
     yield "KEY=VALUE`, and of `lossforge.train(...)` and `lossforge.TrainingSpec(...)` in Python. A group of options"
     yield "may be given by its type alone (`optimizer: adamw`), or without it (`label_noise: {rate: 0.4}`)."
-    yield from ("", *_text(TrainingSpec.__doc__))
+    yield from ("", *text_of(TrainingSpec.__doc__))
     yield from _options(TrainingSpec, seen=set())
 
 
@@ -106,17 +108,16 @@ def _page(kind: str) -> Iterator[str]:
     yield "| type | |"
     yield "|---|---|"
     for component in classes:
-        yield f"| [`{_type(component)}`](#{_type(component)}) | {_first_line(component)} |"
+        yield f"| [`{type_of(component)}`](#{type_of(component)}) | {first_line(component)} |"
     for component in classes:
         yield from _entry(component)
 
 
 def _entry(component: type[Component]) -> Iterator[str]:
-    yield from ("", f"## {_type(component)}", "")
-    yield from _with_fences(_text(component.__doc__), f"from {component.__module__} import {component.__name__}")
-    source = importlib.import_module(component.__module__).__doc__
+    yield from ("", f"## {type_of(component)}", "")
+    yield from _with_fences(text_of(component.__doc__), f"from {component.__module__} import {component.__name__}")
     yield from ("", "Source:", "")
-    yield from (f"> {line}".rstrip() for line in _text(source))
+    yield from (f"> {line}".rstrip() for line in source_of(component))
     yield from _options(component, seen=set())
 
 
@@ -142,88 +143,13 @@ def _options(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str
         return
     yield from ("", "| option | values | default | |", "|---|---|---|---|")
     for name, field in fields.items():
-        cells = (f"`{name}`", _values(field), _default(field), field.description or "")
+        cells = (f"`{name}`", values_of(field), default_of(field), field.description or "")
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-    for inner in (inner for field in fields.values() for inner in _groups(field.annotation)):
+    for inner in (inner for field in fields.values() for inner in groups_in(field.annotation)):
         if inner not in seen:
             seen.add(inner)
-            yield from ("", f"`{inner.__name__}`: {_first_line(inner)}".replace("``", "`"))
+            yield from ("", f"`{inner.__name__}`: {first_line(inner)}".replace("``", "`"))
             yield from _options(inner, seen)
-
-
-def _groups(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the groups of options in an annotation; components are described where they stand."""
-    if isinstance(annotation, type) and issubclass(annotation, Options) and not issubclass(annotation, Component):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _groups(argument)
-
-
-def _values(field: FieldInfo) -> str:
-    bounds = [
-        f"{sign} {value:g}"
-        for each in field.metadata
-        for key, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if (value := getattr(each, key, None)) is not None
-    ]
-    kinds = [each.kind for each in field.metadata if isinstance(each, registry.Plugin)]
-    written = f"one of {kinds[0]}" if kinds else _annotation(field.annotation)
-    return ", ".join([written, *bounds])
-
-
-def _annotation(annotation: Any) -> str:
-    name = getattr(get_origin(annotation), "__name__", "")
-    if name == "Literal":
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if name == "Annotated" or (get_origin(annotation) is None and hasattr(annotation, "__metadata__")):
-        plugins = [each for each in annotation.__metadata__ if isinstance(each, registry.Plugin)]
-        return f"one of {plugins[0].kind}" if plugins else _annotation(annotation.__origin__)
-    inner = [argument for argument in get_args(annotation) if argument is not Ellipsis]
-    if name in ("Union", "UnionType"):
-        return " or ".join(_annotation(argument) for argument in inner)
-    if name in ("tuple", "list"):
-        several = Ellipsis in get_args(annotation)
-        return f"list of {_annotation(inner[0])}" if several else f"[{', '.join(map(_annotation, inner))}]"
-    if name == "dict":
-        return f"mapping of {_annotation(inner[0])} to {_annotation(inner[1])}"
-    if annotation is type(None):
-        return "null"
-    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false"}.get(
-        annotation.__name__, f"`{annotation.__name__}`"
-    )
-
-
-def _default(field: FieldInfo) -> str:
-    if field.default_factory is not None:
-        return "by other options"
-    if field.default is PydanticUndefined:
-        return "required"
-    value = field.default
-    if isinstance(value, Component):
-        value = value.model_dump(mode="json", exclude_defaults=True) | {"type": value.type}
-    elif isinstance(value, BaseModel):
-        return "its defaults" if value == type(value)() else f"`{value.model_dump_json(exclude_defaults=True)}`"
-    return f"`{json.dumps(value, default=_plain)}`"
-
-
-def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else list(value)
-
-
-def _type(component: type[Component]) -> str:
-    return str(component.model_fields["type"].default)
-
-
-def _first_line(model: type[BaseModel]) -> str:
-    return (model.__doc__ or "").strip().partition("\n")[0]
-
-
-def _text(docstring: str | None) -> list[str]:
-    """Return the lines of a docstring, its double backquotes as single ones, references as plain names."""
-    text = inspect.cleandoc(docstring or "").replace("``", "`")
-    for role in (":meth:", ":class:", ":func:", ":mod:", ":data:"):
-        text = text.replace(role, "")
-    return [line.replace("`~lossforge", "`lossforge") for line in text.splitlines()]
 
 
 def main(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lossforge import registry
+from lossforge.provenance import providers
 from lossforge.spec import RunSpec
 from lossforge.version import __version__
 
@@ -17,12 +17,6 @@ PACKAGES = ("torch", "torchvision", "pydantic", "stevedore", "safetensors", "num
 
 def environment(device: str) -> dict[str, Any]:
     """Return what a result may depend on besides its spec: the command, versions, plugins, and the device."""
-    plugins = {
-        (offer.distribution, offer.version)
-        for kind in registry.KINDS
-        for offer in registry.offers(kind)
-        if offer.distribution != "lossforge"
-    }
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "lossforge": __version__,
@@ -31,7 +25,7 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "device_model": _device_model(device),
-        "plugins": [{"distribution": name, "version": version} for name, version in sorted(plugins)],
+        "plugins": [provider.model_dump(mode="json") for provider in providers()],
     }
 
 

@@ -5,10 +5,12 @@
     |-- UnknownComponentError       2   a component type that nothing installed provides
     |-- RunDirectoryError           2   a run directory that cannot be used as asked
     |-- OutputError                 2   a file that cannot be written where the user says
+    |-- ProjectError                2   a new plugin that cannot be written as asked
     |-- ArtifactError               2   an artifact that is missing, damaged or too new
     |-- DataError                   2   a dataset that is not where it should be
     |-- PluginError                 3   an installed plugin that is at fault
     |   |-- PluginLoadError         3   ... it cannot be imported, or is not what its entry point promises
+    |   |   `-- PluginVersionError    3   ... or was written for another version of the plugin interface
     |   `-- PluginConflictError     3   ... two distributions claim one name
     |-- SearchError                 1   a search that cannot go on
     |   `-- NothingFoundError       1   ... or has ended with no loss to show
@@ -60,6 +62,12 @@ class OutputError(LossforgeError):
     exit_code = 2
 
 
+class ProjectError(LossforgeError):
+    """A new plugin that cannot be written as asked."""
+
+    exit_code = 2
+
+
 class ArtifactError(LossforgeError):
     """An artifact that is missing, damaged or written by a newer version."""
 
@@ -80,6 +88,14 @@ class PluginError(LossforgeError):
 
 class PluginLoadError(PluginError):
     """A plugin that cannot be imported, or is not what its entry point promises."""
+
+
+class PluginVersionError(PluginLoadError):
+    """A plugin that was written for another version of the plugin interface, which is ``api_version``."""
+
+    def __init__(self, message: str, api_version: int = 0) -> None:
+        self.api_version = api_version
+        super().__init__(message)
 
 
 class PluginConflictError(PluginError):

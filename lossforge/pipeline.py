@@ -10,6 +10,7 @@ from lossforge.artifact import Artifact
 from lossforge.environment import manifest
 from lossforge.evidence import Comparison, begin_settled, compare_found, settle_as_before
 from lossforge.observer import Observer
+from lossforge.provenance import naming_lost_plugins
 from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
@@ -55,7 +56,9 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
         RunDirectoryError: it is not a run directory, or its spec (or ``spec``) is not the one it was started with.
     """
     directory = run_directory.reopen(Path(path))
-    resolved = settle_as_before(resolve(spec or read_spec(directory.spec)), directory)  # its device may be gone
+    with naming_lost_plugins(directory.spec, directory.manifest):
+        began = spec or read_spec(directory.spec)
+    resolved = settle_as_before(resolve(began), directory)  # its device may be gone
     run_directory.refuse_changed(directory, resolved)
     return _carry_out(directory, resolved, None, observer or Observer())  # images are read when they are needed
 

@@ -7,13 +7,15 @@ can hide a freshly installed plugin for minutes, and entry points it restores ha
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib.metadata
-import inspect
 import json
+import logging
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,7 +24,17 @@ from pydantic_core import PydanticCustomError, core_schema
 from stevedore import DriverManager, ExtensionManager
 
 from lossforge.component import API_VERSION, Component
-from lossforge.errors import PluginConflictError, PluginError, PluginLoadError, UnknownComponentError
+from lossforge.contract import breach, is_of_other_api
+from lossforge.errors import (
+    PluginConflictError,
+    PluginError,
+    PluginLoadError,
+    PluginVersionError,
+    UnknownComponentError,
+)
+from lossforge.stdio import stdout_to_stderr
+
+_log = logging.getLogger(__name__)
 
 KINDS = (
     "parameterizations",
@@ -58,6 +70,11 @@ class Offer:
     distribution: str
     version: str
 
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it comes with lossforge itself, whose names nobody else can take."""
+        return self.distribution == "lossforge"
+
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})"
 
@@ -65,7 +82,7 @@ class Offer:
 def offers(kind: str) -> tuple[Offer, ...]:
     """Return what the installed distributions offer of a kind, sorted by type and distribution; imports nothing."""
     _check_kind(kind)
-    return tuple(Offer(kind, point.name, point.value, *_distribution(point.dist)) for point in _entry_points(kind))
+    return tuple(map(_offer, _entry_points(kind)))
 
 
 def types(kind: str) -> tuple[str, ...]:
@@ -73,23 +90,54 @@ def types(kind: str) -> tuple[str, ...]:
     return tuple(sorted({offer.type for offer in offers(kind)}))
 
 
+def hidden() -> tuple[str, ...]:
+    """Return the installed distributions with plugins that the environment variable leaves out."""
+    found = {_offer(point).distribution for kind in KINDS for point in _discover(kind, None)}
+    return tuple(sorted(found - {offer.distribution for kind in KINDS for offer in offers(kind)}))
+
+
 def get(kind: str, type_name: str) -> type[Component]:
-    """Import and return the component class called ``type_name``.
+    """Import and return the component class called ``type_name``; a name of lossforge's own is always lossforge's.
 
     Raises:
         UnknownComponentError: nothing installed provides it; the message names the nearest and all installed names.
         PluginConflictError: two distributions provide it.
         PluginLoadError: its import fails, or the object is not a component of this kind and name.
+        PluginVersionError: it was written for another version of the plugin interface.
     """
     found = [offer for offer in offers(kind) if offer.type == type_name]
     if not found:
         raise UnknownComponentError(unknown_type_message(kind, type_name))
+    if own := [offer for offer in found if offer.is_builtin]:
+        for other in [offer for offer in found if not offer.is_builtin]:
+            _warn_once(f"{kind} {type_name!r} is lossforge's own; that of plugin {other} is not used")
+        found = own
     if len(found) > 1:
         raise PluginConflictError(
             f"{kind}: {type_name!r} is claimed by {' and by '.join(map(str, found))}; uninstall one of them, or "
             f"set {PLUGINS_VARIABLE} to the comma list of distributions to use"
         )
-    return _load(found[0])
+    return load(found[0])
+
+
+def load(offer: Offer) -> type[Component]:
+    """Import and return what an entry point offers, whoever else claims its name; raises as :func:`get` does."""
+    group = f"lossforge.{offer.kind}"
+    ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
+    is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
+    try:
+        with contextlib.nullcontext() if is_imported else stdout_to_stderr() as diverted:
+            manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # a plugin's import may raise anything
+        raise PluginLoadError(
+            f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
+            f"mend or uninstall {offer.distribution}"
+        ) from cause
+    if diverted is not None and diverted.used:
+        _warn_once(f"plugin {offer} prints while it is imported; that went to standard error")
+    return _checked(offer, manager.driver)
 
 
 def is_registered(component: Component) -> bool:
@@ -108,6 +156,9 @@ def unknown_type_message(kind: str, type_name: str) -> str:
     type_name = type_name if len(type_name) <= _LONGEST_NAME else f"{type_name[:_LONGEST_NAME]}..."
     near = difflib.get_close_matches(type_name, installed, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hidden = sorted({_offer(point).distribution for point in _discover(kind, None) if point.name == type_name})
+    if hidden:
+        hint = f" (that of {' and '.join(hidden)} is left out by {PLUGINS_VARIABLE})"
     return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(installed) or 'none'}"
 
 
@@ -179,38 +230,25 @@ def _check_kind(kind: str) -> None:
         raise ValueError(f"unknown kind {kind!r}; kinds: {', '.join(KINDS)}")
 
 
-def _load(offer: Offer) -> type[Component]:
-    group = f"lossforge.{offer.kind}"
-    ExtensionManager.ENTRY_POINT_CACHE[group] = list(_entry_points(offer.kind))
-    try:
-        manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
-    except (Exception, SystemExit) as cause:  # a plugin's import may raise anything
-        raise PluginLoadError(
-            f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
-            f"mend or uninstall {offer.distribution}"
-        ) from cause
-    return _checked(offer, manager.driver)
-
-
 def _raise(_manager: object, _entry_point: object, error: BaseException) -> NoReturn:
     raise error
 
 
-def _checked(offer: Offer, loaded: object) -> type[Component]:
+def _checked(offer: Offer, loaded: Any) -> type[Component]:
     """Return ``loaded`` if it is what its entry point promises."""
-    if not (isinstance(loaded, type) and issubclass(loaded, Component)):
-        problem = "is not a lossforge Component class"
-    elif getattr(loaded, "kind", None) != offer.kind:
-        problem = f"is registered as {offer.kind} but its base class belongs to {getattr(loaded, 'kind', 'none')}"
-    elif loaded.api_version != API_VERSION:
-        problem = f"was written for plugin API {loaded.api_version}, this lossforge has {API_VERSION}"
-    elif inspect.isabstract(loaded):
-        problem = f"lacks {', '.join(sorted(loaded.__abstractmethods__))}"
-    elif loaded.model_fields["type"].default != offer.type:
-        problem = f"declares type {loaded.model_fields['type'].default!r}, its entry point says {offer.type!r}"
-    else:
-        return loaded
+    problem = breach(loaded, offer.kind, offer.type)
+    if problem is None:
+        return loaded  # type: ignore[no-any-return]
+    if is_of_other_api(loaded):
+        stale = offer.distribution if loaded.api_version < API_VERSION else "lossforge"
+        message = f"plugin {offer}: {loaded!r} {problem}; pip install --upgrade {stale}"
+        raise PluginVersionError(message, loaded.api_version)
     raise PluginLoadError(f"plugin {offer}: {loaded!r} {problem}; update or uninstall {offer.distribution}")
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    _log.warning(message)
 
 
 @functools.cache
@@ -222,6 +260,11 @@ def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryP
         if allowed is None or name == "lossforge" or name in allowed:
             unique[point.name, name, point.value] = point
     return tuple(point for _, point in sorted(unique.items()))
+
+
+def _offer(point: importlib.metadata.EntryPoint) -> Offer:
+    kind = point.group.removeprefix("lossforge.")
+    return Offer(kind, point.name, point.value, *_distribution(point.dist))
 
 
 def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:

@@ -107,6 +107,7 @@ class Plugin(Content):
 
     distribution: str
     version: str
+    components: dict[str, tuple[str, ...]] = {}
 
 
 class Manifest(Content):

@@ -81,8 +81,8 @@ class TestBegin:
         manifest = json.loads(run_directory.begin(tmp_path / "run", spec).manifest.read_text())
         assert manifest["command"] == ["lossforge", "run", "my spec.yaml"]
         assert manifest["plugins"] == [
-            {"distribution": "plug-a", "version": "1"},
-            {"distribution": "plug-b", "version": "2"},
+            {"distribution": "plug-a", "version": "1", "components": {"models": ["a"]}},
+            {"distribution": "plug-b", "version": "2", "components": {"losses": ["b", "c"]}},
         ]
         assert set(PACKAGES) < manifest.keys()
 

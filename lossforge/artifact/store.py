@@ -27,6 +27,7 @@ from lossforge.errors import ArtifactError
 from lossforge.fields import AnyParameterization
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
+from lossforge.provenance import lost
 from lossforge.spec.model import NAME_PATTERN
 from lossforge.version import __version__
 
@@ -136,7 +137,10 @@ def _parameterization(path: Path, options: Any) -> LossParameterization:
         found = _ADAPTER.validate_python(options)
     except ValidationError as cause:
         problems = "; ".join(error["msg"] for error in cause.errors())
-        raise ArtifactError(f"{path}: parameterization: {problems}") from cause
+        lines = lost(path.parent.parent / "manifest.json", json.dumps(options))
+        if lines:
+            lines.append(f"{path.parent / 'loss.py'} has the same loss, and needs torch alone")
+        raise ArtifactError("\n".join([f"{path}: parameterization: {problems}", *lines])) from cause
     if found.num_parameters > _LARGEST_COUNT:
         raise ArtifactError(f"{path}: parameterization: more than {_LARGEST_COUNT:,} parameters; export it anew")
     return found

@@ -1,60 +1,150 @@
-"""``plugins``: what is installed."""
+"""``plugins``: what is installed, what is wrong with it, and how to write another."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lossforge.cli.options import json_option
 
+if TYPE_CHECKING:
+    from lossforge.component import Component
+    from lossforge.registry import Offer
+
+SLOW = 2.0
+"""Seconds after which the user is told what takes so long to import."""
+
+
+class KindType(click.ParamType[str]):
+    """A kind of components."""
+
+    name = "kind"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return a kind that there is."""
+        from lossforge import registry
+
+        if value not in registry.KINDS:
+            self.fail(f"{value!r} is not one of {', '.join(registry.KINDS)}", param, ctx)
+        return value
+
 
 @click.group()
 def plugins() -> None:
-    """Show the components that are installed."""
+    """Show what is installed, find what is wrong with it, begin a plugin."""
 
 
 @plugins.command("list")
-@click.option("--kind", help="Only this kind, such as mutations.")
+@click.option("--kind", type=KindType(), help="Only this kind, such as mutations.")
 @json_option
 def list_plugins(kind: str | None, as_json: bool) -> None:
-    """List every component: kind, type, distribution, and a line on it.
+    """List every component and how it stands.
 
-    A plugin that fails to load is listed with its error; the others are not affected.
+    That is type, kind, distribution, version, status, and a line on it. A plugin that fails to load is listed with its
+    error; the others are not affected. STATUS is ok, failed, conflict (two distributions claim the name), shadowed (the
+    name is lossforge's own), old api or new api (written for another version of the plugin interface).
     """
     from lossforge import registry
+    from lossforge.cli.plugin_text import print_standings
+    from lossforge.plugins.standing import standings
 
-    if kind is not None and kind not in registry.KINDS:
-        raise click.BadParameter(f"{kind!r} is not one of {', '.join(registry.KINDS)}", param_hint="--kind")
-    rows = [
-        {**dataclasses.asdict(offer), **_status(offer.kind, offer.type)}
-        for each in registry.KINDS
-        if kind in (None, each)
-        for offer in registry.offers(each)
-    ]
+    kinds = registry.KINDS if kind is None else (kind,)
+    found = [standing for each in kinds for standing in standings(each, _load)]
     if as_json:
+        rows = [
+            {**dataclasses.asdict(each.offer), "status": each.status, "summary": each.text.strip()} for each in found
+        ]
         click.echo(json.dumps(rows, indent=2))
     else:
-        _print(rows)
+        print_standings(found)
 
 
-def _status(kind: str, type_name: str) -> dict[str, str]:
+def _load(offer: Offer) -> type[Component]:
+    """Import what an entry point offers; say so on stderr if it takes long."""
     from lossforge import registry
-    from lossforge.errors import PluginError
 
+    text = f"importing {offer.distribution} ({offer.target}) takes long ..."
+    timer = threading.Timer(SLOW, lambda: None if offer.is_builtin else click.echo(text, err=True))
+    timer.daemon = True
+    timer.start()
     try:
-        component = registry.get(kind, type_name)
-    except PluginError as error:
-        return {"status": "failed", "summary": str(error)}
-    return {"status": "ok", "summary": (component.__doc__ or "").strip().partition("\n")[0]}
+        return registry.load(offer)
+    finally:
+        timer.cancel()
 
 
-def _print(rows: list[dict[str, str]]) -> None:
-    width = max((len(row["type"]) for row in rows), default=0)
-    for index, row in enumerate(rows):
-        if index == 0 or row["kind"] != rows[index - 1]["kind"]:
-            click.echo(("\n" if index else "") + click.style(row["kind"], bold=True))
-        origin = "" if row["distribution"] == "lossforge" else f"[{row['distribution']} {row['version']}] "
-        failed = "" if row["status"] == "ok" else click.style("FAILED ", fg="red")
-        click.echo(f"  {row['type']:<{width}}  {origin}{failed}{row['summary']}")
+@plugins.command()
+@click.argument("type_name", metavar="TYPE")
+@click.option("--kind", type=KindType(), help="Where several kinds have this type: only this one.")
+@json_option
+def describe(type_name: str, kind: str | None, as_json: bool) -> None:
+    """Describe a component and its options.
+
+    With its source, and how a spec names it.
+    """
+    from lossforge.cli.plugin_text import print_description
+    from lossforge.plugins.description import describe
+
+    found = describe(type_name, kind)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=2))
+        return
+    for index, each in enumerate(found):
+        if index:
+            click.echo("\n" + "-" * 8 + "\n")
+        print_description(each)
+
+
+@plugins.command()
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds for each import."
+)
+@json_option
+@click.pass_context
+def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
+    """Find what is wrong with plugins.
+
+    Each is imported in a process of its own. Told are tracebacks, names claimed twice or lossforge's own, other
+    versions of the plugin interface, and requirements that are not met, each with what mends it. Exits with 3 if
+    something is broken.
+    """
+    from lossforge import registry
+    from lossforge.cli.plugin_text import print_examinations
+    from lossforge.plugins.doctor import examine_all
+
+    found, hidden = examine_all(timeout), registry.hidden()
+    if as_json:
+        rows = [{**dataclasses.asdict(each), "is_well": each.is_well} for each in found]
+        click.echo(json.dumps({"distributions": rows, "hidden": hidden}, indent=2))
+    else:
+        print_examinations(found, hidden)
+    context.exit(0 if all(each.is_well for each in found) else 3)
+
+
+@plugins.command()
+@click.argument("name", metavar="NAME")
+@click.option("--kind", type=KindType(), required=True, help="What it adds, such as mutations.")
+@click.option("--type", "type_name", help="Its name in a spec.  [default: NAME, without lossforge-]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write, new or empty.  [default: lossforge-NAME]"
+)
+def new(name: str, kind: str, type_name: str | None, out: Path | None) -> None:
+    """Write a new plugin that works.
+
+    It is the distribution lossforge-NAME, with its test and CI, and holds a small component of the kind, to change into
+    yours.
+    """
+    from lossforge.plugins.scaffold import Project, write
+
+    project = Project.named(name, kind, type_name)
+    folder = out or Path(project.distribution)
+    for path in write(project, folder):
+        click.echo(str(path))
+    click.echo(f"\nNext:\n  cd {shlex.quote(str(folder))}\n  pip install -e '.[test]'\n  python -m pytest")
+    click.echo(f"  lossforge plugins describe {project.type}")

@@ -182,9 +182,11 @@ def resume_training(path: Path, *, as_json: bool) -> None:
         RunInterrupted: by Ctrl-C or SIGTERM.
     """
     from lossforge.evidence.train import BEGUN_WITH
+    from lossforge.provenance import naming_lost_plugins
     from lossforge.spec import TrainSpec
 
-    spec = TrainSpec.from_yaml(path / BEGUN_WITH)
+    with naming_lost_plugins(path / BEGUN_WITH, path / "manifest.json"):
+        spec = TrainSpec.from_yaml(path / BEGUN_WITH)
     _print(_carry_out(spec, path), path, as_json=as_json)
 
 

@@ -46,7 +46,11 @@ class Halving(Objective):
 
     type: Literal["halving"] = "halving"
     is_contest: ClassVar[bool] = True
-    rungs: tuple[HalvingRung, ...] = Field(min_length=2, description="objectives, from cheap to dear")
+    rungs: tuple[HalvingRung, ...] = Field(
+        min_length=2,
+        examples=[[{"objective": "ranking_consistency", "fraction": 0.5}, {"objective": "proxy_training"}]],
+        description="objectives, from cheap to dear",
+    )
 
     @field_validator("rungs")
     @classmethod

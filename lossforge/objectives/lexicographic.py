@@ -40,7 +40,11 @@ class Lexicographic(Objective):
     """
 
     type: Literal["lexicographic"] = "lexicographic"
-    stages: tuple[LexicographicStage, ...] = Field(min_length=2, description="objectives, the most important one first")
+    stages: tuple[LexicographicStage, ...] = Field(
+        min_length=2,
+        examples=[[{"objective": "ranking_consistency", "threshold": 0.1}, {"objective": "gradient_shape"}]],
+        description="objectives, the most important one first",
+    )
 
     @field_validator("stages")
     @classmethod

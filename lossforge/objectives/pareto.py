@@ -41,7 +41,11 @@ class Pareto(Objective):
 
     type: Literal["pareto"] = "pareto"
     fitness_is_relative: ClassVar[bool] = True
-    objectives: tuple[Part, ...] = Field(min_length=2, description="what is minimised at once")
+    objectives: tuple[Part, ...] = Field(
+        min_length=2,
+        examples=[[{"objective": "ranking_consistency"}, {"objective": "gradient_shape"}]],
+        description="what is minimised at once",
+    )
     archive_size: int = Field(default=64, ge=2, description="most trade-offs kept, the least crowded ones")
 
     @field_validator("objectives")

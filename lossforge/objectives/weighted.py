@@ -33,7 +33,11 @@ class Weighted(Objective):
     """
 
     type: Literal["weighted"] = "weighted"
-    terms: tuple[WeightedTerm, ...] = Field(min_length=1, description="objectives and their weights")
+    terms: tuple[WeightedTerm, ...] = Field(
+        min_length=1,
+        examples=[[{"objective": "ranking_consistency"}, {"objective": "gradient_shape", "weight": 0.1}]],
+        description="objectives and their weights",
+    )
 
     @field_validator("terms")
     @classmethod

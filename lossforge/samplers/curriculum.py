@@ -29,8 +29,8 @@ class CurriculumSampler(SyntheticSampler):
     """
 
     type: Literal["curriculum"] = "curriculum"
-    start: MixtureWeights = Field(description="weights in the first generation")
-    end: MixtureWeights = Field(description="weights in the last generation")
+    start: MixtureWeights = Field(examples=[{"confident_wrong": 0.0}], description="weights in the first generation")
+    end: MixtureWeights = Field(examples=[{}], description="weights in the last generation")
     pace: Literal["linear", "cosine"] = Field(default="linear", description="how weights move from start to end")
     span: tuple[float, float] = Field(
         default=(0.0, 1.0), description="part of the search over which they move; 0: its beginning, 1: its end"

@@ -42,6 +42,7 @@ class ImbalancedSampler(SyntheticSampler):
     ratio: float | None = Field(
         default=None,
         ge=1,
+        examples=[100.0],
         description="how much more frequent the first class is than the last, falling exponentially in between",
     )
 

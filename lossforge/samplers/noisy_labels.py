@@ -43,7 +43,11 @@ class NoisyLabelsSampler(SyntheticSampler):
     sampler: AnySampler = Field(description="where pairs with clean labels come from")
     noise: Literal["symmetric", "pair_flip", "matrix"] = Field(default="symmetric", description="how labels change")
     rate: float | None = Field(
-        default=None, ge=0, le=1, description="share of wrong labels; for symmetric and pair_flip, which need it"
+        default=None,
+        ge=0,
+        le=1,
+        examples=[0.2],
+        description="share of wrong labels; for symmetric and pair_flip, which need it",
     )
     matrix: Matrix | None = Field(
         default=None,

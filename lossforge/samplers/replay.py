@@ -39,6 +39,7 @@ class ReplaySampler(SyntheticSampler):
     type: Literal["replay"] = "replay"
     path: str = Field(
         min_length=1,
+        examples=["predictions.safetensors"],
         description="file of recorded predictions, .safetensors or .npz; ~ is expanded, and a relative path begins at "
         "the working directory",
     )

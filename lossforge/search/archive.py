@@ -28,6 +28,7 @@ from lossforge.fields import AnyParameterization
 from lossforge.files import to_json, write_atomically
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import LossParameterization, Objective
+from lossforge.provenance import lost
 from lossforge.search import progress
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import finite_or_none
@@ -189,7 +190,11 @@ def load_archive(path: Path | str) -> tuple[Artifact, ...]:
         if not (solutions_AD.is_floating_point() and solutions_AD.isfinite().all()):
             raise ValueError("the solutions are not all finite floating point numbers")
         return Archive(content["name"], family, solutions_AD, tuple(content["members"]), content["search"]).artifacts
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, ValidationError) as cause:
+    except ValidationError as cause:
+        problems = "; ".join(error["msg"] for error in cause.errors())
+        lines = lost(folder.parent / "manifest.json", json.dumps(content["parameterization"]))
+        raise ArtifactError("\n".join([f"{folder / JSON_NAME}: parameterization: {problems}", *lines])) from cause
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as cause:
         raise ArtifactError(f"{folder}: cannot be read: {cause}; 'lossforge resume' writes it anew") from cause
 
 

@@ -36,6 +36,11 @@ def to_yaml(model: BaseModel, schema: str | None = None, notes: Mapping[KeyPath,
     return "".join(f"{line}\n" for line in _commented(lines, notes or {}))
 
 
+def mapping_to_yaml(mapping: Mapping[str, Any]) -> str:
+    """Return a mapping of plain values as block-style YAML."""
+    return "".join(f"{line}\n" for line, _ in _mapping_lines(mapping, ()))
+
+
 def _commented(lines: Sequence[_Line], notes: Mapping[KeyPath, str]) -> Iterator[str]:
     width = max((len(line) for line, path in lines if path in notes and len(line) <= _WIDEST), default=0)
     for line, path in lines:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from lossforge import registry
+from lossforge.plugins import doctor
+from lossforge.plugins.doctor import Examination, Finding
+from lossforge.plugins.requirements import Problem
+from lossforge.registry import Offer
 
 LAPLACE = """
 import torch
@@ -66,18 +72,19 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 class TestList:
-    def test_every_installed_component_has_a_line(self, lossforge):
+    def test_every_installed_component_has_an_aligned_line(self, lossforge):
         outcome = lossforge("plugins", "list")
         assert (outcome.code, outcome.err) == (0, "")
-        blocks = {block.splitlines()[0]: block.splitlines()[1:] for block in outcome.out.split("\n\n")}
-        assert set(blocks) == {kind for kind in registry.KINDS if registry.types(kind)}
-        for kind, lines in blocks.items():
-            assert [line.split()[0] for line in lines if line] == list(registry.types(kind))
-        assert "FAILED" not in outcome.out
+        head, *lines = outcome.out.splitlines()
+        starts = [head.index(name) for name in ("TYPE", "KIND", "DISTRIBUTION", "VERSION", "STATUS")]
+        columns = [[line[start:end].strip() for start, end in pairwise([*starts, 999])] for line in lines]
+        assert [tuple(column[:3]) for column in columns] == [
+            (name, kind, "lossforge") for kind in registry.KINDS for name in registry.types(kind)
+        ]
+        assert all(re.fullmatch(r"ok +\S.*", column[4]) for column in columns)
 
     def test_one_kind(self, lossforge):
         outcome = lossforge("plugins", "list", "--kind", "losses")
-        assert outcome.out.splitlines()[0] == "losses"
         assert [line.split()[0] for line in outcome.out.splitlines()[1:]] == list(registry.types("losses"))
 
     def test_json(self, lossforge):
@@ -90,16 +97,17 @@ class TestList:
             assert row["summary"]
 
     def test_an_unknown_kind(self, lossforge):
-        outcome = lossforge("plugins", "list", "--kind", "mutation")
-        assert outcome.code == 2
-        assert "'mutation' is not one of" in outcome.err
-        assert "mutations" in outcome.err
+        for command in (("list",), ("describe", "gaussian"), ("new", "steps")):
+            outcome = lossforge("plugins", *command, "--kind", "mutation")
+            assert outcome.code == 2
+            assert "'mutation' is not one of" in outcome.err
+            assert "mutations" in outcome.err
 
     def test_a_third_party_plugin_is_shown_with_its_distribution(self, lossforge, install):
         install("toy-plugin", "toy_laplace", LAPLACE.format(docstring='"""Laplace steps."""'))
         out = lossforge("plugins", "list", "--kind", "mutations").out
         (line,) = [line for line in out.splitlines() if "toy_laplace" in line]
-        assert line.split(maxsplit=1) == ["toy_laplace", "[toy-plugin 2.5] Laplace steps."]
+        assert line.split(maxsplit=5) == ["toy_laplace", "mutations", "toy-plugin", "2.5", "ok", "Laplace steps."]
 
     def test_a_plugin_that_says_nothing_of_itself(self, lossforge, install):
         install("toy-plugin", "toy_laplace", LAPLACE.format(docstring=""))
@@ -107,24 +115,128 @@ class TestList:
         assert outcome.code == 0
         assert {row["status"] for row in json.loads(outcome.out)} == {"ok"}
 
-    def test_a_plugin_that_fails_is_listed_as_failed_and_the_others_are_well(self, lossforge, install):
-        install("toy-broken", "toy_broken", "import a_module_that_nobody_has")
+    def test_a_plugin_that_fails_is_listed_as_failed_on_one_line(self, lossforge, install):
+        install("toy-broken", "toy_broken", "raise ImportError('of several\\nlines')")
         outcome = lossforge("plugins", "list")
         assert outcome.code == 0
-        (line,) = [line for line in outcome.out.splitlines() if "FAILED" in line]
-        assert line.split()[0] == "toy_broken"
-        assert "[toy-broken 2.5]" in line
-        assert "No module named 'a_module_that_nobody_has'" in line
-        rows = json.loads(lossforge("plugins", "list", "--json").out)
-        assert [row["type"] for row in rows if row["status"] == "failed"] == ["toy_broken"]
+        (line,) = [line for line in outcome.out.splitlines() if " failed " in line]
+        assert line.split()[:5] == ["toy_broken", "mutations", "toy-broken", "2.5", "failed"]
+        assert "ImportError: of several lines; mend or uninstall" in line
 
-    def test_two_plugins_of_one_name_are_both_failed(self, lossforge, install):
-        for name in ("toy-one", "toy-two"):
-            install(name, "toy_laplace", LAPLACE.format(docstring=""))
-        rows = json.loads(lossforge("plugins", "list", "--json").out)
-        failed = [row for row in rows if row["status"] == "failed"]
-        assert [row["distribution"] for row in failed] == ["toy-one", "toy-two"]
-        assert all("toy-one" in row["summary"] and "toy-two" in row["summary"] for row in failed)
+
+class TestDescribe:
+    def test_text_says_all_there_is(self, lossforge):
+        outcome = lossforge("plugins", "describe", "chaotic")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.startswith("chaotic (mutations)\nlossforge.mutations.chaotic:ChaoticMutation, lossforge ")
+        for part in (
+            "\nOptions\n  map: ",
+            "\n  burn_in: integer, >= 0; default 100\n",
+            "\nSource\n",
+            "arXiv:2605.03722",
+            "\nIn a spec\n  search:\n    mutation: chaotic\n",
+            "\nWith every option\n  search:\n    mutation:\n      type: chaotic\n      map: logistic\n",
+        ):
+            assert part in outcome.out, part
+
+    def test_json_has_one_entry_a_kind(self, lossforge):
+        found = json.loads(lossforge("plugins", "describe", "polyloss", "--json").out)
+        assert [each["kind"] for each in found] == ["parameterizations", "losses"]
+        assert found[1]["groups"][0]["options"][1] == {
+            "name": "cross_entropy",
+            "values": "true or false",
+            "default": "`true`",
+            "text": "add -log p to the polynomial",
+        }
+        assert found[1]["example"]["shortest"] == "search:\n  references:\n    - polyloss\n"
+
+    def test_one_without_options_needs_no_second_example(self, lossforge):
+        out = lossforge("plugins", "describe", "cauchy").out
+        assert "\nNo options.\n" in out
+        assert "With every option" not in out
+
+    def test_a_broken_one_of_another_kind_is_a_warning(self, lossforge, install, caplog):
+        install("toy-broken", "gce", "raise RuntimeError('out of order')")
+        outcome = lossforge("plugins", "describe", "gce")
+        assert outcome.code == 0
+        assert outcome.out.startswith("gce (losses)")
+        assert "out of order" in caplog.text
+        assert lossforge("plugins", "describe", "gce", "--kind", "mutations").code == 3
+
+    def test_an_unknown_type(self, lossforge):
+        outcome = lossforge("plugins", "describe", "chaotik")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "did you mean 'chaotic' of mutations?" in outcome.err
+
+
+class TestNew:
+    def test_it_writes_files_and_says_what_is_next(self, lossforge):
+        outcome = lossforge("plugins", "new", "my-steps", "--kind", "mutations")
+        assert (outcome.code, outcome.err) == (0, "")
+        files, _, following = outcome.out.partition("\nNext:\n")
+        assert all(Path(line).is_file() for line in files.splitlines())
+        assert {path.as_posix() for path in Path().rglob("*") if path.is_file()} == set(files.splitlines())
+        assert following.startswith("  cd lossforge-my-steps\n  pip install -e '.[test]'\n")
+
+    def test_it_overwrites_nothing_and_names_what_is_wrong(self, lossforge):
+        Path("there").mkdir()
+        Path("there/file").touch()
+        occupied = lossforge("plugins", "new", "steps", "--kind", "mutations", "--out", "there")
+        taken = lossforge("plugins", "new", "steps", "--kind", "mutations", "--type", "gaussian")
+        assert (occupied.code, taken.code) == (2, 2)
+        assert "there: exists already" in occupied.err
+        assert "'gaussian' is there already" in taken.err
+        assert [path.name for path in Path().rglob("*")] == ["there", "file"]
+
+
+def finding(status="ok", **more):
+    return Finding(Offer("mutations", "toy", "toy:Toy", "toy-plugin", "2.5"), status, "of no use", **more)
+
+
+class TestDoctor:
+    def test_what_is_wrong_and_what_mends_it_is_printed(self, lossforge, monkeypatch):
+        bad = Examination(
+            "toy-plugin",
+            "2.5",
+            (finding("failed", seconds=0.5, traceback="Traceback\n  line\n", remedy="pip install x"), finding("hung")),
+            problems=(Problem("needs x>=2, which is not installed", "pip install 'x>=2'"),),
+            printed="hello\n" * 100,
+        )
+        monkeypatch.setattr(doctor, "examine_all", lambda timeout: [bad])
+        monkeypatch.setattr(registry, "hidden", lambda: ("toy-hidden",))
+        outcome = lossforge("plugins", "doctor")
+        assert (outcome.code, outcome.err) == (3, "")
+        assert outcome.out.splitlines() == [
+            "toy-plugin 2.5: 2 components, 0.50 s, PROBLEMS",
+            "  needs x>=2, which is not installed",
+            "    mend: pip install 'x>=2'",
+            "  prints to standard output while it is imported: 'hello'",
+            "  mutations toy (toy:Toy): failed, 0.50 s",
+            "    Traceback",
+            "      line",
+            "    of no use",
+            "    mend: pip install x",
+            "  mutations toy (toy:Toy): hung",
+            "    of no use",
+            "    mend: ",
+            "left out by LOSSFORGE_PLUGINS: toy-hidden",
+            "1 of 1 distributions have problems: toy-plugin",
+        ]
+
+    def test_where_all_is_well_it_says_so_and_exits_with_0(self, lossforge, monkeypatch):
+        well = Examination("toy-plugin", "2.5", (finding(seconds=3.0),))
+        monkeypatch.setattr(doctor, "examine_all", lambda timeout: [well])
+        monkeypatch.setattr(registry, "hidden", lambda: ())
+        outcome = lossforge("plugins", "doctor")
+        assert (outcome.code, outcome.out.splitlines()) == (
+            0,
+            [
+                "toy-plugin 2.5: 1 component, 3.00 s, ok",
+                "  mutations toy (toy:Toy): ok, 3.00 s, slow to import",
+                "all is well",
+            ],
+        )
+        assert json.loads(lossforge("plugins", "doctor", "--json").out)["distributions"][0]["is_well"]
 
 
 class TestABrokenPlugin:
@@ -149,14 +261,18 @@ class TestABrokenPlugin:
         assert lossforge("export", finished.path).code == 0
         assert lossforge("run", search_spec, "--set", "search.generations=1", "--out", "run").code == 0
         manifest = json.loads(Path("run/manifest.json").read_text())
-        assert manifest["plugins"] == [{"distribution": "toy-broken", "version": "2.5"}]
+        assert manifest["plugins"] == [
+            {"distribution": "toy-broken", "version": "2.5", "components": {"mutations": ["toy_broken"]}}
+        ]
 
 
 def test_a_working_plugin_searches_resumes_and_leaves_its_name_in_the_manifest(lossforge, install, search_spec):
     install("toy-plugin", "toy_laplace", LAPLACE.format(docstring=""))
     assert lossforge("run", search_spec, "--set", "search.mutation=toy_laplace", "--out", "run").code == 0
     manifest = json.loads(Path("run/manifest.json").read_text())
-    assert manifest["plugins"] == [{"distribution": "toy-plugin", "version": "2.5"}]
+    assert manifest["plugins"] == [
+        {"distribution": "toy-plugin", "version": "2.5", "components": {"mutations": ["toy_laplace"]}}
+    ]
     history = Path("run/history.jsonl").read_bytes()
     assert lossforge("resume", "run").code == 0
     assert Path("run/history.jsonl").read_bytes() == history

@@ -6,6 +6,7 @@ import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -13,8 +14,16 @@ from stevedore import DriverManager, ExtensionManager
 
 from lossforge import registry
 from lossforge.component import Component
-from lossforge.errors import PluginConflictError, PluginLoadError, UnknownComponentError
+from lossforge.errors import PluginConflictError, PluginLoadError, PluginVersionError, UnknownComponentError
 
+MUTATION = """
+    from typing import ClassVar, Literal
+    from lossforge.component import Component
+
+    class {class_name}(Component):
+        kind: ClassVar[str] = "mutations"
+        type: Literal["{type_name}"] = "{type_name}"
+"""
 ONE_MUTATION = "[lossforge.mutations]\n{type_name} = {module}:Toy\n"
 
 
@@ -139,11 +148,6 @@ from lossforge.component import Component
             "declares type 'other', its entry point says 'toy_odd'",
         ),
         (
-            "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    api_version: ClassVar[int] = 99\n"
-            "    type: Literal['toy_odd'] = 'toy_odd'",
-            "was written for plugin API 99, this lossforge has 1",
-        ),
-        (
             "class Toy(Component):\n    kind: ClassVar[str] = 'mutations'\n    type: Literal['toy_odd'] = 'toy_odd'\n"
             "    @abstractmethod\n    def mutate(self): ...\n    @abstractmethod\n    def init(self): ...",
             "lacks init, mutate",
@@ -158,6 +162,70 @@ def test_a_plugin_that_is_not_what_it_promises_is_refused(install: Any, code: st
     assert message.startswith("plugin toy-odd 1.0 (toy_odd:Toy): ")
     assert problem in message
     assert message.endswith("; update or uninstall toy-odd")
+
+
+@pytest.mark.parametrize(("version", "stale"), [(0, "toy-odd"), (99, "lossforge")])
+def test_a_plugin_for_another_version_of_the_interface_says_what_to_upgrade(
+    install: Any, version: int, stale: str
+) -> None:
+    code = f"""
+class Toy(Component):
+    kind: ClassVar[str] = 'mutations'
+    api_version: ClassVar[int] = {version}
+    type: Literal['toy_odd'] = 'toy_odd'
+"""
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), HEADER + code)
+    with pytest.raises(PluginVersionError) as caught:
+        registry.get("mutations", "toy_odd")
+    assert caught.value.api_version == version
+    assert f"was written for plugin API {version}, this lossforge has 1; " in str(caught.value)
+    assert str(caught.value).endswith(f"pip install --upgrade {stale}")
+
+
+def test_whatever_an_import_raises_is_a_load_error(install: Any) -> None:
+    code = "class Skipped(BaseException): ...\nraise Skipped('as pytest does')"
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), code)
+    with pytest.raises(PluginLoadError, match="Skipped: as pytest does"):
+        registry.get("mutations", "toy_odd")
+
+
+def test_a_name_of_lossforges_own_is_lossforges(
+    install: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.mutation("toy-usurper", "gaussian")
+    for _ in range(2):
+        assert registry.get("mutations", "gaussian").__module__ == "lossforge.mutations.gaussian"
+    assert caplog.messages == [
+        "mutations 'gaussian' is lossforge's own; that of plugin toy-usurper 1.0 (toy_usurper:Toy) is not used"
+    ]
+    assert registry.is_registered(registry.get("mutations", "gaussian")(type="gaussian"))
+    (offer,) = [offer for offer in registry.offers("mutations") if offer.distribution == "toy-usurper"]
+    assert registry.load(offer).__module__ == "toy_usurper"
+
+
+def test_what_is_printed_while_a_plugin_is_imported_is_no_result(
+    install: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "print('hello')\n" + dedent(MUTATION.format(class_name="Toy", type_name="toy_loud"))
+    install("toy-loud", ONE_MUTATION.format(type_name="toy_loud", module="toy_loud"), code)
+    for _ in range(2):
+        registry.get("mutations", "toy_loud")
+    assert capsys.readouterr() == ("", "hello\n")
+    assert caplog.messages == [
+        "plugin toy-loud 1.0 (toy_loud:Toy) prints while it is imported; that went to standard error"
+    ]
+
+
+def test_a_plugin_that_is_left_out_is_named_to_those_who_ask_for_it(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install.mutation("toy-steps", "toy_step")
+    assert registry.hidden() == ()
+    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
+    assert registry.hidden() == ("toy-steps",)
+    message = r"unknown type 'toy_step' \(that of toy-steps is left out by LOSSFORGE_PLUGINS\); installed mutations: "
+    with pytest.raises(UnknownComponentError, match=message):
+        registry.get("mutations", "toy_step")
 
 
 def test_an_entry_point_that_is_no_path_to_an_object_is_a_load_error(install: Any) -> None:

@@ -25,7 +25,9 @@ class ImageFolder(Dataset):
     """
 
     type: Literal["image_folder"] = "image_folder"
-    root: str = Field(min_length=1, description="folder that holds train/ and test/; ~ is expanded")
+    root: str = Field(
+        min_length=1, examples=["~/images"], description="folder that holds train/ and test/; ~ is expanded"
+    )
     image_size: int | None = Field(
         default=None,
         ge=1,

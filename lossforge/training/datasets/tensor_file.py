@@ -50,7 +50,7 @@ class TensorFile(Dataset):
     """
 
     type: Literal["tensor_file"] = "tensor_file"
-    path: str = Field(min_length=1, description="the file; ~ is expanded")
+    path: str = Field(min_length=1, examples=["images.safetensors"], description="the file; ~ is expanded")
 
     def load(self) -> ImageData:
         """Read the file.

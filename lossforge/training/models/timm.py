@@ -26,7 +26,7 @@ class TimmModel(Model):
     """
 
     type: Literal["timm"] = "timm"
-    name: str = Field(description="as timm.list_models() gives it, such as convnext_atto")
+    name: str = Field(examples=["convnext_atto"], description="as timm.list_models() gives it, such as convnext_atto")
 
     @final
     def build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:

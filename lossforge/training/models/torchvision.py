@@ -28,7 +28,9 @@ class TorchvisionModel(Model):
     """
 
     type: Literal["torchvision"] = "torchvision"
-    name: str = Field(description="as in torchvision.models, such as mobilenet_v3_small")
+    name: str = Field(
+        examples=["mobilenet_v3_small"], description="as in torchvision.models, such as mobilenet_v3_small"
+    )
 
     @final
     def build(self, image_shape: tuple[int, int, int], num_classes: int, generator: torch.Generator) -> nn.Module:

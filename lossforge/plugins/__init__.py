@@ -1,0 +1,1 @@
+"""What is installed, described and examined; and new plugins, written from templates."""

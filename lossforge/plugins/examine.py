@@ -1,0 +1,90 @@
+"""Import entry points one after the other, in a process that may die of it."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lossforge import registry
+from lossforge.errors import PluginError
+from lossforge.plugins.standing import status_of
+from lossforge.registry import Offer
+
+
+def examine(offer: Offer) -> dict[str, Any]:
+    """Import what an entry point offers and return the seconds that took; of a failure the traceback and what lacked.
+
+    What is printed meanwhile stays where it is printed to.
+    """
+    seconds, started = 0.0, time.perf_counter()
+    try:
+        importlib.import_module(offer.target.partition(":")[0].strip())
+        seconds = time.perf_counter() - started
+        component = registry.load(offer)
+    except KeyboardInterrupt:
+        raise
+    except PluginError as error:
+        return {"status": status_of(error), "seconds": seconds, "text": str(error)}
+    except BaseException as cause:  # noqa: BLE001  whatever the plugin raises is the finding
+        return {"status": "failed", "seconds": time.perf_counter() - started, **_failure(cause)}
+    return {"status": "ok", "seconds": seconds, "text": (component.__doc__ or "").strip().partition("\n")[0]}
+
+
+def _failure(cause: BaseException) -> dict[str, Any]:
+    missing = [each.name for each in _chain(cause) if isinstance(each, ModuleNotFoundError) and each.name]
+    return {
+        "text": f"{type(cause).__name__}: {cause}",
+        "traceback": _traceback(cause),
+        "missing": missing[0] if missing else None,
+    }
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the traceback from the plugin's own first line on."""
+    told = traceback.TracebackException.from_exception(error)
+    own = [frame for frame in told.stack if frame.filename != __file__ and not _is_of_import(frame.filename)]
+    told.stack = traceback.StackSummary.from_list(own)
+    return "".join(told.format())
+
+
+def _is_of_import(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or Path(filename).parts[-2:] == ("importlib", "__init__.py")
+
+
+REPORT, OUT, ERR = "report", "out", "err"
+"""Files of a process: a JSON line as each import begins and one as it ends, and what was printed."""
+
+
+def examine_into(folder: str, offers: Sequence[Offer], timeout: float) -> NoReturn:
+    """Examine entry points, tell of them in the files of ``folder``, and end this process.
+
+    So whoever reads the report knows of which one the process died. One that takes longer than ``timeout`` seconds ends
+    it, with a traceback of where it stood.
+    """
+    for name, descriptor in ((OUT, 1), (ERR, 2)):
+        os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    faulthandler.enable(file=2)
+    importlib.import_module("lossforge.interfaces")  # torch takes seconds, which are not the plugin's
+    with (Path(folder) / REPORT).open("w", encoding="utf-8") as file:
+        for offer in offers:
+            print(json.dumps({"begun": str(offer)}), file=file, flush=True)
+            faulthandler.dump_traceback_later(timeout, exit=True, file=2)
+            finding = examine(offer)
+            faulthandler.cancel_dump_traceback_later()
+            print(json.dumps({"finding": finding}), file=file, flush=True)
+    sys.stdout.flush()
+    os._exit(0)  # threads that a plugin has left running would keep the process

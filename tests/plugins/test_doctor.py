@@ -1,0 +1,110 @@
+"""The doctor finds what is wrong with each plugin and names what mends it, and survives them all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lossforge.plugins import requirements
+
+
+@pytest.fixture(scope="module")
+def examined(hostile):
+    """What it says of all that misbehave, by distribution, and by type."""
+    outcome = hostile.using("toy-missing", "toy-bad", "toy-first", "toy-second", "toy-shadow", "toy-death").lossforge(
+        "plugins", "doctor", "--timeout", "4", "--json"
+    )
+    assert (outcome.code, outcome.err) == (3, "")
+    found = json.loads(outcome.out)["distributions"]
+    assert found[0]["distribution"] == "lossforge"
+    assert found[0]["is_well"]
+    findings = {
+        (each["distribution"], finding["offer"]["type"]): finding for each in found[1:] for finding in each["findings"]
+    }
+    return {each["distribution"]: each for each in found}, findings
+
+
+def test_an_import_that_fails_has_its_traceback_from_the_plugin_on(examined):
+    for name, error in (
+        ("toy_import", "ImportError: libfoo is not there"),
+        ("toy_assert", "AssertionError: wrong torch"),
+        ("toy_exit", "SystemExit: no licence"),
+    ):
+        finding = examined[1]["toy-bad", name]
+        assert (finding["status"], finding["text"]) == ("failed", error)
+        first, place, _, last = finding["traceback"].splitlines()
+        assert (first, last) == ("Traceback (most recent call last):", error)
+        assert f"{name}_module.py" in place
+
+
+def test_classes_that_are_not_what_they_should_be_are_told(examined):
+    findings = examined[1]
+    assert "its base class belongs to losses" in findings["toy-bad", "toy_base"]["text"]
+    assert "mutable list [0.1, 0.2] as default of field 'lengths'" in findings["toy-bad", "toy_mutable"]["text"]
+    old = findings["toy-bad", "toy_old"]
+    assert old["status"] == "old api"
+    assert "written for plugin API 0" in old["text"]
+    assert old["remedy"].startswith("pip install --upgrade toy-bad")
+
+
+def test_names_that_are_taken_are_told_with_the_choice(examined):
+    findings = examined[1]
+    first, shadow = findings["toy-first", "toy_contested"], findings["toy-shadow", "gaussian"]
+    assert (first["status"], shadow["status"]) == ("conflict", "shadowed")
+    assert "toy-second 2.5" in first["text"]
+    assert "LOSSFORGE_PLUGINS=toy-first" in first["remedy"]
+
+
+def test_requirements_that_are_not_met_have_their_pip_command(examined):
+    problems = examined[0]["toy-missing"]["problems"]
+    assert [problem["remedy"] for problem in problems] == [
+        "pip install 'A.Package_nobody-has[fast]>=1.12'",
+        "pip install 'torch<1'",
+    ]
+    finding = examined[1]["toy-missing", "toy_missing"]
+    assert finding["remedy"] == "pip install 'A.Package_nobody-has[fast]>=1.12'"
+
+
+def test_what_prints_or_takes_long_is_well_and_told(examined):
+    distribution, findings = examined[0]["toy-bad"], examined[1]
+    assert distribution["printed"].split() == ["{hello}", "world"]
+    assert findings["toy-bad", "toy_loud"]["status"] == findings["toy-bad", "toy_slow"]["status"] == "ok"
+    assert findings["toy-bad", "toy_slow"]["seconds"] >= 2.2
+
+
+def test_imports_that_end_the_process_or_never_end_leave_the_others_be(examined):
+    findings = examined[1]
+    assert findings["toy-death", "toy_dies"]["text"] == "its import ends the process with exit code 9"
+    hung = findings["toy-death", "toy_hangs"]
+    assert (hung["status"], hung["seconds"]) == ("hung", None)
+    assert "toy_hangs_module.py" in hung["traceback"]
+    assert findings["toy-death", "toy_lives"]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("requires", "remedy"),
+    [
+        (["sympy>=1.12", "other"], "pip install 'sympy>=1.12'"),
+        (["SymPy>=1.12; extra == 'symbolic'"], "pip install 'toy[symbolic]'"),
+        (["sympy @ https://example.org/sympy.whl"], "pip install 'sympy @ https://example.org/sympy.whl'"),
+        (
+            [],
+            "toy does not declare the package that has the module 'sympy.core'; if it is called so: pip install sympy",
+        ),
+        (
+            None,
+            "toy does not declare the package that has the module 'sympy.core'; if it is called so: pip install sympy",
+        ),
+        (["what > is = this", "sympy"], "pip install sympy"),
+    ],
+)
+def test_a_missing_module_is_mended_by_what_is_declared(monkeypatch, requires, remedy):
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda name: requires)
+    assert requirements.remedy_of_missing("sympy.core", "toy") == remedy
+
+
+def test_a_requirement_that_cannot_be_read_is_a_problem(monkeypatch):
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda name: ["what > is = this"])
+    (problem,) = requirements.unmet("toy")
+    assert "'what > is = this' cannot be read" in problem.text

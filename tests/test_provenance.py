@@ -1,0 +1,75 @@
+"""What a stored run says of plugins that are gone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lossforge import registry
+from lossforge.errors import SpecError
+from lossforge.provenance import lost, naming_lost_plugins, providers
+
+LAPLACE = {"distribution": "toy-plugin", "version": "2.5", "components": {"mutations": ["laplace", "gaussian"]}}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    def write(*plugins):
+        path = tmp_path / "manifest.json"
+        path.write_text(json.dumps({"lossforge": "0.1.0", "plugins": plugins}))
+        return path
+
+    return write
+
+
+def test_a_component_that_is_used_and_gone_is_named_with_its_plugin(manifest):
+    (line,) = lost(manifest(LAPLACE), "search:\n  mutation: {type: laplace}\n  # gaussian is there still\n")
+    assert line == (
+        "mutations 'laplace' came from toy-plugin 2.5 when the run began; get it back with: pip install toy-plugin==2.5"
+    )
+
+
+@pytest.mark.parametrize("text", ["mutation: gaussian", "mutation: laplace_steps", ""])
+def test_what_is_not_used_or_is_there_still_is_not(manifest, text):
+    assert lost(manifest(LAPLACE), text) == []
+
+
+def test_a_manifest_that_does_not_say_who_had_what_names_all_that_are_gone(manifest):
+    lines = lost(manifest({"distribution": "toy-plugin", "version": "2.5"}), "mutation: laplace")
+    assert lines == [
+        "when the run began there was toy-plugin 2.5, which may have had it; get it back with: "
+        "pip install toy-plugin==2.5"
+    ]
+
+
+def test_one_that_is_only_left_out_is_not_gone(manifest, monkeypatch):
+    monkeypatch.setattr(registry, "hidden", lambda: ("toy-plugin",))
+    assert lost(manifest(LAPLACE), "mutation: laplace") == []
+
+
+def test_a_kind_that_this_version_does_not_know_is_gone_as_well(manifest):
+    entry = {**LAPLACE, "components": {"trees": ["laplace"]}}
+    assert lost(manifest(entry), "tree: laplace")[0].startswith("trees 'laplace' came from toy-plugin 2.5")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"plugins": 3}'])
+def test_a_manifest_that_cannot_be_read_hides_no_error(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    assert lost(tmp_path / "manifest.json", "laplace") == []
+    assert lost(tmp_path / "none.json", "laplace") == []
+
+
+def test_an_error_in_a_stored_spec_keeps_its_lines_and_gets_more(manifest, tmp_path):
+    (tmp_path / "spec.yaml").write_text("mutation: laplace")
+    with pytest.raises(SpecError) as caught, naming_lost_plugins(tmp_path / "spec.yaml", manifest(LAPLACE)):
+        raise SpecError(["unknown type 'laplace'"])
+    assert caught.value.problems[0] == "unknown type 'laplace'"
+    assert "came from toy-plugin 2.5" in caught.value.problems[1]
+    with pytest.raises(SpecError) as plain, naming_lost_plugins(tmp_path / "spec.yaml", manifest()):
+        raise SpecError(["wrong"])
+    assert plain.value.problems == ("wrong",)
+
+
+def test_nothing_but_lossforge_provides_nothing():
+    assert providers() == []
