@@ -20,6 +20,7 @@ BLOCK_SOLUTIONS = 16
 BLOCK_ITEMS = 1 << 20
 """Most candidates, and most (candidate, pair, class) items, in a block: memory is bounded by their hidden units."""
 
+
 def _itself(values: Tensor) -> Tensor:
     return values
 
