@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor
 
-from lossforge import registry
 from lossforge.interfaces import MutationOperator, Strategy
 from lossforge.streams import derive_generator
 from lossforge.testing.component import ComponentKit, require_registered
 from lossforge.testing.fresh_process import same_in_a_fresh_process
 from lossforge.testing.randomness import global_state_untouched, seed_everything
-from lossforge.testing.states import copy_of, different_keys, is_finite, num_distinct, same_bits, through_a_checkpoint
+from lossforge.testing.searches import (
+    DIM,
+    Fitness,
+    assert_finite,
+    composed,
+    constant,
+    gaussian_steps,
+    prior,
+    run,
+    same,
+    sphere,
+    start,
+)
+from lossforge.testing.states import copy_of, different_keys, num_distinct, through_a_checkpoint
 from lossforge.types import State
-
-Fitness = Callable[[Tensor], Tensor]
-DIM = 5
 
 
 class StrategyKit(ComponentKit):
@@ -220,76 +227,6 @@ class StrategyKit(ComponentKit):
         """Solutions of six generations, and the state after them."""
         require_registered(component)
         same_in_a_fresh_process(results, component, mutation)
-
-
-def gaussian_steps() -> MutationOperator:
-    """Return the operator ``gaussian`` of lossforge."""
-    found = registry.get("mutations", "gaussian").model_validate_json("{}")
-    assert isinstance(found, MutationOperator)
-    return found
-
-
-def prior(num: int, generator: torch.Generator, dim: int = DIM) -> Tensor:
-    """Return draws of N(2, 1) in each coordinate."""
-    return torch.randn(num, dim, generator=generator, device=generator.device) + 2.0
-
-
-def sphere(solutions_PD: Tensor) -> Tensor:
-    """Return |x|^2, in float64."""
-    return solutions_PD.double().square().sum(dim=1)
-
-
-def composed(transform: Fitness) -> Fitness:
-    """Return a function of |x|^2 as a fitness."""
-    return lambda solutions_PD: transform(sphere(solutions_PD))
-
-
-def constant(value: float) -> Fitness:
-    """Return a fitness that is the same for all."""
-    return lambda solutions_PD: solutions_PD.new_full((len(solutions_PD),), value)
-
-
-def start(
-    strategy: Strategy, mutation: MutationOperator | None, seed: int = 0, dim: int = DIM, device: str = "cpu"
-) -> State:
-    """Return the first state, as a search makes it."""
-    solutions_PD = prior(strategy.num_solutions, derive_generator(seed, "prior", device=device), dim)
-    memory: State = {}
-    if mutation is not None:
-        memory = mutation.init(strategy.num_children, dim, derive_generator(seed, "mutation", device=device))
-    return {**strategy.init(solutions_PD, derive_generator(seed, "strategy.init", device=device)), **memory}
-
-
-def run(
-    strategy: Strategy,
-    mutation: MutationOperator | None,
-    fitness: Fitness,
-    generations: range,
-    state: State | None = None,
-    seed: int = 0,
-    dim: int = DIM,
-    device: str = "cpu",
-) -> tuple[list[Tensor], State]:
-    """Return what was asked, generation by generation, and the last state."""
-    state = start(strategy, mutation, seed, dim, device) if state is None else state
-    asked = []
-    for generation in generations:
-        source = derive_generator(seed, "strategy", generation, device)
-        solutions_PD, state = strategy.ask(state, mutation, lambda num, source: prior(num, source, dim), source)
-        asked.append(solutions_PD)
-        state = strategy.tell(state, solutions_PD, fitness(solutions_PD))
-    return asked, state
-
-
-def same(first: list[Tensor], second: list[Tensor]) -> bool:
-    """Return whether two lists of tensors have the same bits."""
-    return len(first) == len(second) and all(map(same_bits, first, second))
-
-
-def assert_finite(state: State, when: str) -> None:
-    """Fail if a number of the state is not finite."""
-    bad = [key for key, value in state.items() if not is_finite({key: value})]
-    assert not bad, f"{when}, the state is not finite: {', '.join(bad)}; a checkpoint cannot hold it"
 
 
 def results(strategy: Strategy, mutation: MutationOperator | None) -> State:

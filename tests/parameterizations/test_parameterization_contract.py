@@ -20,7 +20,7 @@ from lossforge.samplers import MixtureSampler
 from lossforge.search import ParameterPopulation, apply_gates
 from lossforge.spec import GateSpec
 from lossforge.testing import ParameterizationKit
-from lossforge.testing.parameterizations import (
+from lossforge.testing.families import (
     draw,
     edge_logits,
     network_of,

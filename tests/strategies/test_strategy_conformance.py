@@ -20,7 +20,7 @@ from lossforge.component import Component
 from lossforge.interfaces import MutationOperator, Strategy
 from lossforge.mutations import GaussianMutation
 from lossforge.testing import StrategyKit
-from lossforge.testing.strategies import run, sphere
+from lossforge.testing.searches import run, sphere
 
 POPULATION = 20
 SIZES = {"population_size": POPULATION, "num_parents": 5}
