@@ -1,7 +1,7 @@
 """Which expressions are no losses to train with, and which are one loss over again.
 
-AutoLoss-Zero and EvoMAL ask of an expression that it contain both p and y. What is asked here is what that is for: the
-label must matter to the gradient. The sources' other two checks are the objective ``prediction_descent`` and the gate
+EvoMAL asks of an expression that it contain both p and y. Here it is asked for what that is for: labels must matter to
+the gradient. The other two checks of AutoLoss-Zero and EvoMAL are the objective ``prediction_descent`` and the gate
 ``duplicate`` of lossforge.
 """
 
