@@ -220,9 +220,9 @@ def test_a_plugin_that_is_left_out_is_named_to_those_who_ask_for_it(
     install: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install.mutation("toy-steps", "toy_step")
-    assert registry.hidden() == ()
+    assert "toy-steps" not in registry.hidden()
     monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
-    assert registry.hidden() == ("toy-steps",)
+    assert "toy-steps" in registry.hidden()
     message = r"unknown type 'toy_step' \(that of toy-steps is left out by LOSSFORGE_PLUGINS\); installed mutations: "
     with pytest.raises(UnknownComponentError, match=message):
         registry.get("mutations", "toy_step")
