@@ -90,6 +90,14 @@ def types(kind: str) -> tuple[str, ...]:
     return tuple(sorted({offer.type for offer in offers(kind)}))
 
 
+def preset_offers() -> tuple[Offer, ...]:
+    """Return the presets that installed distributions offer, sorted by name and distribution; imports nothing.
+
+    The target of each is a package with no dot in its name, whose folder ``presets`` has the file ``<type>.yaml``.
+    """
+    return tuple(map(_offer, _entry_points("presets")))
+
+
 def hidden() -> tuple[str, ...]:
     """Return the installed distributions with plugins that the environment variable leaves out."""
     found = {_offer(point).distribution for kind in KINDS for point in _discover(kind, None)}

@@ -14,7 +14,7 @@ from lossforge.cli.output import write_new
 
 @click.group()
 def presets() -> None:
-    """List, show and copy the specs that come with lossforge."""
+    """List, show and copy the specs that come with lossforge and with plugins."""
 
 
 @presets.command("list")
@@ -23,13 +23,25 @@ def list_presets(as_json: bool) -> None:
     """List the presets with a line on each."""
     from lossforge import presets as package
 
-    rows = {name: package.description(name) for name in package.names()}
+    rows = [{"name": name, "plugin": package.origin(name), **_said_of(name)} for name in package.names()]
     if as_json:
-        click.echo(json.dumps([{"name": name, "description": text} for name, text in rows.items()], indent=2))
+        click.echo(json.dumps(rows, indent=2))
         return
-    width = max(map(len, rows))
-    for name, text in rows.items():
-        click.echo(f"{name:<{width}}  {text}")
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        plugin = "" if row["plugin"] is None else f"[{row['plugin']}] "
+        click.echo(f"{row['name']:<{width}}  {plugin}{row['description'] or row['problem']}")
+
+
+def _said_of(name: str) -> dict[str, str | None]:
+    """Return what a preset says of itself, or what is wrong with it: one bad plugin hides no other preset."""
+    from lossforge import presets as package
+    from lossforge.errors import LossforgeError
+
+    try:
+        return {"description": package.description(name), "problem": None}
+    except LossforgeError as error:
+        return {"description": None, "problem": f"FAILED: {error}"}
 
 
 @presets.command("show")

@@ -1,4 +1,4 @@
-"""Specs that come with lossforge, ready to run or to start from: the ``*.yaml`` files of this package."""
+"""Specs that come with lossforge or with plugins, ready to run or to start from; its own are the files of this package."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from lossforge.spec import RunSpec
 from lossforge.spec.load import document_of_preset, validated
-from lossforge.spec.preset_files import label, names, text
+from lossforge.spec.preset_files import label, names, origin, text
 from lossforge.spec.text import parse_mapping
 
-__all__ = ["description", "load", "names", "text"]
+__all__ = ["description", "load", "names", "origin", "text"]
 
 
 def description(name: str) -> str:
@@ -17,6 +17,7 @@ def description(name: str) -> str:
 
     Raises:
         SpecError: there is no such preset.
+        PluginError: the plugin that offers it is at fault.
     """
     return str(parse_mapping(text(name), label(name)).data.get("description") or "").strip()
 

@@ -1,34 +1,48 @@
-"""The files of the presets that come with lossforge: their names and texts."""
+"""The files of presets, those that come with lossforge and those of plugins: their names and texts; no plugin is imported."""
 
 from __future__ import annotations
 
 import difflib
 import importlib.resources
+import importlib.util
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
-from lossforge.errors import SpecError
+from lossforge import registry
+from lossforge.errors import PluginConflictError, PluginLoadError, SpecError
+from lossforge.registry import Offer
 
 _SUFFIX = ".yaml"
 
 
 def names() -> tuple[str, ...]:
     """Return the sorted names of the presets."""
-    files = (file.name for file in _folder().iterdir())
-    return tuple(sorted(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX)))
+    return tuple(sorted({*_own(), *(offer.type for offer in registry.preset_offers())}))
 
 
 def text(name: str) -> str:
-    """Return a preset as it is written, comments included.
+    """Return a preset as it is written, comments included; a name of lossforge's own is always lossforge's.
 
     Raises:
         SpecError: there is no such preset; the message names the nearest and all of them.
+        PluginConflictError: two plugins offer it.
+        PluginLoadError: the plugin that offers it lacks its file.
     """
+    if name in _own():
+        return (_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
     known = names()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise SpecError([f"unknown preset {name!r}{hint}; presets: {', '.join(known) or 'none'}"])
-    return (_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
+    return _text_of(_offer(name))
+
+
+def origin(name: str) -> str | None:
+    """Return the distribution and version that a preset is from; None for lossforge's own."""
+    if name in _own():
+        return None
+    return " and ".join(f"{offer.distribution} {offer.version}" for offer in _offers(name))
 
 
 def label(name: str) -> str:
@@ -36,5 +50,37 @@ def label(name: str) -> str:
     return f"preset {name}"
 
 
+def _own() -> tuple[str, ...]:
+    files = (file.name for file in _folder().iterdir())
+    return tuple(name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX))
+
+
 def _folder() -> Traversable:
     return importlib.resources.files("lossforge") / "presets"
+
+
+def _offers(name: str) -> list[Offer]:
+    return [offer for offer in registry.preset_offers() if offer.type == name]
+
+
+def _offer(name: str) -> Offer:
+    offer, *others = _offers(name)
+    if others:
+        raise PluginConflictError(
+            f"preset {name!r} is claimed by {' and by '.join(map(str, (offer, *others)))}; uninstall one of them, or set "
+            f"{registry.PLUGINS_VARIABLE} to the comma list of distributions to use"
+        )
+    return offer
+
+
+def _text_of(offer: Offer) -> str:
+    # A package without a dot is found without importing anything.
+    found = None if "." in offer.target else importlib.util.find_spec(offer.target)
+    for folder in (found and found.submodule_search_locations) or ():
+        file = Path(folder) / "presets" / f"{offer.type}{_SUFFIX}"
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    raise PluginLoadError(
+        f"plugin {offer}: no package {offer.target!r} with presets/{offer.type}{_SUFFIX}; update or uninstall "
+        f"{offer.distribution}"
+    )

@@ -198,6 +198,7 @@ class TestPresets:
 
     def test_list_json(self, lossforge):
         rows = json.loads(lossforge("presets", "list", "--json").out)
+        assert {(row["plugin"], row["problem"]) for row in rows} == {(None, None)}
         assert {row["name"]: row["description"] for row in rows} == {
             name: presets.description(name) for name in presets.names()
         }

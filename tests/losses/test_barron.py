@@ -73,7 +73,7 @@ def test_limits_are_approached(limit, near, c):
         (-2.0, lambda t: 2 * t / (t + 4)),
         ("-inf", lambda t: 1 - (-t / 2).exp()),
     ],
-    ids=str,
+    ids=["2", "1", "0", "-2", "-inf"],
 )
 def test_losses_with_names(alpha, formula):
     x = torch.tensor([1e-3, 0.1, 0.5, 0.9, 0.999], dtype=torch.float64)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
 import lossforge
-import lossforge_taylor
+from lossforge import presets
 from lossforge.samplers import MixtureSampler
 from lossforge.search import ParameterPopulation, apply_gates
 from lossforge.spec import GateSpec, RunSpec, SignGate
@@ -61,12 +60,12 @@ def test_the_example_runs_and_its_loss_loads(tmp_path):
 
 
 def test_the_preset_is_the_authors_search():
-    spec = RunSpec.from_yaml(lossforge_taylor.PRESET).search
+    spec = presets.load("taylorglo").search
     assert spec.parameterization == Taylor(factorials="none", invariant=Invariant(classes=spec.num_classes))
     assert spec.strategy.type == "cma_es"
     assert (spec.strategy.population_size, spec.strategy.sigma, spec.generations) == (40, 1.2, 100)
 
 
-@pytest.mark.parametrize("path", [EXAMPLE, lossforge_taylor.PRESET], ids=lambda path: path.stem)
-def test_a_spec_is_named_like_its_file(path):
-    assert RunSpec.from_yaml(path).name == path.stem
+def test_specs_are_named_like_their_files():
+    assert RunSpec.from_yaml(EXAMPLE).name == EXAMPLE.stem
+    assert presets.load("taylorglo").name == "taylorglo"
