@@ -1,4 +1,4 @@
-"""Specs that come with lossforge or with plugins, ready to run or to start from; its own are the files of this package."""
+"""Specs ready to run or to start from: lossforge's own, the ``*.yaml`` files of this package, and those of plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of presets, those that come with lossforge and those of plugins: their names and texts; no plugin is imported."""
+"""The files of presets, lossforge's own and those of plugins: their names and texts. No plugin is imported."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def _offer(name: str) -> Offer:
     offer, *others = _offers(name)
     if others:
         raise PluginConflictError(
-            f"preset {name!r} is claimed by {' and by '.join(map(str, (offer, *others)))}; uninstall one of them, or set "
-            f"{registry.PLUGINS_VARIABLE} to the comma list of distributions to use"
+            f"preset {name!r} is claimed by {' and by '.join(map(str, (offer, *others)))}; uninstall one of them, or "
+            f"set {registry.PLUGINS_VARIABLE} to the comma list of distributions to use"
         )
     return offer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
@@ -22,18 +23,25 @@ class MutationKit(ComponentKit):
     Attributes:
         has_variance: whether steps have a standard deviation, which ``sigma`` then is; False for heavy tails such as
             Cauchy's.
+        adds_steps: whether a child is its parent plus a step that is sigma times a random number in every coordinate;
+            False for operators that rebuild parts of a solution, which then are not held to a size of steps.
     """
 
     base = MutationOperator
     has_variance: ClassVar[bool] = True
+    adds_steps: ClassVar[bool] = True
+
+    def parents(self, num: int) -> Tensor:
+        """Return float32 parents_PD for the checks; to be overridden where not every vector is a solution."""
+        return torch.zeros(num, 3)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
     def test_children_have_shape_type_and_device_of_their_parents(
         self, component: MutationOperator, device: str, dtype: torch.dtype
     ) -> None:
         """And are finite; for one parent and several, of one coordinate and several."""
-        for shape in ((5, 3), (1, 1), (7, 1)):
-            parents_PD = torch.zeros(shape, dtype=dtype, device=device)
+        for parents_PD in (self.parents(5), self.parents(1), self.parents(7)[:, : 1 if self.adds_steps else None]):
+            parents_PD = parents_PD.to(device, dtype)
             children_PD = mutate(component, parents_PD)
             for what in ("shape", "dtype", "device"):
                 before, after = (getattr(each, what) for each in (parents_PD, children_PD))
@@ -42,7 +50,7 @@ class MutationKit(ComponentKit):
 
     def test_steps_have_mean_0_and_standard_deviation_sigma(self, component: MutationOperator, device: str) -> None:
         """In every coordinate over 50 generations of 400; orbits remember a few steps, so errors count twice."""
-        if not self.has_variance:
+        if not (self.has_variance and self.adds_steps):
             return
         source, parents_PD, drawn = seeded(1, device), torch.zeros(400, 3, dtype=torch.float64, device=device), []
         state = component.init(400, 3, source)
@@ -59,6 +67,8 @@ class MutationKit(ComponentKit):
 
     def test_sigma_scales_the_steps_around_the_parents(self, component: MutationOperator, device: str) -> None:
         """Steps are proportional to sigma; sigma 0 leaves the parents as they are."""
+        if not self.adds_steps:
+            return
         parents_PD = torch.arange(6.0, dtype=torch.float64, device=device).reshape(2, 3)
         small, large = (mutate(component, parents_PD, sigma) - parents_PD for sigma in (0.25, 0.5))
         assert_near(large, 2 * small, "twice sigma is not twice the step", rtol=1e-5, atol=1e-6)
@@ -69,7 +79,9 @@ class MutationKit(ComponentKit):
         self, component: MutationOperator, device: str, dtype: torch.dtype
     ) -> None:
         """A (P, 1) tensor of equal numbers is that number, and each parent has its own."""
-        parents_PD = torch.randn(4, 3, dtype=dtype, generator=seeded(5, device), device=device)
+        parents_PD = self.parents(4).to(device, dtype)
+        if self.adds_steps:
+            parents_PD = torch.randn(parents_PD.shape, dtype=dtype, generator=seeded(5, device), device=device)
         sigma_P1 = torch.tensor([[0.0], [0.1], [0.2], [3.0]], dtype=dtype, device=device)
         alike = mutate(component, parents_PD, torch.full_like(sigma_P1, 0.3))
         assert alike.dtype == dtype, f"sigma of type {dtype} made children of type {alike.dtype}"
@@ -80,6 +92,8 @@ class MutationKit(ComponentKit):
             rtol=1e-5,
             atol=1e-6,
         )
+        if not self.adds_steps:
+            return
         assert_near(
             mutate(component, parents_PD, sigma_P1),
             parents_PD + sigma_P1 * mutate(component, torch.zeros_like(parents_PD)),
@@ -90,11 +104,12 @@ class MutationKit(ComponentKit):
 
     def test_its_keys_are_its_own_and_others_are_passed_on(self, component: MutationOperator, device: str) -> None:
         """Keys start with ``mutation.``; keys of others come back as they were, and no key is lost or added."""
-        state = component.init(4, 3, seeded(0, device))
+        parents_PD = self.parents(4).to(device)
+        state = component.init(len(parents_PD), parents_PD.shape[1], seeded(0, device))
         foreign = sorted(key for key in state if not key.startswith("mutation."))
         assert not foreign, f"keys of init() must start with 'mutation.', got {', '.join(foreign)}"
         others: State = {"strategy.generation": 3, "strategy.parents": torch.ones(2, 3, device=device)}
-        _, after = component.mutate(torch.zeros(4, 3, device=device), 1.0, {**others, **state}, seeded(0, device))
+        _, after = component.mutate(parents_PD, 1.0, {**others, **state}, seeded(0, device))
         lost = sorted((others.keys() | state.keys()) - after.keys())
         assert not lost, f"mutate() lost {', '.join(lost)}: return {{**state, ...}}, the keys of others included"
         added = sorted(after.keys() - others.keys() - state.keys())
@@ -104,18 +119,19 @@ class MutationKit(ComponentKit):
 
     def test_what_it_is_given_is_left_alone(self, component: MutationOperator, device: str) -> None:
         """Parents, sigma and state are not changed in place."""
-        parents_PD, sigma_P1 = torch.ones(4, 3, device=device), torch.full((4, 1), 0.5, device=device)
-        state = component.init(4, 3, seeded(0, device))
+        parents_PD, sigma_P1 = self.parents(4).to(device), torch.full((4, 1), 0.5, device=device)
+        before_PD = parents_PD.clone()
+        state = component.init(len(parents_PD), parents_PD.shape[1], seeded(0, device))
         copy = copy_of(state)
         component.mutate(parents_PD, sigma_P1, state, seeded(0, device))
-        assert torch.equal(parents_PD, torch.ones_like(parents_PD)), "mutate() changed the parents in place"
+        assert torch.equal(parents_PD, before_PD), "mutate() changed the parents in place"
         assert torch.equal(sigma_P1, torch.full_like(sigma_P1, 0.5)), "mutate() changed sigma in place"
         changed = different_keys(state, copy)
         assert not changed, f"mutate() changed the state in place: {', '.join(changed)}; return a new one"
 
     def test_the_generator_alone_decides(self, component: MutationOperator, device: str) -> None:
         """Global random states are neither used nor moved; one seed gives one result, another another."""
-        parents_PD = torch.zeros(4, 3, device=device)
+        parents_PD = self.parents(4).to(device)
         seed_everything(1)
         with global_state_untouched("init() or mutate()"):
             first = mutate(component, parents_PD, seed=1)
@@ -128,7 +144,7 @@ class MutationKit(ComponentKit):
 
     def test_a_restored_state_goes_on_bit_for_bit(self, component: MutationOperator, device: str) -> None:
         """Through the format of a checkpoint, as a resumed search does it."""
-        parents_PD = torch.zeros(4, 3, device=device)
+        parents_PD = self.parents(4).to(device)
         whole, last = trajectory(component, parents_PD, range(6))
         _, state = trajectory(component, parents_PD, range(3))
         rest, resumed = trajectory(component, parents_PD, range(3, 6), through_a_checkpoint(state, device))
@@ -141,7 +157,7 @@ class MutationKit(ComponentKit):
     def test_a_fresh_process_comes_to_the_same_bytes(self, component: MutationOperator) -> None:
         """Children and state after three generations."""
         require_registered(component)
-        same_in_a_fresh_process(results, component)
+        same_in_a_fresh_process(results, component, parents=self.parents(4).tolist())
 
 
 def mutate(operator: MutationOperator, parents_PD: Tensor, sigma: float | Tensor = 1.0, seed: int = 0) -> Tensor:
@@ -166,7 +182,7 @@ def trajectory(
     return children, state
 
 
-def results(operator: MutationOperator) -> State:
+def results(operator: MutationOperator, parents: Sequence[Sequence[float]]) -> State:
     """Return what a fresh process has to come to."""
-    children, state = trajectory(operator, torch.zeros(4, 3), range(3))
+    children, state = trajectory(operator, torch.tensor(parents), range(3))
     return {**{f"children of generation {index}": each for index, each in enumerate(children)}, **state}

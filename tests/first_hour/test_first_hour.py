@@ -8,6 +8,7 @@ import shlex
 import signal
 from pathlib import Path
 
+import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
@@ -32,6 +33,30 @@ def test_a_preset_is_copied(machine: Machine) -> None:
     machine("lossforge", "presets", "copy", "edl", "my.yaml")
     assert "valid" in machine("lossforge", "validate", "my.yaml").out
     assert machine("lossforge", "presets", "copy", "edl", "my.yaml", code=2).err.startswith("error: my.yaml: exists")
+
+
+def test_the_schema_completes_it(machine: Machine) -> None:
+    """What an editor that reads the file's first line can offer, and does not underline."""
+    first, _, text = (machine.folder / "my.yaml").read_text().partition("\n")
+    name = first.removeprefix("# yaml-language-server: $schema=")
+    machine("lossforge", "schema", "--out", name)
+    schema = json.loads((machine.folder / name).read_text())
+    checker = jsonschema.Draft202012Validator(schema)
+    checker.validate(YAML(typ="safe").load(text))
+    wrong = YAML(typ="safe").load(text.replace("logistic", "logistics"))
+    assert list(checker.iter_errors(wrong))
+    (mutation,) = [each for key, each in schema["$defs"].items() if key.endswith("ChaoticMutation")]
+    assert {"logistic", "tent"} <= set(mutation["properties"]["map"]["enum"])
+
+
+def test_a_spec_of_the_lines_that_differ(machine: Machine) -> None:
+    (machine.folder / "mine.yaml").write_text("extends: my.yaml\nname: mine\nsearch: {generations: 20}\n")
+    shown = machine("lossforge", "show", "mine.yaml", "--set", "seed=3").out
+    said = {line.split(":")[0].strip(): line.partition("  # ")[2] for line in shown.splitlines()}
+    assert said["generations"] == "mine.yaml:3"
+    assert said["seed"] == "--set seed=3"
+    assert said["num_parents"].startswith("my.yaml:")
+    assert said["workers"] == "default"
 
 
 def test_three_typos_are_three_messages(machine: Machine) -> None:
@@ -195,3 +220,59 @@ def test_missing_images_and_a_missing_gpu_are_told_before_anything_runs(machine:
     assert "torch finds no CUDA device; use 'auto' or 'cpu'" in told
     assert not (machine.folder / "no-images").exists()
     assert not (machine.folder / "no-gpu").exists()
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_plugin_is_written_installed_used_and_tested(machine: Machine) -> None:
+    written = machine("lossforge", "plugins", "new", "hourly", "--kind", "mutations").out
+    assert "cd lossforge-hourly" in written
+    machine.install("./lossforge-hourly", editable=True)
+    rows = json.loads(machine("lossforge", "plugins", "list", "--kind", "mutations", "--json").out)
+    (row,) = [row for row in rows if row["distribution"] == "lossforge-hourly"]
+    assert (row["type"], row["status"]) == ("hourly", "ok")
+    example = "lossforge-hourly/examples/hourly.yaml"
+    machine("lossforge", "run", example, "--set", "search.generations=3", "--out", "hourly")
+    manifest = json.loads((machine.folder / "hourly/manifest.json").read_text())
+    assert [each["distribution"] for each in manifest["plugins"]] == ["lossforge-hourly"]
+    assert " passed" in machine("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "lossforge-hourly").out
+    assert "search:" in machine("lossforge", "plugins", "describe", "hourly").out
+
+
+def test_a_broken_plugin_beside_it_breaks_nothing_else(machine: Machine) -> None:
+    machine("lossforge", "plugins", "new", "broken", "--kind", "samplers")
+    edit(machine.folder / "lossforge-broken/src/lossforge_broken.py", "import torch", "import a_package_nobody_has")
+    machine.install("./lossforge-broken", editable=True)
+    rows = json.loads(machine("lossforge", "plugins", "list", "--json").out)
+    assert [row["type"] for row in rows if row["status"] != "ok"] == ["broken"]
+    machine("lossforge", "run", "my.yaml", *EASY, "--out", "beside")
+    told = machine("lossforge", "run", "my.yaml", *EASY, "--set", "search.sampler=broken", code=3).err
+    assert "plugin lossforge-broken 0.1.0" in told
+    assert "No module named 'a_package_nobody_has'" in told
+    doctor = machine("lossforge", "plugins", "doctor", code=3).out
+    assert "Traceback" in doctor
+    assert "a_package_nobody_has" in doctor
+    machine.uninstall("lossforge-broken")
+    assert "all well" not in doctor
+    machine("lossforge", "plugins", "doctor")
+
+
+def test_candidates_that_give_nan_are_penalised_and_counted(machine: Machine) -> None:
+    machine("lossforge", "plugins", "new", "patchy", "--kind", "parameterizations")
+    edit(
+        machine.folder / "lossforge-patchy/src/lossforge_patchy.py",
+        "return -torch.expm1(q_P1 * log_p_PB) / q_P1",
+        "return -torch.expm1(q_P1 * log_p_PB) / q_P1 + torch.where(solutions_PD > 0.5, torch.nan, 0.0)",
+    )
+    machine.install("./lossforge-patchy", editable=True)
+    example = "lossforge-patchy/examples/patchy.yaml"
+    machine("lossforge", "run", example, "--set", "search.generations=3", "--out", "patchy")
+    lines = [json.loads(line) for line in (machine.folder / "patchy/history.jsonl").read_text().splitlines()]
+    assert all(0 < line["rejected"]["finite"] < line["num_solutions"] for line in lines[:1])
+    found = json.loads((machine.folder / "patchy/artifact/loss.json").read_text())
+    assert found["rejected"]["finite"] == sum(line["rejected"].get("finite", 0) for line in lines)
+    assert json.loads((machine.folder / "patchy/artifact/loss.json").read_text())["held_out"]["fitness"] is not None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lossforge.testing import MutationKit, ParameterizationKit, StrategyKit
-from lossforge.types import State
+from lossforge.testing.mutations import mutate
 from lossforge_gp import GPExpression, GPGenerational, GPMutation, Grammar, encoded
 from lossforge_gp.text import parsed
 
@@ -41,72 +41,34 @@ class TestGPGenerational(StrategyKit):
 
 
 class TestGPMutation(MutationKit):
-    """Parents are expressions, and sigma is the step of constants alone: what the kit asks of steps is asked of it."""
-
-    has_variance = False
-    operator = GPMutation(grammar=Grammar(functions="evomal"))
+    adds_steps = False
     constants_only = GPMutation(grammar=Grammar(functions="evomal"), subtree=1e-12, point=0, hoist=0, shrink=0)
 
     @pytest.fixture
     def component(self):
-        return self.operator
+        return GPMutation(grammar=Grammar(functions="evomal"))
 
-    def parents(self, num: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return encoded([parsed("mul(-1, mul(y, log(p)))")] * num, 20).to(dtype)
+    def parents(self, num: int) -> torch.Tensor:
+        return encoded([parsed("mul(-1, mul(y, log(p)))")] * num, 20)
 
-    def mutated(self, operator, parents_PD, sigma=1.0, seed=0):
-        source = torch.Generator().manual_seed(seed)
-        state = operator.init(*parents_PD.shape, source)
-        return operator.mutate(parents_PD, sigma, state, source)[0]
+    def steps(self, sigma: float | torch.Tensor) -> torch.Tensor:
+        return mutate(self.constants_only, self.parents(50), sigma) - self.parents(50)
 
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-    def test_children_have_shape_type_and_device_of_their_parents(self, component, device, dtype):
-        for num in (1, 7):
-            children_PD = self.mutated(component, self.parents(num, dtype))
-            assert children_PD.shape == (num, 40)
-            assert children_PD.dtype == dtype
-            assert children_PD.isfinite().all()
+    def test_sigma_is_the_step_of_constants(self):
+        torch.testing.assert_close(self.steps(0.5), 2 * self.steps(0.25), rtol=1e-4, atol=1e-6)
+        assert (self.steps(0.25) != 0).sum() == 50
+        sigma_P1 = torch.linspace(0.1, 3, 50)[:, None]
+        torch.testing.assert_close(self.steps(sigma_P1), sigma_P1 * self.steps(1.0), rtol=1e-4, atol=1e-6)
 
-    def test_sigma_scales_the_steps_around_the_parents(self, component, device):
-        parents_PD = self.parents(50)
-        small, large = (self.mutated(self.constants_only, parents_PD, sigma) - parents_PD for sigma in (0.25, 0.5))
-        torch.testing.assert_close(large, 2 * small, rtol=1e-4, atol=1e-6)
-        assert (small != 0).sum() == 50
+    def test_crossover_keeps_what_it_is_given_and_is_drawn_from_the_generator_alone(self, component):
+        def crossed(seed: int) -> torch.Tensor:
+            return component.cross(*parents_PD.split(9), torch.Generator().manual_seed(seed))
 
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-    def test_sigma_may_be_a_number_for_each_parent(self, component, device, dtype):
-        parents_PD = self.parents(4, dtype)
-        sigma_P1 = torch.tensor([[0.1], [0.2], [0.4], [3.0]], dtype=dtype)
-        alike = self.mutated(component, parents_PD, torch.full_like(sigma_P1, 0.3))
-        torch.testing.assert_close(alike, self.mutated(component, parents_PD, 0.3))
-        steps = self.mutated(self.constants_only, parents_PD, sigma_P1) - parents_PD
-        expected = sigma_P1 * (self.mutated(self.constants_only, parents_PD, 1.0) - parents_PD)
-        torch.testing.assert_close(steps, expected, rtol=1e-4, atol=1e-6)
-
-    def test_its_keys_are_its_own_and_others_are_passed_on(self, component, device):
-        assert component.init(4, 40, torch.Generator()) == {}
-        others: State = {"strategy.generation": 3}
-        assert component.mutate(self.parents(4), 1.0, others, torch.Generator())[1] == others
-
-    def test_what_it_is_given_is_left_alone(self, component, device):
-        parents_PD, sigma_P1 = self.parents(4), torch.full((4, 1), 0.5)
-        self.mutated(component, parents_PD, sigma_P1)
-        self.operator.cross(parents_PD, parents_PD, torch.Generator())
-        assert torch.equal(parents_PD, self.parents(4))
-        assert torch.equal(sigma_P1, torch.full((4, 1), 0.5))
-
-    def test_the_generator_alone_decides(self, component, device):
-        for make in (
-            lambda seed: self.mutated(component, self.parents(9), seed=seed),
-            lambda seed: component.cross(*self.parents(18).split(9), torch.Generator().manual_seed(seed)),
-        ):
-            torch.manual_seed(1)
-            before = torch.get_rng_state()
-            first = make(1)
-            assert torch.equal(torch.get_rng_state(), before)
-            torch.manual_seed(2)
-            assert torch.equal(make(1), first)
-            assert not torch.equal(make(2), first)
-
-    test_a_restored_state_goes_on_bit_for_bit = None  # there is no state
-    test_a_fresh_process_comes_to_the_same_bytes = None  # parents of the kit are no expressions; see test_example.py
+        parents_PD = self.parents(18)
+        before = torch.get_rng_state()
+        first = crossed(1)
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.manual_seed(2)
+        assert torch.equal(crossed(1), first)
+        assert not torch.equal(crossed(2), first)
+        assert torch.equal(parents_PD, self.parents(18))
