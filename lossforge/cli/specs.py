@@ -7,13 +7,25 @@ import json
 import click
 
 from lossforge.cli.options import json_option, load_spec, spec_argument, trace_spec
+from lossforge.errors import LossforgeError
 
 
 @click.command()
 @spec_argument
-def validate(spec: str, overrides: tuple[str, ...]) -> None:
+@json_option
+@click.pass_context
+def validate(context: click.Context, spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a spec and report every mistake with its place."""
-    checked = load_spec(spec, overrides)
+    try:
+        checked = load_spec(spec, overrides)
+    except LossforgeError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"spec": spec, "valid": False, "problems": str(error).splitlines()}, indent=2))
+        context.exit(error.exit_code)
+    if as_json:
+        click.echo(json.dumps({"spec": spec, "valid": True, "problems": [], "name": checked.name}, indent=2))
+        return
     click.echo(f"{spec}: valid ({checked.name}: {checked.search.generations} generations)")
 
 

@@ -28,3 +28,14 @@ def test_a_run_without_training(lossforge, search_spec):
 def test_files_written(lossforge, finished, command, expected):
     outcome = lossforge(command, finished.path, "--json")
     assert json.loads(outcome.out) == {key: value.format(run=finished.path) for key, value in expected.items()}
+
+
+def test_what_is_wrong_with_a_spec(lossforge, search_spec):
+    told = json.loads(lossforge("validate", search_spec, "--json").out)
+    assert (told["valid"], told["problems"], told["name"]) == (True, [], "tiny")
+    outcome = lossforge("validate", search_spec, "--json", "--set", "search.generatons=3", "--set", "seed=x")
+    told = json.loads(outcome.out)
+    assert (outcome.code, outcome.err, told["valid"]) == (2, "", False)
+    assert [problem.partition(": ")[0] for problem in told["problems"]] == ["--set search.generatons=3", "--set seed=x"]
+    outcome = lossforge("validate", "nothing", "--json")
+    assert (outcome.code, len(json.loads(outcome.out)["problems"])) == (2, 1)
