@@ -40,8 +40,8 @@ run: $(VENV)/.installed
 	$(BIN)/lossforge run examples/quickstart.yaml
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2
-	$(BIN)/python -m pytest --numprocesses 2 plugins
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup plugins
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
