@@ -10,7 +10,14 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = ("CHANGELOG.md", "CONTRIBUTING.md", "plugins/README.md", "examples/**/*.*")
+PUBLISHED = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "examples/**/*.*",
+    "plugins/README.md",
+    "plugins/*/README.md",
+    "plugins/*/examples/*.*",
+)
 PLACE = "project/"
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
 
