@@ -26,6 +26,9 @@ NOT_RUN = {
         "pip install lightning transformers accelerate timm",
         "python examples/adapters/plain_loop.py runs/quickstart",
     ],
+    "plugins/lossforge-taylor/README.md": ["$ python -m pytest plugins/lossforge-taylor"],
+    "plugins/lossforge-trackers/README.md": ["tensorboard --logdir runs"],
+    "docs/howto/trackers.md": ["tensorboard --logdir runs"],
     "docs/tutorial.md": ["make install"],
 }
 """How each block that does not run begins, by its page."""
