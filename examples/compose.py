@@ -7,7 +7,7 @@ from lossforge.interfaces import MutationOperator
 
 
 class Laplace(MutationOperator):
-    """Steps from a Laplace distribution of variance 1."""
+    """Steps from a Laplace distribution of variance 1: differences of two exponential variables, over sqrt(2)."""
 
     type: str = "laplace"
 
@@ -15,8 +15,8 @@ class Laplace(MutationOperator):
         return {}
 
     def mutate(self, parents_PD, sigma, state, generator):
-        uniform = torch.rand(parents_PD.shape, generator=generator) - 0.5
-        return parents_PD - sigma / 2**0.5 * uniform.sign() * torch.log1p(-2 * uniform.abs()), state
+        first, second = (torch.empty_like(parents_PD).exponential_(generator=generator) for _ in range(2))
+        return parents_PD + sigma / 2**0.5 * (first - second), state
 
 
 def main() -> None:

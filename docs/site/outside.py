@@ -10,8 +10,18 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = ("CHANGELOG.md", "CONTRIBUTING.md", "plugins/README.md", "examples/**/*.*")
+PUBLISHED = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "examples/**/*.*",
+    "plugins/README.md",
+    "plugins/*/README.md",
+    "plugins/*/examples/*.*",
+)
 PLACE = "project/"
+HOME = {"README.md": "index.md"}
+"""The README is for those who read the repository; the site begins with a page of its own."""
+
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
 
 
@@ -30,7 +40,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(on_disk, match[1]))
-        place = target.removeprefix("docs/") if target.startswith("docs/") else PLACE + target
+        place = HOME.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else PLACE + target)
         return posixpath.relpath(place, here or ".") if files.get_file_from_path(place) else match[1]
 
     return LINK.sub(moved, markdown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import importlib.metadata
 import io
 import json
 import re
@@ -82,27 +83,39 @@ class PageSession:
             self._monkeypatch.setenv(*words.pop(0).split("=", 1))
         if words[0] == "lossforge":
             return _lossforge([*words[1:], *block.added(words[1])])
-        if words[0] == "python":
+        if words[0] == "python" and words[1] != "-m":
             self._monkeypatch.setattr(sys, "argv", words[1:])
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 runpy.run_path(words[1], run_name="__main__")
             return 0, out.getvalue(), ""
         if words[:2] == ["pip", "install"]:
-            return self._install(words[2:])
+            return self._install([word for word in words[2:] if word != "-e"])
+        words[0] = sys.executable if words[0] == "python" else words[0]
         done = subprocess.run(words, capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 
     def _install(self, what: list[str]) -> tuple[int, str, str]:
-        """Install a package that the page has written, where this process finds it and nothing else does."""
-        assert all((self.folder / each).is_dir() for each in what), f"{what} are not folders of the page"
+        """Install what the page has written where this process finds it; from here on these plugins are used."""
+        names = [re.sub(r"\[[\w,]+\]$", "", each) for each in what]
+        folders = [name for name in names if (self.folder / name / "pyproject.toml").is_file()]
         target = self.folder / ".installed"
-        done = subprocess.run([*PIP, "--target", str(target), *what], capture_output=True, text=True)
-        self._monkeypatch.syspath_prepend(target)
-        names = [tomllib.loads((self.folder / each / "pyproject.toml").read_text())["project"]["name"] for each in what]
-        self._monkeypatch.setenv(registry.PLUGINS_VARIABLE, ",".join(names))
+        out = err = ""
+        if folders:
+            done = subprocess.run([*PIP, "--target", str(target), *folders], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            out, err = done.stdout, done.stderr
+            self._monkeypatch.syspath_prepend(target)
+            self._monkeypatch.setenv("PYTHONPATH", str(target))
+        self._monkeypatch.setenv(registry.PLUGINS_VARIABLE, ",".join(map(self._distribution, names)))
         importlib.invalidate_caches()
         registry.refresh()
-        return done.returncode, done.stdout, done.stderr
+        return 0, out, err
+
+    def _distribution(self, name: str) -> str:
+        """Return what the page's folder is called by its project, or the name of what is installed already."""
+        if (self.folder / name).is_dir():
+            return str(tomllib.loads((self.folder / name / "pyproject.toml").read_text())["project"]["name"])
+        return importlib.metadata.distribution(name).name
 
     def _yaml(self, block: Block) -> None:
         data = YAML(typ="safe").load(block.tested)
@@ -114,7 +127,7 @@ class PageSession:
             path = self.folder / (block.title or "ablation.yaml")
             path.write_text(block.tested, encoding="utf-8")
             AblationSpec.from_yaml(path)
-        elif "search" in data and "schema_version" in data:
+        elif "extends" in data or ("search" in data and "schema_version" in data):
             spec_from_text(block.tested, self.page.name)
         else:
             _check_part(data)

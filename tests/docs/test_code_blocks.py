@@ -17,7 +17,8 @@ from page_session import ROOT, PageSession
 from lossforge import registry
 
 ELSEWHERE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "plugins/README.md", "examples/adapters/README.md")
-PAGES = [ROOT / name for name in ELSEWHERE] + sorted((ROOT / "docs").rglob("*.md"))
+PLUGINS = sorted((ROOT / "plugins").glob("*/README.md"))
+PAGES = [ROOT / name for name in ELSEWHERE] + PLUGINS + sorted((ROOT / "docs").rglob("*.md"))
 BLOCKS = {path.relative_to(ROOT).as_posix(): list(blocks_of(path)) for path in PAGES}
 NOT_RUN = {
     "README.md": ["make run"],
@@ -25,6 +26,9 @@ NOT_RUN = {
         "pip install lightning transformers accelerate timm",
         "python examples/adapters/plain_loop.py runs/quickstart",
     ],
+    "plugins/lossforge-taylor/README.md": ["$ python -m pytest plugins/lossforge-taylor"],
+    "plugins/lossforge-trackers/README.md": ["tensorboard --logdir runs"],
+    "docs/howto/trackers.md": ["tensorboard --logdir runs"],
     "docs/tutorial.md": ["make install"],
 }
 """How each block that does not run begins, by its page."""
@@ -35,7 +39,8 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     """Somebody with the examples of a clone in an otherwise empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "plugins"):
+        (tmp_path / name).symlink_to(ROOT / name)
     yield PageSession(ROOT / request.param, tmp_path, monkeypatch)
     monkeypatch.undo()
     for name in [name for name, module in sys.modules.items() if _is_in(tmp_path, module)]:

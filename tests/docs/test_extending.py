@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 
 import pytest
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from lossforge import interfaces, registry
 from lossforge.component import Component
+from lossforge.types import TrackedRun
 
 PATH = ROOT / "docs" / "extending.md"
 PAGE = PATH.read_text("utf-8")
@@ -72,7 +74,7 @@ def names(tmp_path_factory):
         session = PageSession(PATH, folder, monkeypatch)
         for block in blocks_of(PATH):
             session.run(block)
-    return session.names
+    return {**session.names, "folder": folder}
 
 
 class TestExamples:
@@ -125,3 +127,12 @@ class TestExamples:
     def test_together_they_find_and_learn(self, names):
         assert names["found"].evidence["held_out"]["metrics"]["correlation"] > 0.8
         assert names["comparison"].losses["root"].metrics["accuracy"].sample.mean > 0.9
+
+    def test_the_tracker_has_the_last_epoch_of_each_training(self, names):
+        latest = json.loads((names["folder"] / "stripes" / "latest.json").read_text())
+        series = {name for name in latest if name.endswith("/train_loss")}
+        assert series == {f"train/{loss}/seed-{seed}/train_loss" for loss in ("root", "cross_entropy") for seed in (0, 1)}
+        assert {latest[name][0] for name in series} == {8}
+        before = names["Latest"]().open(TrackedRun("again", names["folder"] / "stripes", {}, resumed=True))
+        before.metrics(dict.fromkeys(series, 9.0), 3)
+        assert before.latest == latest

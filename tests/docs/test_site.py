@@ -21,7 +21,7 @@ from page_session import ROOT
 import lossforge
 
 CONFIG = ROOT / "docs" / "site" / "mkdocs.yml"
-PUBLIC = ("interfaces", "types", "errors", "losses", "evidence")
+PUBLIC = ("interfaces", "types", "errors", "losses", "evidence", "testing")
 
 
 class Resources(HTMLParser):
@@ -67,6 +67,9 @@ def test_every_markdown_file_of_docs_is_a_page(pages):
         path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")
     }
     assert sources <= set(pages)
+    plugins = {f"project/plugins/{path.parent.name}/index.html" for path in ROOT.glob("plugins/*/README.md")}
+    assert len(plugins) >= 3
+    assert plugins <= set(pages)
     assert {"project/CHANGELOG.html", "project/CONTRIBUTING.html", "project/plugins/index.html"} <= set(pages)
 
 

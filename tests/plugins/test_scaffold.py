@@ -46,9 +46,10 @@ def test_plugins_of_every_kind_are_seen_at_once_and_pass_their_tests_as_written(
         "-p",
         "no:cacheprovider",
     )
-    tested = environment.run("-m", "pytest", "--quiet", *ini, *(tree / "tests" for tree in trees), cwd=tmp_path)
+    tested = environment.run("-m", "pytest", "--quiet", "-rs", *ini, *(tree / "tests" for tree in trees), cwd=tmp_path)
     assert tested.code == 0, tested.out
-    assert "skipped" not in tested.out
+    skipped = [line for line in tested.out.splitlines() if line.startswith("SKIPPED")]
+    assert all(line.endswith("the kit's attribute `library` names none") for line in skipped), tested.out
 
 
 @pytest.mark.parametrize("type_name", ["x", "y" * LONGEST])

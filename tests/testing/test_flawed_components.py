@@ -31,7 +31,7 @@ EXPECTED: dict[str, tuple[set[str], str]] = {
     "NotInstalled": ({REGISTRY}, r'add \'not_installed = "flawed_mutations:NotInstalled"\' to \[project.entry-points'),
     "NoDocstring": ({DOCSTRINGS}, "class NoDocstring has no docstring"),
     "NoSentence": ({DOCSTRINGS}, "does not begin with a line that is a whole sentence: 'Steps of some kind that'"),
-    "MutableDefault": ({MUTABLE}, "the default of 'edges' is a list"),
+    "MutableDefault": ({MUTABLE, REGISTRY}, "the default of 'edges' is a list"),
     "SharedHistory": ({MUTABLE}, "SharedHistory.history is a list that all instances share"),
     "Undescribed": ({"test_options_are_described"}, "options without a description: two_words"),
     "Thawed": ({"test_it_is_frozen"}, "Thawed is not frozen"),
@@ -117,6 +117,13 @@ EXPECTED: dict[str, tuple[set[str], str]] = {
     "GlobalWeights": ({DECIDES}, r"build\(\) used the global random state of torch"),
     "Hidden": ({"test_copies_and_restored_states_say_the_same"}, "a network with the same state_dict has other logits"),
     "Finished": ({"test_images_become_logits"}, r"build\(\) returned a network in evaluation mode"),
+    "Lines": (set(), ""),
+    "Unmindful": (
+        {"test_a_session_that_goes_on_shows_each_step_once"},
+        r"steps \[0, 0, 1, 1, 2, 3\] are shown of 4 told",
+    ),
+    "Early": ({"test_the_library_is_imported_when_it_is_needed"}, "wave is imported with the class"),
+    "Terse": ({"test_a_missing_library_is_told_with_the_remedy"}, "import of wave halted; None in sys.modules"),
 }
 
 

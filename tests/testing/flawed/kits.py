@@ -7,6 +7,19 @@ import pytest
 from lossforge import registry, testing
 from lossforge.component import Component
 
+
+class LinesKit(testing.TrackerKit):
+    """What flawed trackers write is read as lines of JSON."""
+
+    library = "wave"
+
+    def read(self, component, run):
+        shown = {}
+        for name, step, value in importlib.import_module("flawed_trackers").lines(run.path / "lines.jsonl"):
+            shown.setdefault(name, []).append((step, value))
+        return shown
+
+
 KITS = {
     "parameterizations": testing.ParameterizationKit,
     "samplers": testing.SamplerKit,
@@ -16,6 +29,7 @@ KITS = {
     "losses": testing.LossKit,
     "datasets": testing.DatasetKit,
     "models": testing.ModelKit,
+    "trackers": LinesKit,
 }
 
 for kind in registry.KINDS:
