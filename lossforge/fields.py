@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lossforge.registry import Plugin
+from lossforge.plugin_field import Plugin
 
 if TYPE_CHECKING:
     from lossforge import interfaces

@@ -11,7 +11,6 @@ import contextlib
 import difflib
 import functools
 import importlib.metadata
-import json
 import logging
 import os
 import re
@@ -19,8 +18,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import PydanticCustomError, core_schema
 from stevedore import DriverManager, ExtensionManager
 
 from lossforge.component import API_VERSION, Component
@@ -52,11 +49,6 @@ KINDS = (
 PLUGINS_VARIABLE = "LOSSFORGE_PLUGINS"
 """Environment variable with a comma list of the third-party distributions to use; empty: none; unset: all."""
 
-
-KIND_KEYWORD = "x-lossforge-kind"
-"""Keyword in a JSON schema that stands for any installed component of a kind."""
-
-
 _LONGEST_NAME = 100
 
 
@@ -81,7 +73,7 @@ class Offer:
 
 def offers(kind: str) -> tuple[Offer, ...]:
     """Return what the installed distributions offer of a kind, sorted by type and distribution; imports nothing."""
-    _check_kind(kind)
+    check_kind(kind)
     return tuple(map(_offer, _entry_points(kind)))
 
 
@@ -170,70 +162,8 @@ def unknown_type_message(kind: str, type_name: str) -> str:
     return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(installed) or 'none'}"
 
 
-class Plugin:
-    """Annotation of a spec field that holds a component of ``kind``: ``Annotated[Any, Plugin("mutations")]``.
-
-    Accepts an instance of the kind, a mapping whose ``type`` is looked up in the registry, or that type alone as a
-    string. The mapping is validated as JSON, so that strict classes accept lists for tuples, and every error keeps its
-    exact location.
-    """
-
-    def __init__(self, kind: str) -> None:
-        _check_kind(kind)
-        self.kind = kind
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self._validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
-        )
-
-    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
-        # Components may contain their own kind: what stands for all of a kind is named once, by who collects them.
-        return {"type": ["string", "object"], KIND_KEYWORD: self.kind}
-
-    def _validate(self, value: object) -> Component:
-        if isinstance(value, Component):
-            kind = getattr(value, "kind", "no kind")
-            if kind != self.kind:
-                _refuse(f"expected one of {self.kind}, got {value.type!r} of {kind}")
-            return value
-        if isinstance(value, str):
-            value = {"type": value}
-        if not isinstance(value, dict):
-            _refuse(f"expected a mapping with a 'type'; installed: {self._installed()}")
-        name = value.get("type")
-        if name is None:
-            _refuse(f"'type' is missing; installed {self.kind}: {self._installed()}")
-        if not isinstance(name, str):
-            _refuse(f"'type' must be a string; installed {self.kind}: {self._installed()}")
-        if value.get("unregistered"):
-            _refuse(
-                f"{name!r} is a class that was defined in Python and that no installed package provides; go on from "
-                "Python where it is defined, with lossforge.resume(path, spec), or package it as a plugin"
-            )
-        if name not in types(self.kind):
-            _refuse(unknown_type_message(self.kind, name))
-        try:
-            text = json.dumps(value)
-        except TypeError as cause:
-            _refuse(f"options of {name!r} must be plain values (mappings, lists, strings, numbers): {cause}")
-        return get(self.kind, name).model_validate_json(text)
-
-    def _serialize(self, component: Component) -> dict[str, Any]:
-        dumped = component.model_dump(mode="json")
-        return dumped if is_registered(component) else {**dumped, "unregistered": True}
-
-    def _installed(self) -> str:
-        return ", ".join(types(self.kind)) or "none"
-
-
-def _refuse(message: str) -> NoReturn:
-    # By way of a context value: braces in names that users choose must not be read as a message template.
-    raise PydanticCustomError("component", "{message}", {"message": message})
-
-
-def _check_kind(kind: str) -> None:
+def check_kind(kind: str) -> None:
+    """Raise ValueError for what is no kind."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; kinds: {', '.join(KINDS)}")
 

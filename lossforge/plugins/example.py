@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from lossforge import registry
 from lossforge.component import Component
 from lossforge.errors import PluginError
-from lossforge.registry import Plugin
+from lossforge.plugin_field import Plugin
 from lossforge.spec import RunSpec
 from lossforge.spec.dump import mapping_to_yaml
 

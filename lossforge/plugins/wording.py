@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from lossforge import registry
 from lossforge.component import Component, Options
+from lossforge.plugin_field import Plugin
 
 
 def groups_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -44,7 +44,7 @@ def values_of(field: FieldInfo) -> str:
         for key, words in _BOUNDS.items()
         if (value := getattr(each, key, None)) is not None
     ]
-    kinds = [each.kind for each in field.metadata if isinstance(each, registry.Plugin)]
+    kinds = [each.kind for each in field.metadata if isinstance(each, Plugin)]
     written = f"one of {kinds[0]}" if kinds else _annotation(field.annotation)
     return ", ".join([written, *bounds])
 
@@ -54,7 +54,7 @@ def _annotation(annotation: Any) -> str:
     if name == "Literal":
         return " or ".join(f"`{value}`" for value in get_args(annotation))
     if name == "Annotated" or (get_origin(annotation) is None and hasattr(annotation, "__metadata__")):
-        plugins = [each for each in annotation.__metadata__ if isinstance(each, registry.Plugin)]
+        plugins = [each for each in annotation.__metadata__ if isinstance(each, Plugin)]
         return f"one of {plugins[0].kind}" if plugins else _annotation(annotation.__origin__)
     inner = [argument for argument in get_args(annotation) if argument is not Ellipsis]
     if name in ("Union", "UnionType"):

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from lossforge import registry
-from lossforge.registry import Plugin
+from lossforge.plugin_field import Plugin
 from lossforge.spec.problems import KeyPath
 
 Location: TypeAlias = tuple[int | str, ...]

@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 from lossforge import registry
 from lossforge.component import Component
 from lossforge.errors import PluginError
+from lossforge.plugin_field import KIND_KEYWORD
 from lossforge.spec import preset_files
 from lossforge.spec.extends import EXTENDS
 from lossforge.version import __version__
@@ -103,7 +104,7 @@ def _extends() -> Schema:
 def _resolved(schema: Schema) -> Schema:
     """Return ``schema`` with a reference where any component of a kind may stand, and without titles."""
     schema = {key: value for key, value in schema.items() if key not in ("title", "discriminator")}
-    if kind := schema.pop(registry.KIND_KEYWORD, None):
+    if kind := schema.pop(KIND_KEYWORD, None):
         return {"$ref": f"{_REF}{kind}", **{key: value for key, value in schema.items() if key != "type"}}
     return schema
 

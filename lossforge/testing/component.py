@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lossforge import registry
 from lossforge.component import Component
+from lossforge.plugin_field import Plugin
 from lossforge.testing.randomness import global_state_restored, seed_everything
 
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
@@ -153,7 +154,7 @@ def require_registered(component: Component) -> None:
 
 @functools.cache
 def _field(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[Any, registry.Plugin(kind)])
+    return TypeAdapter(Annotated[Any, Plugin(kind)])
 
 
 def _written_by_the_author(cls: type) -> Iterator[type[Component]]:

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from lossforge import registry
 from lossforge.component import Component
 from lossforge.errors import UnknownComponentError
+from lossforge.plugin_field import Plugin
 from lossforge.plugins.description import describe
 from lossforge.plugins.example import Example, example_of, place_of
 from lossforge.plugins.wording import default_of, values_of
@@ -23,7 +24,7 @@ def component_in(text: str, kind: str) -> Any:
     value = YAML(typ="safe", pure=True).load(text)
     for key in place_of(kind):
         value = value[key.removesuffix("[]")]
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[Any, registry.Plugin(kind)])
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[Any, Plugin(kind)])
     return adapter.validate_python(value[0] if isinstance(value, list) else value)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lossforge import registry
 from lossforge.component import Component
 from lossforge.errors import PluginLoadError
-from lossforge.registry import Plugin
+from lossforge.plugin_field import Plugin
 
 
 class Holder(BaseModel):

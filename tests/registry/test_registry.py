@@ -15,6 +15,7 @@ from stevedore import DriverManager, ExtensionManager
 from lossforge import registry
 from lossforge.component import Component
 from lossforge.errors import PluginConflictError, PluginLoadError, PluginVersionError, UnknownComponentError
+from lossforge.plugin_field import Plugin
 
 MUTATION = """
     from typing import ClassVar, Literal
@@ -63,7 +64,7 @@ def test_an_unknown_type_is_told_with_the_nearest_and_all_installed(install: Any
         registry.get("mutations", "qqq")
 
 
-@pytest.mark.parametrize("call", [registry.offers, registry.types, registry.Plugin])
+@pytest.mark.parametrize("call", [registry.offers, registry.types, Plugin])
 def test_an_unknown_kind_is_a_mistake_of_the_caller(call: Any) -> None:
     with pytest.raises(ValueError, match="unknown kind 'mutation'; kinds: parameterizations, "):
         call("mutation")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from lossforge.component import Component, Options
-from lossforge.registry import Plugin
+from lossforge.plugin_field import Plugin
 
 
 class Family(Component):

@@ -1,0 +1,78 @@
+"""The annotation of a field that holds a component of a kind: in specs, and in components that contain others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+from lossforge import registry
+from lossforge.component import Component
+
+KIND_KEYWORD = "x-lossforge-kind"
+"""Keyword in a JSON schema that stands for any installed component of a kind."""
+
+
+class Plugin:
+    """Annotation of a spec field that holds a component of ``kind``: ``Annotated[Any, Plugin("mutations")]``.
+
+    Accepts an instance of the kind, a mapping whose ``type`` is looked up in the registry, or that type alone as a
+    string. The mapping is validated as JSON, so that strict classes accept lists for tuples, and every error keeps its
+    exact location.
+    """
+
+    def __init__(self, kind: str) -> None:
+        registry.check_kind(kind)
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
+        # Components may contain their own kind: what stands for all of a kind is named once, by who collects them.
+        return {"type": ["string", "object"], KIND_KEYWORD: self.kind}
+
+    def _validate(self, value: object) -> Component:
+        if isinstance(value, Component):
+            kind = getattr(value, "kind", "no kind")
+            if kind != self.kind:
+                _refuse(f"expected one of {self.kind}, got {value.type!r} of {kind}")
+            return value
+        if isinstance(value, str):
+            value = {"type": value}
+        if not isinstance(value, dict):
+            _refuse(f"expected a mapping with a 'type'; installed: {self._installed()}")
+        name = value.get("type")
+        if name is None:
+            _refuse(f"'type' is missing; installed {self.kind}: {self._installed()}")
+        if not isinstance(name, str):
+            _refuse(f"'type' must be a string; installed {self.kind}: {self._installed()}")
+        if value.get("unregistered"):
+            _refuse(
+                f"{name!r} is a class that was defined in Python and that no installed package provides; go on from "
+                "Python where it is defined, with lossforge.resume(path, spec), or package it as a plugin"
+            )
+        if name not in registry.types(self.kind):
+            _refuse(registry.unknown_type_message(self.kind, name))
+        try:
+            text = json.dumps(value)
+        except TypeError as cause:
+            _refuse(f"options of {name!r} must be plain values (mappings, lists, strings, numbers): {cause}")
+        return registry.get(self.kind, name).model_validate_json(text)
+
+    def _serialize(self, component: Component) -> dict[str, Any]:
+        dumped = component.model_dump(mode="json")
+        return dumped if registry.is_registered(component) else {**dumped, "unregistered": True}
+
+    def _installed(self) -> str:
+        return ", ".join(registry.types(self.kind)) or "none"
+
+
+def _refuse(message: str) -> NoReturn:
+    # By way of a context value: braces in names that users choose must not be read as a message template.
+    raise PydanticCustomError("component", "{message}", {"message": message})
