@@ -131,7 +131,9 @@ class TestExamples:
     def test_the_tracker_has_the_last_epoch_of_each_training(self, names):
         latest = json.loads((names["folder"] / "stripes" / "latest.json").read_text())
         series = {name for name in latest if name.endswith("/train_loss")}
-        assert series == {f"train/{loss}/seed-{seed}/train_loss" for loss in ("root", "cross_entropy") for seed in (0, 1)}
+        assert series == {
+            f"train/{loss}/seed-{seed}/train_loss" for loss in ("root", "cross_entropy") for seed in (0, 1)
+        }
         assert {latest[name][0] for name in series} == {8}
         before = names["Latest"]().open(TrackedRun("again", names["folder"] / "stripes", {}, resumed=True))
         before.metrics(dict.fromkeys(series, 9.0), 3)
