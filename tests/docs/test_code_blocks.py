@@ -114,6 +114,7 @@ class TestRules:
             (Block("python", "1 / 0\n", 1, "", ()), "division"),
             (Block("console", "lossforge presets show edll\n", 1, "", ()), "did you mean 'edl'"),
             (Block("console", "lossforge presets list\n", 1, "", (("exits", "2"),)), "presets list"),
+            (Block("console", "pip install lossforge-nowhere\n", 1, "", ()), "lossforge-nowhere"),
             (Block("yaml", "generations: -1\n", 1, "", ()), "generations"),
             (Block("yaml", "generation: 1\n", 1, "", ()), "no fields of one section"),
             (Block("text", "b\n", 1, "", (("output", ""),)), "page.md:1"),
@@ -125,7 +126,7 @@ class TestRules:
     def test_a_block_that_is_wrong_fails(self, block, problem, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         session = PageSession(tmp_path / "page.md", tmp_path, monkeypatch)
-        with pytest.raises((AssertionError, ZeroDivisionError, AttributeError), match=problem):
+        with pytest.raises((AssertionError, ZeroDivisionError, AttributeError, ModuleNotFoundError), match=problem):
             session.run(block)
 
     def test_names_and_files_live_as_long_as_the_page(self, tmp_path, monkeypatch):
