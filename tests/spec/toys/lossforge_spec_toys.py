@@ -21,7 +21,7 @@ class Sampler(Component):
     kind: ClassVar[str] = "samplers"
     type: Literal["toy_sampler"] = "toy_sampler"
     inner: Annotated[Any, Plugin("samplers")] | None = None
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field(default_factory=dict)
 
 
 class Goal(Component):
