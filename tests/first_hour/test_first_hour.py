@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from ruamel.yaml import YAML
+from safetensors.torch import load_file
 
 from tests.first_hour.conftest import Machine
 
@@ -45,8 +46,8 @@ def test_the_schema_completes_it(machine: Machine) -> None:
     checker.validate(YAML(typ="safe").load(text))
     wrong = YAML(typ="safe").load(text.replace("logistic", "logistics"))
     assert list(checker.iter_errors(wrong))
-    (mutation,) = [each for key, each in schema["$defs"].items() if key.endswith("ChaoticMutation")]
-    assert {"logistic", "tent"} <= set(mutation["properties"]["map"]["enum"])
+    offered = [each for key, each in schema["$defs"].items() if key.endswith("ChaoticMutation")]
+    assert {"logistic", "tent"} <= set(offered[0]["properties"]["map"]["enum"])
 
 
 def test_a_spec_of_the_lines_that_differ(machine: Machine) -> None:
@@ -115,7 +116,7 @@ def test_one_worker_and_four_find_the_same(machine: Machine) -> None:
 def test_what_is_interrupted_goes_on_to_the_same(machine: Machine, number: signal.Signals) -> None:
     out = f"stopped-{number.name}"
     # Long enough to be met in the middle: the compiled back end takes some ms for a generation.
-    long = ("--set", "search.generations=2000", "--set", "search.checkpoint_every=20")
+    long = ("--set", "search.generations=600", "--set", "search.checkpoint_every=20")
     process = machine.start("lossforge", "run", "my.yaml", *long, "--out", out)
     done = machine.stop(process, number, machine.folder / out / "history.jsonl")
     if number == signal.SIGINT:
@@ -206,7 +207,9 @@ def test_the_exported_file_stands_alone(machine: Machine) -> None:
 def test_the_best_loss_is_trained_beside_cross_entropy(machine: Machine) -> None:
     quick = ("--epochs", "1", "--set", "num_train=128", "--set", "num_test=200", "--set", "precision=float32")
     done = machine("lossforge", "train", "--seeds", "5", "--loss", "best", "--baseline", "cross_entropy", *quick)
-    assert "On digits, resnet8, 5 seeds: edl reaches" in " ".join(done.out.split()) or "short reaches" in done.out
+    (group,) = json.loads(machine("lossforge", "runs", "best", "--json").out)["groups"]
+    assert f"--loss best: {group['best']['path']}" in done.err
+    assert f"On digits, resnet8, 5 seeds: {group['best']['name']} reaches" in " ".join(done.out.split())
     assert "trained 10/10" in done.err
 
 
@@ -238,7 +241,7 @@ def test_a_plugin_is_written_installed_used_and_tested(machine: Machine) -> None
     example = "lossforge-hourly/examples/hourly.yaml"
     machine("lossforge", "run", example, "--set", "search.generations=3", "--out", "hourly")
     manifest = json.loads((machine.folder / "hourly/manifest.json").read_text())
-    assert [each["distribution"] for each in manifest["plugins"]] == ["lossforge-hourly"]
+    assert "lossforge-hourly" in {each["distribution"] for each in manifest["plugins"]}
     assert " passed" in machine("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "lossforge-hourly").out
     assert "search:" in machine("lossforge", "plugins", "describe", "hourly").out
 
@@ -272,7 +275,10 @@ def test_candidates_that_give_nan_are_penalised_and_counted(machine: Machine) ->
     example = "lossforge-patchy/examples/patchy.yaml"
     machine("lossforge", "run", example, "--set", "search.generations=3", "--out", "patchy")
     lines = [json.loads(line) for line in (machine.folder / "patchy/history.jsonl").read_text().splitlines()]
-    assert all(0 < line["rejected"]["finite"] < line["num_solutions"] for line in lines[:1])
+    assert 0 < lines[0]["rejected"]["finite"] < lines[0]["num_solutions"]
+    for line in lines:
+        assert line["num_feasible"] + sum(line["rejected"].values()) == line["num_solutions"]
     found = json.loads((machine.folder / "patchy/artifact/loss.json").read_text())
     assert found["rejected"]["finite"] == sum(line["rejected"].get("finite", 0) for line in lines)
-    assert json.loads((machine.folder / "patchy/artifact/loss.json").read_text())["held_out"]["fitness"] is not None
+    # The winner is none of those: the plugin as edited has no value above 0.5.
+    assert load_file(machine.folder / "patchy/artifact/loss.safetensors")["solution"].item() <= 0.5
