@@ -62,7 +62,9 @@ def test_a_crash_comes_with_its_traceback(tmp_path):
     assert text.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_a_path_that_is_not_text_can_be_logged(tmp_path):
+def test_a_path_that_is_not_text_can_be_logged(tmp_path, monkeypatch):
+    # Else pytest keeps the message, which cannot be sent from one process of it to another.
+    monkeypatch.setattr(logging.getLogger("lossforge"), "propagate", False)
     with logged_to(tmp_path / "run.log"):
         logging.getLogger("lossforge").info("in %s", b"\xff".decode("utf-8", "surrogateescape"))
     assert entries(tmp_path / "run.log") == [("INFO", "in \\udcff"), ("INFO", "done")]
