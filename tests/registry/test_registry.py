@@ -128,6 +128,11 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel
 from lossforge.component import Component
 """
+ODD = """
+class Toy(Component):
+    kind: ClassVar[str] = 'mutations'
+    type: Literal['toy_odd'] = 'toy_odd'
+"""
 
 
 @pytest.mark.parametrize(
@@ -153,6 +158,9 @@ from lossforge.component import Component
             "    @abstractmethod\n    def mutate(self): ...\n    @abstractmethod\n    def init(self): ...",
             "lacks init, mutate",
         ),
+        ("class Toy(Component):\n    api_version = '1'", "has the api_version '1', which is not an integer"),
+        ("class Toy(Component):\n    api_version = None", "has the api_version None, which is not an integer"),
+        (ODD + "Toy.__doc__ = 5", "has the docstring 5, which is not a string"),
     ],
 )
 def test_a_plugin_that_is_not_what_it_promises_is_refused(install: Any, code: str, problem: str) -> None:
@@ -163,6 +171,18 @@ def test_a_plugin_that_is_not_what_it_promises_is_refused(install: Any, code: st
     assert message.startswith("plugin toy-odd 1.0 (toy_odd:Toy): ")
     assert problem in message
     assert message.endswith("; update or uninstall toy-odd")
+
+
+@pytest.mark.parametrize("method", ["__deepcopy__", "__hash__", "__repr__"])
+def test_a_default_that_cannot_be_looked_at_is_a_load_error(install: Any, method: str) -> None:
+    code = f"""
+class Boom(list):
+    def {method}(self, *_): raise RuntimeError('boom')
+{ODD}    x: object = Boom()
+"""
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), HEADER + code)
+    with pytest.raises(PluginLoadError, match=r"plugin toy-odd 1\.0 .* RuntimeError: boom; mend or uninstall toy-odd"):
+        registry.get("mutations", "toy_odd")
 
 
 @pytest.mark.parametrize(("version", "stale"), [(0, "toy-odd"), (99, "lossforge")])
