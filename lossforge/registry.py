@@ -92,8 +92,9 @@ def preset_offers() -> tuple[Offer, ...]:
 
 def hidden() -> tuple[str, ...]:
     """Return the installed distributions with plugins that the environment variable leaves out."""
-    found = {_offer(point).distribution for kind in KINDS for point in _discover(kind, None)}
-    return tuple(sorted(found - {offer.distribution for kind in KINDS for offer in offers(kind)}))
+    groups = (*KINDS, "presets")
+    found = {_offer(point).distribution for group in groups for point in _discover(group, None)}
+    return tuple(sorted(found - {_offer(point).distribution for group in groups for point in _entry_points(group)}))
 
 
 def get(kind: str, type_name: str) -> type[Component]:
@@ -165,10 +166,14 @@ def unknown_type_message(kind: str, type_name: str) -> str:
     type_name = type_name if len(type_name) <= _LONGEST_NAME else f"{type_name[:_LONGEST_NAME]}..."
     near = difflib.get_close_matches(type_name, known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    hidden = sorted({_offer(point).distribution for point in _discover(kind, None) if point.name == type_name})
-    if hidden:
-        hint = f" (that of {' and '.join(hidden)} is left out by {PLUGINS_VARIABLE})"
+    hint = hint_of_hidden(kind, type_name) or hint
     return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(known) or 'none'}"
+
+
+def hint_of_hidden(kind: str, name: str) -> str:
+    """Return a hint on who has what is unknown, a component of a kind or one of ``presets``; empty: nobody."""
+    names = sorted({_offer(point).distribution for point in _discover(kind, None) if point.name == name})
+    return f" (that of {' and '.join(names)} is left out by {PLUGINS_VARIABLE})" if names else ""
 
 
 def check_kind(kind: str) -> None:
