@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import re
+import traceback
 from dataclasses import dataclass
 
 PREFIX = "lossforge."
@@ -47,9 +48,30 @@ def installed() -> Installed:
                 seen.add(name)
                 points += _points(distribution)
         except Exception as cause:  # noqa: BLE001  whatever is wrong with its files is the finding
-            text = f"its metadata in {distribution.locate_file('')} cannot be read: {type(cause).__name__}: {cause}"
-            unreadable.append(Unreadable(normalise(name), text))
+            unreadable.append(_unreadable(distribution, name, cause))
     return Installed(tuple(points), tuple(unreadable))
+
+
+def spoilers(error: BaseException) -> tuple[Unreadable, ...]:
+    """Return the distributions for which ``importlib.metadata.entry_points()`` has raised ``error``; else none.
+
+    It reads those of everything that is installed, so that one bad file is an error to all who call it.
+    """
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not any((code.co_filename, code.co_name) == (importlib.metadata.__file__, "entry_points") for code in codes):
+        return ()
+    found = []
+    for distribution in importlib.metadata.distributions():
+        try:
+            distribution.entry_points  # noqa: B018  reads and parses them
+        except Exception as cause:  # noqa: BLE001  as in installed()
+            found.append(_unreadable(distribution, _key(distribution), cause))
+    return tuple(found)
+
+
+def _unreadable(distribution: importlib.metadata.Distribution, name: str, cause: Exception) -> Unreadable:
+    text = f"its metadata in {distribution.locate_file('')} cannot be read: {type(cause).__name__}: {cause}"
+    return Unreadable(normalise(name), text)
 
 
 def _key(distribution: importlib.metadata.Distribution) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lossforge import registry
 from lossforge.errors import PluginError
-from lossforge.installed import Unreadable
+from lossforge.installed import NAMELESS, Unreadable
 from lossforge.plugins import examine
 from lossforge.plugins.examine import ERR, OUT, REPORT, examine_into
 from lossforge.plugins.requirements import Problem, remedy_of_missing, unmet
@@ -28,6 +28,9 @@ SLOW = 2.0
 
 START_SECONDS = 120.0
 """Seconds that a process may take for anything but the imports that it is for."""
+
+LEFT_OVER = "remove what is left of it from site-packages"
+"""What mends a distribution that cannot be named to pip."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,8 @@ def _examine(name: str, version: str, offers: Sequence[Offer], timeout: float) -
     try:
         problems = unmet(name)
     except importlib.metadata.PackageNotFoundError:
-        remedy = "remove what is left of it from site-packages"
         text = "its metadata is gone, as after an uninstallation that was cut off, or does not name it"
-        problems = [Problem(text, remedy)]
+        problems = [Problem(text, LEFT_OVER)]
     problems += [each for offer in offers if offer.kind == "presets" for each in _preset_problems(offer)]
     return Examination(name, version, tuple(findings), tuple(problems), printed)
 
@@ -157,6 +159,8 @@ def _remedy_of_missing(module: str, offer: Offer) -> str:
 
 
 def _remedy(offer: Offer, status: str) -> str:
+    if status != "ok" and offer.distribution == NAMELESS:
+        return LEFT_OVER
     upgrade, uninstall = f"pip install --upgrade {offer.distribution}", f"pip uninstall {offer.distribution}"
     return {
         "ok": "",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from lossforge import registry
+from lossforge import cli, installed, registry
 from lossforge.errors import PluginLoadError
 
 POINTS = b"[lossforge.mutations]\nfoo = mod_a:Foo\n"
@@ -74,3 +76,19 @@ def test_another_distribution_called_lossforge_is_not_lossforge(install: Any, mo
     assert not offer.is_builtin
     monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
     assert registry.types("mutations") == ()
+
+
+def test_one_that_spoils_the_entry_points_of_all_is_named_by_the_command_line(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when torch or pydantic is imported."""
+    broken(install, monkeypatch, b"Name: bad-dist\nVersion: 1.0\n", b"[console_scripts]\njust a line\n")
+    monkeypatch.setattr(cli.LossforgeGroup, "get_command", lambda *_: importlib.metadata.entry_points(group="x"))
+    outcome = CliRunner().invoke(cli.main, ["presets", "list"])
+    start, end = f"error: package bad-dist: its metadata in {install.folder} ", "; reinstall or remove it\n"
+    assert (outcome.exit_code, outcome.output[: len(start)], outcome.output[-len(end) :]) == (3, start, end)
+    assert outcome.output.count("\n") == 1
+
+
+def test_an_error_of_anything_else_is_nobodys() -> None:
+    assert installed.spoilers(TypeError("x")) == ()
