@@ -29,6 +29,7 @@ from lossforge.errors import (
     PluginVersionError,
     UnknownComponentError,
 )
+from lossforge.signals import signals_seen
 from lossforge.stdio import stdout_to_stderr
 
 _log = logging.getLogger(__name__)
@@ -131,18 +132,19 @@ def load(offer: Offer) -> type[Component]:
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
     is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
-    try:
-        with contextlib.nullcontext() if is_imported else stdout_to_stderr() as diverted:
-            manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
-            loaded: Any = manager.driver
-            problem = breach(loaded, offer.kind, offer.type)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as cause:  # a plugin's import may raise anything, and so may a look at its defaults
-        raise PluginLoadError(
-            f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
-            f"mend or uninstall {offer.distribution}"
-        ) from cause
+    with signals_seen() as signals:
+        try:
+            with contextlib.nullcontext() if is_imported else stdout_to_stderr() as diverted:
+                manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
+                loaded: Any = manager.driver
+                problem = breach(loaded, offer.kind, offer.type)
+        except BaseException as cause:  # a plugin's import may raise anything, and so may a look at its defaults
+            if isinstance(cause, KeyboardInterrupt) and signals:
+                raise
+            raise PluginLoadError(
+                f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
+                f"mend or uninstall {offer.distribution}"
+            ) from cause
     if diverted is not None and diverted.used:
         _warn_once(f"plugin {offer} prints while it is imported; that went to standard error")
     if problem is not None:

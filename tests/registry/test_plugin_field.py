@@ -137,7 +137,9 @@ def test_a_broken_plugin_is_not_taken_for_a_mistake_in_the_spec(install: Any) ->
         Holder.model_validate({"step": "toy_broken"})
 
 
-@pytest.mark.parametrize("raised", ["RuntimeError('licence server')", "KeyError('licence server')", "SystemExit(0)"])
+@pytest.mark.parametrize(
+    "raised", ["RuntimeError('licence server')", "KeyError('licence server')", "SystemExit(0)", "KeyboardInterrupt()"]
+)
 def test_whatever_a_validator_raises_names_its_plugin(install: Any, raised: str) -> None:
     code = f"""
     from typing import ClassVar, Literal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,7 @@ def test_one_of_two_claimants_can_be_chosen(install: Any, monkeypatch: pytest.Mo
         ("import a_package_nobody_has", "ModuleNotFoundError: No module named 'a_package_nobody_has'"),
         ("raise ImportError('libfoo is missing')", "ImportError: libfoo is missing"),
         ("assert False, 'wrong torch'", "AssertionError: wrong torch"),
+        ("raise KeyboardInterrupt('by itself')", "KeyboardInterrupt: by itself"),
         ("raise SystemExit('no licence')", "SystemExit: no licence"),
         ("def broken(:", "SyntaxError: "),
         ("", "AttributeError: module 'toy_broken' has no attribute 'Toy'"),
@@ -117,9 +119,29 @@ def test_a_plugin_that_cannot_be_imported_is_told_in_full(install: Any, code: st
 
 def test_an_interrupt_during_an_import_is_not_taken_for_a_broken_plugin(install: Any) -> None:
     points = ONE_MUTATION.format(type_name="toy_slow", module="toy_slow")
-    install("toy-slow", points, "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        registry.get("mutations", "toy_slow")
+    install("toy-slow", points, "import signal\nsignal.raise_signal(signal.SIGINT)")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            registry.get("mutations", "toy_slow")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_handler_that_an_import_sets_stays(install: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)" + dedent(
+        MUTATION.format(class_name="Toy", type_name="toy_calm")
+    )
+    install("toy-calm", ONE_MUTATION.format(type_name="toy_calm", module="toy_calm"), code)
+    own = signal.getsignal(signal.SIGINT)
+    try:
+        registry.get("mutations", "toy_calm")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGINT, own)
 
 
 HEADER = """
