@@ -95,6 +95,8 @@ def _print_examination(of: Examination) -> None:
     click.echo(f"{click.style(f'{of.distribution} {of.version}', bold=True)}: {count}, {seconds:.2f} s, {state}")
     for problem in of.problems:
         click.echo(f"  {problem.text}\n    mend: {problem.remedy}")
+    if of.extras:
+        click.echo(f"  extras that are not installed: {', '.join(of.extras)}")
     if of.printed:
         click.echo(f"  prints to standard output while it is imported: {_start(of.printed)}")
     for finding in of.findings:

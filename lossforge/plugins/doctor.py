@@ -18,7 +18,7 @@ from lossforge.errors import PluginError
 from lossforge.installed import NAMELESS, Unreadable
 from lossforge.plugins import examine
 from lossforge.plugins.examine import ERR, OUT, REPORT, examine_into
-from lossforge.plugins.requirements import Problem, remedy_of_missing, unmet
+from lossforge.plugins.requirements import Problem, extras_not_met, remedy_of_missing, unmet
 from lossforge.plugins.standing import contested
 from lossforge.registry import Offer
 from lossforge.spec import preset_files
@@ -56,13 +56,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """A distribution: its entry points, requirements that are not met, and what its import prints to stdout."""
+    """A distribution: its entry points, unmet requirements, unmet extras, and what its import prints to stdout."""
 
     distribution: str
     version: str
     findings: tuple[Finding, ...]
     problems: tuple[Problem, ...] = ()
     printed: str = ""
+    extras: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -91,11 +92,13 @@ def _examine(name: str, version: str, offers: Sequence[Offer], timeout: float) -
         printed += more
     try:
         problems = unmet(name)
+        extras = [] if offers[0].is_builtin else extras_not_met(name)
     except importlib.metadata.PackageNotFoundError:
         text = "its metadata is gone, as after an uninstallation that was cut off, or does not name it"
         problems = [Problem(text, LEFT_OVER)]
+        extras = []
     problems += [each for offer in offers if offer.kind == "presets" for each in _preset_problems(offer)]
-    return Examination(name, version, tuple(findings), tuple(problems), printed)
+    return Examination(name, version, tuple(findings), tuple(problems), printed, tuple(extras))
 
 
 def _preset_problems(offer: Offer) -> list[Problem]:

@@ -39,8 +39,15 @@ def unmet(distribution: str) -> list[Problem]:
     return found
 
 
-def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def extras_not_met(distribution: str) -> list[str]:
+    """Return the extras of an installed distribution of which something is not satisfied here."""
+    extras = importlib.metadata.metadata(distribution).get_all("Provides-Extra") or ()
+    requirements = [each for each in _readable(distribution) if not _applies(each)]
+    return [extra for extra in extras if any(_applies(each, extra) and _problem(each) for each in requirements)]
+
+
+def _applies(requirement: Requirement, extra: str = "") -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def _problem(requirement: Requirement) -> str | None:

@@ -120,6 +120,17 @@ def test_an_installed_requirement_without_a_version_is_told_as_such(monkeypatch)
     assert problem.text == "needs torch>=2; installed is one whose version is not known"
 
 
+def test_an_extra_of_which_something_lacks_is_told(tmp_path, monkeypatch):
+    info = tmp_path / "toy_extras-2.5.dist-info"
+    info.mkdir()
+    lines = ["Name: toy-extras", "Version: 2.5", *(f"Provides-Extra: {each}" for each in ("fast", "slow", "old"))]
+    needs = ["click", "nobody-has-this; extra == 'fast'", "torch; extra == 'slow'", "torch<1; extra == 'old'"]
+    (info / "METADATA").write_text("\n".join(lines + [f"Requires-Dist: {each}" for each in needs]) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert requirements.extras_not_met("toy-extras") == ["fast", "old"]
+    assert requirements.unmet("toy-extras") == []
+
+
 def test_presets_and_distributions_that_cannot_be_read_are_problems(tmp_path, monkeypatch):
     for name, metadata in (("toy_presets", b"Name: toy-presets\nVersion: 2.5\n"), ("toy_latin", b"Author: Ren\xe9\n")):
         info = tmp_path / f"{name}-2.5.dist-info"
