@@ -13,6 +13,8 @@ def breach(loaded: object, kind: str, type_name: str) -> str | None:
     """Return what keeps an object from being the component that its entry point promises, or None."""
     if not (isinstance(loaded, type) and issubclass(loaded, Component)):
         return "is not a lossforge Component class"
+    if not isinstance(loaded.api_version, int):
+        return f"has the api_version {loaded.api_version!r}, which is not an integer"
     if is_of_other_api(loaded):
         return f"was written for plugin API {loaded.api_version}, this lossforge has {API_VERSION}"
     own_kind = getattr(loaded, "kind", "none")
@@ -23,12 +25,16 @@ def breach(loaded: object, kind: str, type_name: str) -> str | None:
     declared = loaded.model_fields["type"].default
     if declared != type_name:
         return f"declares type {declared!r}, its entry point says {type_name!r}"
+    if not isinstance(loaded.__doc__, str | None):
+        return f"has the docstring {loaded.__doc__!r}, which is not a string"
     return _mutable_default(loaded)
 
 
 def is_of_other_api(loaded: object) -> bool:
     """Return whether a class was written for another version of the plugin interface."""
-    return isinstance(loaded, type) and issubclass(loaded, Component) and loaded.api_version != API_VERSION
+    if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+        return False
+    return isinstance(loaded.api_version, int) and loaded.api_version != API_VERSION
 
 
 @functools.cache

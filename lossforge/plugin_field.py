@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 
 from lossforge import registry
 from lossforge.component import Component
+from lossforge.errors import LossforgeError, PluginLoadError
+from lossforge.signals import signals_seen
 
 KIND_KEYWORD = "x-lossforge-kind"
 """Keyword in a JSON schema that stands for any installed component of a kind."""
@@ -63,7 +65,23 @@ class Plugin:
             text = json.dumps(value)
         except TypeError as cause:
             _refuse(f"options of {name!r} must be plain values (mappings, lists, strings, numbers): {cause}")
-        return registry.get(self.kind, name).model_validate_json(text)
+        return self._read(name, text)
+
+    def _read(self, name: str, text: str) -> Component:
+        component = registry.get(self.kind, name)
+        with signals_seen() as signals:
+            try:
+                return component.model_validate_json(text)
+            except (ValidationError, LossforgeError):
+                raise
+            except BaseException as cause:  # a plugin's validators may raise anything
+                if isinstance(cause, KeyboardInterrupt) and signals:
+                    raise
+                offer = registry.chosen(self.kind, name)
+                raise PluginLoadError(
+                    f"plugin {offer} fails to check the options of {self.kind} {name!r}: {type(cause).__name__}: "
+                    f"{cause}; update or uninstall {offer.distribution}"
+                ) from cause
 
     def _serialize(self, component: Component) -> dict[str, Any]:
         dumped = component.model_dump(mode="json")

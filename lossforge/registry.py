@@ -13,13 +13,13 @@ import functools
 import importlib.metadata
 import logging
 import os
-import re
 import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from stevedore import DriverManager, ExtensionManager
 
+from lossforge import installed
 from lossforge.component import API_VERSION, Component
 from lossforge.contract import breach, is_of_other_api
 from lossforge.errors import (
@@ -29,6 +29,7 @@ from lossforge.errors import (
     PluginVersionError,
     UnknownComponentError,
 )
+from lossforge.signals import signals_seen
 from lossforge.stdio import stdout_to_stderr
 
 _log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class Offer:
     @property
     def is_builtin(self) -> bool:
         """Whether it comes with lossforge itself, whose names nobody else can take."""
-        return self.distribution == "lossforge"
+        return self.distribution == "lossforge" and self.target.startswith("lossforge.")
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})"
@@ -92,8 +93,9 @@ def preset_offers() -> tuple[Offer, ...]:
 
 def hidden() -> tuple[str, ...]:
     """Return the installed distributions with plugins that the environment variable leaves out."""
-    found = {_offer(point).distribution for kind in KINDS for point in _discover(kind, None)}
-    return tuple(sorted(found - {offer.distribution for kind in KINDS for offer in offers(kind)}))
+    groups = (*KINDS, "presets")
+    found = {_offer(point).distribution for group in groups for point in _discover(group, None)}
+    return tuple(sorted(found - {_offer(point).distribution for group in groups for point in _entry_points(group)}))
 
 
 def get(kind: str, type_name: str) -> type[Component]:
@@ -105,6 +107,11 @@ def get(kind: str, type_name: str) -> type[Component]:
         PluginLoadError: its import fails, or the object is not a component of this kind and name.
         PluginVersionError: it was written for another version of the plugin interface.
     """
+    return load(chosen(kind, type_name))
+
+
+def chosen(kind: str, type_name: str) -> Offer:
+    """Return the entry point that :func:`get` loads; raises as it does where there is none, or more than one."""
     found = [offer for offer in offers(kind) if offer.type == type_name]
     if not found:
         raise UnknownComponentError(unknown_type_message(kind, type_name))
@@ -117,7 +124,7 @@ def get(kind: str, type_name: str) -> type[Component]:
             f"{kind}: {type_name!r} is claimed by {' and by '.join(map(str, found))}; uninstall one of them, or "
             f"set {PLUGINS_VARIABLE} to the comma list of distributions to use"
         )
-    return load(found[0])
+    return found[0]
 
 
 def load(offer: Offer) -> type[Component]:
@@ -125,19 +132,24 @@ def load(offer: Offer) -> type[Component]:
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
     is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
-    try:
-        with contextlib.nullcontext() if is_imported else stdout_to_stderr() as diverted:
-            manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as cause:  # a plugin's import may raise anything
-        raise PluginLoadError(
-            f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
-            f"mend or uninstall {offer.distribution}"
-        ) from cause
+    with signals_seen() as signals:
+        try:
+            with contextlib.nullcontext() if is_imported else stdout_to_stderr() as diverted:
+                manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
+                loaded: Any = manager.driver
+                problem = breach(loaded, offer.kind, offer.type)
+        except BaseException as cause:  # a plugin's import may raise anything, and so may a look at its defaults
+            if isinstance(cause, KeyboardInterrupt) and signals:
+                raise
+            raise PluginLoadError(
+                f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
+                f"mend or uninstall {offer.distribution}"
+            ) from cause
     if diverted is not None and diverted.used:
         _warn_once(f"plugin {offer} prints while it is imported; that went to standard error")
-    return _checked(offer, manager.driver)
+    if problem is not None:
+        raise _refusal(offer, loaded, problem)
+    return loaded  # type: ignore[no-any-return]
 
 
 def is_registered(component: Component) -> bool:
@@ -152,14 +164,18 @@ def is_registered(component: Component) -> bool:
 
 def unknown_type_message(kind: str, type_name: str) -> str:
     """Return a message for an unknown type, with the nearest match and all installed names."""
-    installed = types(kind)
+    known = types(kind)
     type_name = type_name if len(type_name) <= _LONGEST_NAME else f"{type_name[:_LONGEST_NAME]}..."
-    near = difflib.get_close_matches(type_name, installed, n=1)
+    near = difflib.get_close_matches(type_name, known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    hidden = sorted({_offer(point).distribution for point in _discover(kind, None) if point.name == type_name})
-    if hidden:
-        hint = f" (that of {' and '.join(hidden)} is left out by {PLUGINS_VARIABLE})"
-    return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(installed) or 'none'}"
+    hint = hint_of_hidden(kind, type_name) or hint
+    return f"unknown type {type_name!r}{hint}; installed {kind}: {', '.join(known) or 'none'}"
+
+
+def hint_of_hidden(kind: str, name: str) -> str:
+    """Return a hint on who has what is unknown, a component of a kind or one of ``presets``; empty: nobody."""
+    names = sorted({_offer(point).distribution for point in _discover(kind, None) if point.name == name})
+    return f" (that of {' and '.join(names)} is left out by {PLUGINS_VARIABLE})" if names else ""
 
 
 def check_kind(kind: str) -> None:
@@ -172,16 +188,13 @@ def _raise(_manager: object, _entry_point: object, error: BaseException) -> NoRe
     raise error
 
 
-def _checked(offer: Offer, loaded: Any) -> type[Component]:
-    """Return ``loaded`` if it is what its entry point promises."""
-    problem = breach(loaded, offer.kind, offer.type)
-    if problem is None:
-        return loaded  # type: ignore[no-any-return]
+def _refusal(offer: Offer, loaded: Any, problem: str) -> PluginLoadError:
+    """Return the error for what is not what its entry point promises."""
     if is_of_other_api(loaded):
         stale = offer.distribution if loaded.api_version < API_VERSION else "lossforge"
         message = f"plugin {offer}: {loaded!r} {problem}; pip install --upgrade {stale}"
-        raise PluginVersionError(message, loaded.api_version)
-    raise PluginLoadError(f"plugin {offer}: {loaded!r} {problem}; update or uninstall {offer.distribution}")
+        return PluginVersionError(message, loaded.api_version)
+    return PluginLoadError(f"plugin {offer}: {loaded!r} {problem}; update or uninstall {offer.distribution}")
 
 
 @functools.cache
@@ -191,37 +204,38 @@ def _warn_once(message: str) -> None:
 
 @functools.cache
 def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryPoint, ...]:
-    allowed = None if plugins is None else {_normalise(name) for name in plugins.split(",") if name.strip()}
+    allowed = _allowed(plugins)
     unique = {}
-    for point in importlib.metadata.entry_points(group=f"lossforge.{kind}"):
-        name = _normalise(_distribution(point.dist)[0])
-        if allowed is None or name == "lossforge" or name in allowed:
+    for point in installed.installed().points:
+        name = installed.normalise(_offer(point).distribution)
+        if point.group == f"lossforge.{kind}" and (allowed is None or _offer(point).is_builtin or name in allowed):
             unique[point.name, name, point.value] = point
     return tuple(point for _, point in sorted(unique.items()))
 
 
+def _allowed(plugins: str | None) -> set[str] | None:
+    return None if plugins is None else {installed.normalise(name) for name in plugins.split(",") if name.strip()}
+
+
 def _offer(point: importlib.metadata.EntryPoint) -> Offer:
     kind = point.group.removeprefix("lossforge.")
-    return Offer(kind, point.name, point.value, *_distribution(point.dist))
+    return Offer(kind, point.name, point.value, *installed.name_and_version(point.dist))
 
 
 def _entry_points(kind: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    for each in unreadable():
+        _warn_once(f"plugin {each.distribution} is left out, {each.text}; reinstall or remove it")
     return _discover(kind, os.environ.get(PLUGINS_VARIABLE))
+
+
+def unreadable() -> tuple[installed.Unreadable, ...]:
+    """Return the installed distributions, of those to use, that may have plugins and whose metadata cannot be read."""
+    allowed = _allowed(os.environ.get(PLUGINS_VARIABLE))
+    found = installed.installed().unreadable
+    return tuple(each for each in found if allowed is None or each.distribution in allowed)
 
 
 def refresh() -> None:
     """Forget what is installed, so that packages installed since are seen by this process."""
     _discover.cache_clear()
-    _distribution.cache_clear()
-
-
-@functools.cache  # every look at its name or version reads its metadata again
-def _distribution(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
-    # What is left of a half-removed installation can have entry points but no metadata.
-    if distribution is None or not (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")):
-        return "unknown distribution", "?"
-    return distribution.name, distribution.version
-
-
-def _normalise(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+    installed.forget()

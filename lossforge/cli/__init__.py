@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lossforge.cli.interrupt import interrupted_by, is_interrupt
-from lossforge.errors import LossforgeError
+from lossforge.errors import LossforgeError, PluginError
 from lossforge.version import __version__
 
 COMMANDS = {
@@ -61,9 +61,21 @@ class LossforgeGroup(click.Group):
             sys.exit(error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
             if not (isinstance(error, click.Abort) or is_interrupt(error)):
+                _exit_if_spoilt(error)
                 raise
             click.echo("interrupted", err=True)
             sys.exit(INTERRUPTED)
+
+
+def _exit_if_spoilt(error: BaseException) -> None:
+    """Exit as with a failed plugin where torch or pydantic has stumbled over the entry points of another package."""
+    from lossforge.installed import spoilers
+
+    found = spoilers(error)
+    for each in found:
+        click.echo(f"error: package {each.distribution}: {each.text}; reinstall or remove it", err=True)
+    if found:
+        sys.exit(PluginError.exit_code)
 
 
 @click.group(cls=LossforgeGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

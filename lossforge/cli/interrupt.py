@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from lossforge.errors import PluginError
+
 AGAIN_SECONDS = 0.05
 """After which an interrupt that came at a bad moment comes again."""
 
@@ -78,8 +80,8 @@ def _send_later(kind: signal.Signals) -> None:
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Return whether Ctrl-C, or SIGTERM, is what ``error`` comes from."""
-    while error is not None:
+    """Return whether Ctrl-C, or SIGTERM, is what ``error`` comes from; what a plugin raises by itself is neither."""
+    while error is not None and not isinstance(error, PluginError):
         if isinstance(error, KeyboardInterrupt) or _hides_an_interrupt(error):
             return True
         error = error.__cause__

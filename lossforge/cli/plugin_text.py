@@ -89,12 +89,14 @@ def print_examinations(found: Sequence[Examination], hidden: Sequence[str]) -> N
 
 
 def _print_examination(of: Examination) -> None:
-    count = f"{len(of.findings)} component{'s' if len(of.findings) > 1 else ''}"
+    count = f"{len(of.findings)} component{'' if len(of.findings) == 1 else 's'}"
     seconds = sum(finding.seconds or 0 for finding in of.findings)
     state = click.style("ok", fg="green") if of.is_well else click.style("PROBLEMS", fg="red")
     click.echo(f"{click.style(f'{of.distribution} {of.version}', bold=True)}: {count}, {seconds:.2f} s, {state}")
     for problem in of.problems:
         click.echo(f"  {problem.text}\n    mend: {problem.remedy}")
+    if of.extras:
+        click.echo(f"  extras that are not installed: {', '.join(of.extras)}")
     if of.printed:
         click.echo(f"  prints to standard output while it is imported: {_start(of.printed)}")
     for finding in of.findings:

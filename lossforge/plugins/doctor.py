@@ -15,17 +15,22 @@ from typing import Any
 
 from lossforge import registry
 from lossforge.errors import PluginError
+from lossforge.installed import NAMELESS, Unreadable
 from lossforge.plugins import examine
 from lossforge.plugins.examine import ERR, OUT, REPORT, examine_into
-from lossforge.plugins.requirements import Problem, remedy_of_missing, unmet
+from lossforge.plugins.requirements import Problem, extras_not_met, remedy_of_missing, unmet
 from lossforge.plugins.standing import contested
 from lossforge.registry import Offer
+from lossforge.spec import preset_files
 
 SLOW = 2.0
 """Seconds from which on an import is called slow."""
 
 START_SECONDS = 120.0
 """Seconds that a process may take for anything but the imports that it is for."""
+
+LEFT_OVER = "remove what is left of it from site-packages"
+"""What mends a distribution that cannot be named to pip."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """A distribution: its entry points, requirements that are not met, and what its import prints to stdout."""
+    """A distribution: its entry points, unmet requirements, unmet extras, and what its import prints to stdout."""
 
     distribution: str
     version: str
     findings: tuple[Finding, ...]
     problems: tuple[Problem, ...] = ()
     printed: str = ""
+    extras: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -66,28 +72,45 @@ class Examination:
 
 
 def examine_all(timeout: float) -> list[Examination]:
-    """Examine every distribution that offers components, lossforge's own first; an import has ``timeout`` seconds."""
+    """Examine every distribution with plugins, lossforge's own first; an import has ``timeout`` seconds."""
     offers = [offer for kind in registry.KINDS for offer in registry.offers(kind)]
     groups: dict[tuple[str, str], list[Offer]] = {}
-    for offer in sorted(offers, key=lambda each: (not each.is_builtin, each.distribution)):
+    for offer in sorted([*offers, *preset_files.offers()], key=lambda each: (not each.is_builtin, each.distribution)):
         groups.setdefault((offer.distribution, offer.version), []).append(offer)
-    return [_examine(name, version, group, timeout) for (name, version), group in groups.items()]
+    found = [_examine(name, version, group, timeout) for (name, version), group in groups.items()]
+    return found + [_unreadable(each) for each in registry.unreadable()]
 
 
 def _examine(name: str, version: str, offers: Sequence[Offer], timeout: float) -> Examination:
-    together = len(offers) if offers[0].is_builtin else 1
+    components = [offer for offer in offers if offer.kind in registry.KINDS]
+    together = len(components) if offers[0].is_builtin else 1
     findings: list[Finding] = []
     printed = ""
-    while len(findings) < len(offers):  # a process that dies has told of some of them
-        told, more = _imported(offers[len(findings) :][:together], timeout)
+    while len(findings) < len(components):  # a process that dies has told of some of them
+        told, more = _imported(components[len(findings) :][:together], timeout)
         findings += told
         printed += more
     try:
         problems = unmet(name)
+        extras = [] if offers[0].is_builtin else extras_not_met(name)
     except importlib.metadata.PackageNotFoundError:
-        remedy = "remove what is left of it from site-packages"
-        problems = [Problem("its metadata is gone, as after an uninstallation that was cut off", remedy)]
-    return Examination(name, version, tuple(findings), tuple(problems), printed)
+        text = "its metadata is gone, as after an uninstallation that was cut off, or does not name it"
+        problems = [Problem(text, LEFT_OVER)]
+        extras = []
+    problems += [each for offer in offers if offer.kind == "presets" for each in _preset_problems(offer)]
+    return Examination(name, version, tuple(findings), tuple(problems), printed, tuple(extras))
+
+
+def _preset_problems(offer: Offer) -> list[Problem]:
+    try:
+        preset_files.text_of(offer)
+    except PluginError as error:
+        return [Problem(f"preset {offer.type}: {error}", _remedy(offer, "failed"))]
+    return []
+
+
+def _unreadable(what: Unreadable) -> Examination:
+    return Examination(what.distribution, "?", (), (Problem(what.text, "reinstall or remove it"),))
 
 
 def _imported(offers: Sequence[Offer], timeout: float) -> tuple[list[Finding], str]:
@@ -139,6 +162,8 @@ def _remedy_of_missing(module: str, offer: Offer) -> str:
 
 
 def _remedy(offer: Offer, status: str) -> str:
+    if status != "ok" and offer.distribution == NAMELESS:
+        return LEFT_OVER
     upgrade, uninstall = f"pip install --upgrade {offer.distribution}", f"pip uninstall {offer.distribution}"
     return {
         "ok": "",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 
 @dataclass(frozen=True)
@@ -30,23 +33,47 @@ def unmet(distribution: str) -> list[Problem]:
                 Problem(f"requirement {text!r} cannot be read: {cause}", f"pip install --upgrade {distribution}")
             )
             continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
         problem = _problem(requirement)
-        if problem is not None:
+        if _applies(requirement) and problem is not None:
             found.append(Problem(problem, pip_install(requirement)))
     return found
 
 
+def extras_not_met(distribution: str) -> list[str]:
+    """Return the extras of an installed distribution of which something is not satisfied here."""
+    extras = importlib.metadata.metadata(distribution).get_all("Provides-Extra") or ()
+    requirements = [each for each in _readable(distribution) if not _applies(each)]
+    return [extra for extra in extras if any(_applies(each, extra) and _problem(each) for each in requirements)]
+
+
+def _applies(requirement: Requirement, extra: str = "") -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
 def _problem(requirement: Requirement) -> str | None:
     wanted = f"{requirement.name}{requirement.specifier}"
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
+    if not _is_installed(requirement):
         return f"needs {wanted}, which is not installed"
-    if requirement.specifier.contains(version, prereleases=True):
-        return None
+    version = importlib.metadata.version(requirement.name)
+    try:
+        if requirement.specifier.contains(Version(version or ""), prereleases=True):
+            return None
+    except InvalidVersion:
+        return f"needs {wanted}; installed is one whose version is not known" if requirement.specifier else None
     return f"needs {wanted}; installed is {version}"
+
+
+def _is_installed(requirement: Requirement) -> bool:
+    try:
+        importlib.metadata.distribution(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _extra_of(requirement: Requirement) -> str | None:
+    extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", str(requirement.marker))
+    return extra and extra[1]
 
 
 def pip_install(requirement: Requirement) -> str:
@@ -59,19 +86,27 @@ def pip_install(requirement: Requirement) -> str:
 def remedy_of_missing(module: str, distribution: str) -> str:
     """Return how to mend a failed ``import module`` of a plugin of ``distribution``.
 
-    By a requirement of that name, or by the extra that brings it; where the distribution declares none, nobody but its
-    authors knows which package it is in, and one that merely has that name may be anybody's.
+    By a requirement of that name, or by the extra that brings it; else by the requirements that are not installed, for
+    a package and its module may differ in name. Where all are, nobody but the authors of the distribution knows which
+    package it is in, and one that merely has that name may be anybody's.
     """
     top = canonicalize_name(module.partition(".")[0])
-    for text in importlib.metadata.requires(distribution) or ():
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue  # told by unmet()
+    absent = []
+    for requirement in _readable(distribution):
+        extra = _extra_of(requirement)
         if canonicalize_name(requirement.name) == top:
-            extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", str(requirement.marker))
-            return pip_install(requirement) if extra is None else f"pip install '{distribution}[{extra[1]}]'"
+            return pip_install(requirement) if extra is None else f"pip install '{distribution}[{extra}]'"
+        if _applies(requirement) and not _is_installed(requirement):
+            absent.append(pip_install(requirement).removeprefix("pip install "))
+    if absent:
+        return f"pip install {' '.join(absent)}"
     return (
         f"{distribution} does not declare the package that has the module {module!r}; if it is called so: "
         f"pip install {shlex.quote(top)}"
     )
+
+
+def _readable(distribution: str) -> Iterator[Requirement]:
+    for text in importlib.metadata.requires(distribution) or ():
+        with contextlib.suppress(InvalidRequirement):  # told by unmet()
+            yield Requirement(text)

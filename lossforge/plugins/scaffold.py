@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from lossforge import registry
 from lossforge.errors import OutputError, ProjectError
+from lossforge.spec.scalars import resolve
 from lossforge.version import __version__
 
 PREFIX = "lossforge-"
@@ -69,6 +70,8 @@ class Project:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.type) or len(self.type) > LONGEST:
             allowed = f"lower-case letters, digits and _, a letter first, at most {LONGEST} characters"
             yield f"type {self.type!r}: only {allowed}; name it with --type"
+        if not isinstance(resolve(self.type), str):
+            yield f"type {self.type!r}: a spec would read it as {resolve(self.type)!r}; name it with --type"
         for offer in registry.offers(self.kind):
             if offer.type == self.type:
                 yield f"{self.kind} {self.type!r} is there already, of {offer}; choose another with --type"

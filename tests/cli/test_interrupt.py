@@ -15,6 +15,7 @@ import pytest
 
 from lossforge.cli import interrupt
 from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.errors import PluginLoadError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
@@ -156,3 +157,9 @@ def test_what_an_interrupt_has_caused_is_one():
     assert is_interrupt(error)
     assert not is_interrupt(ValueError())
     assert not is_interrupt(None)
+
+
+def test_what_a_plugin_raises_by_itself_is_none():
+    error = PluginLoadError("x")
+    error.__cause__ = KeyboardInterrupt()
+    assert not is_interrupt(error)

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from lossforge.plugins import requirements
+from lossforge import registry
+from lossforge.plugins import doctor, requirements
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_imports_that_end_the_process_or_never_end_leave_the_others_be(examined)
 @pytest.mark.parametrize(
     ("requires", "remedy"),
     [
-        (["sympy>=1.12", "other"], "pip install 'sympy>=1.12'"),
+        (["other", "sympy>=1.12"], "pip install 'sympy>=1.12'"),
         (["SymPy>=1.12; extra == 'symbolic'"], "pip install 'toy[symbolic]'"),
         (["sympy @ https://example.org/sympy.whl"], "pip install 'sympy @ https://example.org/sympy.whl'"),
         (
@@ -97,6 +98,8 @@ def test_imports_that_end_the_process_or_never_end_leave_the_others_be(examined)
             "toy does not declare the package that has the module 'sympy.core'; if it is called so: pip install sympy",
         ),
         (["what > is = this", "sympy"], "pip install sympy"),
+        (["python-nobody>=4", "torch", "a-nobody; extra == 'a'"], "pip install 'python-nobody>=4'"),
+        (["python-nobody>=4", "sympy"], "pip install sympy"),
     ],
 )
 def test_a_missing_module_is_mended_by_what_is_declared(monkeypatch, requires, remedy):
@@ -108,3 +111,41 @@ def test_a_requirement_that_cannot_be_read_is_a_problem(monkeypatch):
     monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda name: ["what > is = this"])
     (problem,) = requirements.unmet("toy")
     assert "'what > is = this' cannot be read" in problem.text
+
+
+def test_an_installed_requirement_without_a_version_is_told_as_such(monkeypatch):
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda name: ["torch>=2", "click"])
+    monkeypatch.setattr(requirements.importlib.metadata, "version", lambda name: None)
+    (problem,) = requirements.unmet("toy")
+    assert problem.text == "needs torch>=2; installed is one whose version is not known"
+
+
+def test_an_extra_of_which_something_lacks_is_told(tmp_path, monkeypatch):
+    info = tmp_path / "toy_extras-2.5.dist-info"
+    info.mkdir()
+    lines = ["Name: toy-extras", "Version: 2.5", *(f"Provides-Extra: {each}" for each in ("fast", "slow", "old"))]
+    needs = ["click", "nobody-has-this; extra == 'fast'", "torch; extra == 'slow'", "torch<1; extra == 'old'"]
+    (info / "METADATA").write_text("\n".join(lines + [f"Requires-Dist: {each}" for each in needs]) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert requirements.extras_not_met("toy-extras") == ["fast", "old"]
+    assert requirements.unmet("toy-extras") == []
+
+
+def test_presets_and_distributions_that_cannot_be_read_are_problems(tmp_path, monkeypatch):
+    for name, metadata in (("toy_presets", b"Name: toy-presets\nVersion: 2.5\n"), ("toy_latin", b"Author: Ren\xe9\n")):
+        info = tmp_path / f"{name}-2.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_bytes(metadata)
+        (info / "entry_points.txt").write_text("[lossforge.presets]\ntoy = nobody_has_this\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "toy-presets,toy-latin")
+    monkeypatch.setattr(registry, "KINDS", ())
+    registry.refresh()
+    presets, latin = doctor.examine_all(1.0)
+    monkeypatch.undo()
+    registry.refresh()
+    assert not presets.is_well
+    assert "no package 'nobody_has_this' with presets/toy.yaml" in presets.problems[0].text
+    assert presets.problems[0].remedy == "pip install --upgrade toy-presets or pip uninstall toy-presets"
+    assert (latin.distribution, latin.problems[0].remedy) == ("toy-latin", "reinstall or remove it")
+    assert "UnicodeDecodeError" in latin.problems[0].text

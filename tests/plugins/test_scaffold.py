@@ -86,6 +86,8 @@ def test_a_project_is_complete_and_says_what_it_offers():
         ("steps", "mutations", "Wide", "type 'Wide': only lower-case letters"),
         ("steps", "mutations", "y" * (LONGEST + 1), "at most 32 characters"),
         ("gaussian", "mutations", None, "mutations 'gaussian' is there already, of lossforge"),
+        ("null", "mutations", None, "type 'null': a spec would read it as None; name it with --type"),
+        ("steps", "mutations", "true", "type 'true': a spec would read it as True; name it with --type"),
         ("local", "losses", None, "the class would be called LocalLoss, like its base"),
     ],
 )

@@ -135,3 +135,29 @@ def test_a_broken_plugin_is_not_taken_for_a_mistake_in_the_spec(install: Any) ->
     install("toy-broken", "[lossforge.mutations]\ntoy_broken = toy_broken:Toy\n", "raise ImportError('x')")
     with pytest.raises(PluginLoadError, match="toy-broken"):
         Holder.model_validate({"step": "toy_broken"})
+
+
+@pytest.mark.parametrize(
+    "raised", ["RuntimeError('licence server')", "KeyError('licence server')", "SystemExit(0)", "KeyboardInterrupt()"]
+)
+def test_whatever_a_validator_raises_names_its_plugin(install: Any, raised: str) -> None:
+    code = f"""
+    from typing import ClassVar, Literal
+    from pydantic import model_validator
+    from lossforge.component import Component
+
+    class Toy(Component):
+        kind: ClassVar[str] = "mutations"
+        type: Literal["toy_boom"] = "toy_boom"
+
+        @model_validator(mode="after")
+        def _check(self):
+            raise {raised}
+    """
+    install("toy-boom", "[lossforge.mutations]\ntoy_boom = toy_boom:Toy\n", code)
+    with pytest.raises(PluginLoadError) as caught:
+        Holder.model_validate({"step": "toy_boom"})
+    name = raised.partition("(")[0]
+    start = f"plugin toy-boom 1.0 (toy_boom:Toy) fails to check the options of mutations 'toy_boom': {name}: "
+    assert str(caught.value).startswith(start)
+    assert str(caught.value).endswith("; update or uninstall toy-boom")

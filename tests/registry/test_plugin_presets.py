@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lossforge import presets, registry
-from lossforge.errors import PluginConflictError, PluginLoadError
+from lossforge.errors import PluginConflictError, PluginLoadError, SpecError
 from lossforge.spec import RunSpec
 
 PRESET = """
@@ -69,3 +69,25 @@ def test_hidden_plugins_offer_none(install: Any, monkeypatch: pytest.MonkeyPatch
     offer(install, "toy-presets")
     monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
     assert "toy" not in presets.names()
+    assert "toy-presets" in registry.hidden()
+    with pytest.raises(
+        SpecError, match=r"unknown preset 'toy' \(that of toy-presets is left out by LOSSFORGE_PLUGINS\)"
+    ):
+        presets.text("toy")
+
+
+def test_a_file_that_is_no_text_is_its_plugins_fault(install: Any) -> None:
+    offer(install, "toy-presets")
+    file = install.folder / "toy_presets" / "presets" / "toy.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(
+        PluginLoadError, match=r"plugin toy-presets 1\.0 .*toy\.yaml cannot be read: .*utf-8.*; update or"
+    ):
+        presets.description("toy")
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "toy.yaml", "toy.yml", ".toy"])
+def test_a_name_that_is_none_is_ignored(install: Any, name: str) -> None:
+    install("toy-presets", f"[lossforge.presets]\n{name} = toy_presets\n")
+    assert [each.type for each in registry.preset_offers()] == [name]
+    assert presets.names() == tuple(each for each in presets.names() if presets.origin(each) is None)

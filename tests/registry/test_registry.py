@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,7 @@ def test_one_of_two_claimants_can_be_chosen(install: Any, monkeypatch: pytest.Mo
         ("import a_package_nobody_has", "ModuleNotFoundError: No module named 'a_package_nobody_has'"),
         ("raise ImportError('libfoo is missing')", "ImportError: libfoo is missing"),
         ("assert False, 'wrong torch'", "AssertionError: wrong torch"),
+        ("raise KeyboardInterrupt('by itself')", "KeyboardInterrupt: by itself"),
         ("raise SystemExit('no licence')", "SystemExit: no licence"),
         ("def broken(:", "SyntaxError: "),
         ("", "AttributeError: module 'toy_broken' has no attribute 'Toy'"),
@@ -117,9 +119,29 @@ def test_a_plugin_that_cannot_be_imported_is_told_in_full(install: Any, code: st
 
 def test_an_interrupt_during_an_import_is_not_taken_for_a_broken_plugin(install: Any) -> None:
     points = ONE_MUTATION.format(type_name="toy_slow", module="toy_slow")
-    install("toy-slow", points, "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        registry.get("mutations", "toy_slow")
+    install("toy-slow", points, "import signal\nsignal.raise_signal(signal.SIGINT)")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            registry.get("mutations", "toy_slow")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_handler_that_an_import_sets_stays(install: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)" + dedent(
+        MUTATION.format(class_name="Toy", type_name="toy_calm")
+    )
+    install("toy-calm", ONE_MUTATION.format(type_name="toy_calm", module="toy_calm"), code)
+    own = signal.getsignal(signal.SIGINT)
+    try:
+        registry.get("mutations", "toy_calm")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGINT, own)
 
 
 HEADER = """
@@ -127,6 +149,11 @@ from abc import abstractmethod
 from typing import ClassVar, Literal
 from pydantic import BaseModel
 from lossforge.component import Component
+"""
+ODD = """
+class Toy(Component):
+    kind: ClassVar[str] = 'mutations'
+    type: Literal['toy_odd'] = 'toy_odd'
 """
 
 
@@ -153,6 +180,9 @@ from lossforge.component import Component
             "    @abstractmethod\n    def mutate(self): ...\n    @abstractmethod\n    def init(self): ...",
             "lacks init, mutate",
         ),
+        ("class Toy(Component):\n    api_version = '1'", "has the api_version '1', which is not an integer"),
+        ("class Toy(Component):\n    api_version = None", "has the api_version None, which is not an integer"),
+        (ODD + "Toy.__doc__ = 5", "has the docstring 5, which is not a string"),
     ],
 )
 def test_a_plugin_that_is_not_what_it_promises_is_refused(install: Any, code: str, problem: str) -> None:
@@ -163,6 +193,18 @@ def test_a_plugin_that_is_not_what_it_promises_is_refused(install: Any, code: st
     assert message.startswith("plugin toy-odd 1.0 (toy_odd:Toy): ")
     assert problem in message
     assert message.endswith("; update or uninstall toy-odd")
+
+
+@pytest.mark.parametrize("method", ["__deepcopy__", "__hash__", "__repr__"])
+def test_a_default_that_cannot_be_looked_at_is_a_load_error(install: Any, method: str) -> None:
+    code = f"""
+class Boom(list):
+    def {method}(self, *_): raise RuntimeError('boom')
+{ODD}    x: object = Boom()
+"""
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), HEADER + code)
+    with pytest.raises(PluginLoadError, match=r"plugin toy-odd 1\.0 .* RuntimeError: boom; mend or uninstall toy-odd"):
+        registry.get("mutations", "toy_odd")
 
 
 @pytest.mark.parametrize(("version", "stale"), [(0, "toy-odd"), (99, "lossforge")])

@@ -1,0 +1,107 @@
+"""The entry points of what is installed: a distribution that cannot be read takes no other with it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import re
+import traceback
+from dataclasses import dataclass
+
+PREFIX = "lossforge."
+"""Of the entry-point groups that are read."""
+
+NAMELESS = "unknown distribution"
+"""What a distribution is called whose metadata does not say."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A distribution that is left out, and why."""
+
+    distribution: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The entry points of lossforge's groups, and the distributions whose metadata cannot be read."""
+
+    points: tuple[importlib.metadata.EntryPoint, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+@functools.cache
+def installed() -> Installed:
+    """Return what is installed; of two distributions with one name the first on ``sys.path``, whose modules are used.
+
+    A distribution is read no further than to see that it has nothing for lossforge.
+    """
+    points: list[importlib.metadata.EntryPoint] = []
+    unreadable: list[Unreadable] = []
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        name = NAMELESS
+        try:
+            name = _key(distribution)
+            if name not in seen:
+                seen.add(name)
+                points += _points(distribution)
+        except Exception as cause:  # noqa: BLE001  whatever is wrong with its files is the finding
+            unreadable.append(_unreadable(distribution, name, cause))
+    return Installed(tuple(points), tuple(unreadable))
+
+
+def spoilers(error: BaseException) -> tuple[Unreadable, ...]:
+    """Return the distributions for which ``importlib.metadata.entry_points()`` has raised ``error``; else none.
+
+    It reads those of everything that is installed, so that one bad file is an error to all who call it.
+    """
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not any((code.co_filename, code.co_name) == (importlib.metadata.__file__, "entry_points") for code in codes):
+        return ()
+    found = []
+    for distribution in importlib.metadata.distributions():
+        try:
+            distribution.entry_points  # noqa: B018  reads and parses them
+        except Exception as cause:  # noqa: BLE001  as in installed()
+            found.append(_unreadable(distribution, _key(distribution), cause))
+    return tuple(found)
+
+
+def _unreadable(distribution: importlib.metadata.Distribution, name: str, cause: Exception) -> Unreadable:
+    text = f"its metadata in {distribution.locate_file('')} cannot be read: {type(cause).__name__}: {cause}"
+    return Unreadable(normalise(name), text)
+
+
+def _key(distribution: importlib.metadata.Distribution) -> str:
+    """Return the name by which importlib.metadata.entry_points() tells distributions apart: that of its folder."""
+    return str(getattr(distribution, "_normalized_name"))  # noqa: B009  unknown to the stubs
+
+
+def _points(distribution: importlib.metadata.Distribution) -> list[importlib.metadata.EntryPoint]:
+    if PREFIX not in (distribution.read_text("entry_points.txt") or ""):
+        return []
+    name_and_version(distribution)
+    return [point for point in distribution.entry_points if point.group.startswith(PREFIX)]
+
+
+@functools.cache  # every look at its name or version reads its metadata again
+def name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """Return the name and the version in the metadata; ``?`` for a version that is not there."""
+    # What is left of a half-removed installation can have entry points but no metadata.
+    if distribution is None or not (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")):
+        return NAMELESS, "?"
+    # The stubs say str, but what the metadata lacks is None.
+    return distribution.name or NAMELESS, distribution.version or "?"
+
+
+def normalise(name: str) -> str:
+    """Return the one spelling of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def forget() -> None:
+    """Have the next call read again."""
+    installed.cache_clear()
+    name_and_version.cache_clear()
