@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from lossforge.causes import causes
+
 AGAIN_SECONDS = 0.05
 """After which an interrupt that came at a bad moment comes again."""
 
@@ -79,11 +81,9 @@ def _send_later(kind: signal.Signals) -> None:
 
 def is_interrupt(error: BaseException | None) -> bool:
     """Return whether Ctrl-C, or SIGTERM, is what ``error`` comes from."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt) or _hides_an_interrupt(error):
-            return True
-        error = error.__cause__
-    return False
+    # An error while an interrupt was handled, as that a checkpoint could not be saved, is told as what it is.
+    chain = causes(error, contexts=False)
+    return any(isinstance(each, KeyboardInterrupt) or _hides_an_interrupt(each) for each in chain)
 
 
 def _hides_an_interrupt(error: BaseException) -> bool:

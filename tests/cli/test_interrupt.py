@@ -156,3 +156,15 @@ def test_what_an_interrupt_has_caused_is_one():
     assert is_interrupt(error)
     assert not is_interrupt(ValueError())
     assert not is_interrupt(None)
+
+
+def test_what_comes_of_itself_is_none():
+    error = ValueError()
+    error.__cause__ = error
+    assert not is_interrupt(error)
+
+
+def test_an_error_while_an_interrupt_is_handled_is_told():
+    error = OSError("disk full")
+    error.__context__ = KeyboardInterrupt()
+    assert not is_interrupt(error)
