@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
+from lossforge.causes import causes
 from lossforge.interfaces import Tracker, TrackerSession
+from lossforge.stdio import Diverted
 from lossforge.types import Setting, TrackedRun
 
 _log = logging.getLogger(__name__)
@@ -25,13 +31,15 @@ class Tracking:
 
         def opened() -> None:
             run.memory.mkdir(exist_ok=True)
-            self._sessions.append((tracker.type, tracker.open(run)))
+            own = dataclasses.replace(run, settings=MappingProxyType(dict(run.settings)))
+            self._sessions.append((tracker.type, tracker.open(own)))
 
         _succeeds(tracker.type, "opening it", opened)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Tell what is known at a step."""
-        self._tell(f"step {step} of {next(iter(values), 'no metric')}", lambda session: session.metrics(values, step))
+        what = f"step {step} of {next(iter(values), 'no metric')}"
+        self._tell(what, lambda session: session.metrics(dict(values), step))
 
     def file(self, path: Path) -> None:
         """Tell of a file, if it is there."""
@@ -77,11 +85,16 @@ def _plain(leaf: object) -> Setting:
 
 
 def _succeeds(name: str, what: str, call: Callable[[], None]) -> bool:
-    """Return whether a call of a tracker's code comes back; where it does not, that is told."""
+    """Return whether a call of a tracker's code comes back; where it does not, that is told.
+
+    What it prints goes to standard error, and the current folder is the same after it.
+    """
+    before = sys.exception()  # what has ended the run, which is no interrupt of the tracker
     try:
-        call()
-    except (Exception, SystemExit) as error:  # a tracker may raise anything
-        if _is_interrupt(error):
+        with _current_folder_kept(), contextlib.redirect_stdout(Diverted()):
+            call()
+    except BaseException as error:
+        if any(isinstance(each, KeyboardInterrupt) for each in causes(error, until=before)):
             raise
         _log.warning("tracker %r failed at %s: %s; the run goes on without it", name, what, _said(error))
         _log.info("the tracker's error in full", exc_info=error)
@@ -89,11 +102,21 @@ def _succeeds(name: str, what: str, call: Callable[[], None]) -> bool:
     return True
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Return whether an error is what a library has made of Ctrl-C."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__
-    return error is not None
+@contextlib.contextmanager
+def _current_folder_kept() -> Iterator[None]:
+    folder = _current_folder()
+    try:
+        yield
+    finally:
+        if folder is not None and _current_folder() != folder:
+            os.chdir(folder)
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return None
 
 
 def _said(error: BaseException) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from asyncio import CancelledError
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,7 @@ from lossforge.interfaces import Tracker, TrackerSession
 from lossforge.observer import Observer
 from lossforge.spec import RunSpec, spec_from_text
 from lossforge.tracked import Tracked
+from lossforge.tracking import tracking
 from lossforge.training.datasets import FakeImages
 
 SEARCH = """\
@@ -99,7 +102,18 @@ def raised(name: str) -> BaseException:
         error = RuntimeError("the connection broke")
         error.__cause__ = KeyboardInterrupt()
         return error
+    if name == "replaced interrupt":
+        error = RuntimeError("the connection broke")
+        error.__context__ = KeyboardInterrupt()
+        return error
+    if name == "cycle":
+        error = RuntimeError("of itself")
+        error.__cause__ = error
+        return error
     errors = (
+        CancelledError("cancelled"),
+        GeneratorExit(),
+        BaseExceptionGroup("several", [CancelledError()]),
         ValueError("two\nlines"),
         ImportError("no such library"),
         SystemExit(3),
@@ -307,14 +321,23 @@ class TestAFailure:
         assert "Traceback" in log
 
     @pytest.mark.parametrize(
-        ("error", "said"), [("ImportError", "no such library"), ("SilentError", "(its text raises RuntimeError)")]
+        ("error", "said"),
+        [
+            ("ImportError", "ImportError: no such library"),
+            ("SilentError", "SilentError: (its text raises RuntimeError)"),
+            ("CancelledError", "CancelledError: cancelled"),
+            ("GeneratorExit", "GeneratorExit"),
+            ("BaseExceptionGroup", "BaseExceptionGroup: several (1 sub-exception)"),
+            ("cycle", "RuntimeError: of itself"),
+        ],
     )
     def test_is_told_whatever_it_is(self, error, said, caplog):
-        lossforge.run(tracked_by(Notes(fails_at="open", error=error)), "run")
-        assert f"opening it: {error}: {said}" in caplog.text
+        with tracking([Notes(fails_at="open", error=error)], "tiny", Path.cwd(), {}):
+            pass
+        assert f"opening it: {said}" in caplog.text
 
     @pytest.mark.parametrize("stage", STAGES)
-    @pytest.mark.parametrize("error", ["KeyboardInterrupt", "wrapped interrupt"])
+    @pytest.mark.parametrize("error", ["KeyboardInterrupt", "wrapped interrupt", "replaced interrupt"])
     def test_an_interruption_is_none(self, stage, error, caplog):
         with pytest.raises(type(raised(error))):
             lossforge.run(tracked_by(Notes(fails_at=stage, error=error)), "run")
@@ -322,12 +345,55 @@ class TestAFailure:
         lossforge.resume("run", tracked_by(Notes()))
         assert SESSIONS[-1][1][-1] == ("close", True)
 
+    def test_is_one_where_the_run_has_been_interrupted(self, caplog):
+        trackers = [Notes(fails_at="close"), Notes()]
+        with pytest.raises(KeyboardInterrupt), tracking(trackers, "tiny", Path.cwd(), {}):
+            raise KeyboardInterrupt
+        assert "failed at closing it: ValueError" in caplog.text
+        assert SESSIONS[-1][1][-1] == ("close", False)
+
     def test_where_the_trackers_memory_cannot_be_written(self, caplog):
         lossforge.run(tracked_by(), "run")
         Path("run/trackers").touch()
         lossforge.resume("run", tracked_by(Notes()))
         assert SESSIONS == []
         assert "tracker 'notes' failed at opening it: FileExistsError" in caplog.text
+
+
+class Careless(Notes):
+    """Changes what it is given, prints, and goes elsewhere."""
+
+    type: Literal["careless"] = "careless"
+
+    def open(self, run):
+        run.settings.clear()
+
+
+class CarelessSession(Session):
+    def metrics(self, values, step):
+        values.clear()
+        print("careless")
+        os.chdir("/")
+
+
+class CarelessAtSteps(Notes):
+    """Changes the metrics it is given, prints, and goes elsewhere."""
+
+    type: Literal["careless_at_steps"] = "careless_at_steps"
+
+    def open(self, run):
+        return CarelessSession([], "", ValueError())
+
+
+def test_what_a_tracker_does_reaches_neither_the_run_nor_the_next_tracker(capfd, caplog):
+    here = Path.cwd()
+    with tracking([Careless(), CarelessAtSteps(), Notes()], "tiny", here, {"seed": 1}) as opened:
+        opened.metrics({"search/best_fitness": 1.0}, 0)
+    (_, told) = SESSIONS[0]
+    assert (told[0][1].settings, told[1]) == ({"seed": 1}, ("metrics", 0, {"search/best_fitness": 1.0}))
+    assert Path.cwd() == here
+    assert capfd.readouterr() == ("", "careless\n")
+    assert "tracker 'careless' failed at opening it: AttributeError" in caplog.text
 
 
 @pytest.mark.parametrize(("teller", "observer"), [(TrackedTrainings, TrainingObserver), (Tracked, Observer)])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from lossforge.causes import causes
 from lossforge.errors import PluginError
 
 AGAIN_SECONDS = 0.05
@@ -81,10 +82,12 @@ def _send_later(kind: signal.Signals) -> None:
 
 def is_interrupt(error: BaseException | None) -> bool:
     """Return whether Ctrl-C, or SIGTERM, is what ``error`` comes from; what a plugin raises by itself is neither."""
-    while error is not None and not isinstance(error, PluginError):
-        if isinstance(error, KeyboardInterrupt) or _hides_an_interrupt(error):
+    # An error while an interrupt was handled, as that a checkpoint could not be saved, is told as what it is.
+    for each in causes(error, contexts=False):
+        if isinstance(each, PluginError):
+            return False
+        if isinstance(each, KeyboardInterrupt) or _hides_an_interrupt(each):
             return True
-        error = error.__cause__
     return False
 
 

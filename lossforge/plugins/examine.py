@@ -9,11 +9,12 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lossforge import registry
+from lossforge.causes import causes
 from lossforge.errors import PluginError
 from lossforge.plugins.standing import status_of
 from lossforge.registry import Offer
@@ -39,18 +40,12 @@ def examine(offer: Offer) -> dict[str, Any]:
 
 
 def _failure(cause: BaseException) -> dict[str, Any]:
-    missing = [each.name for each in _chain(cause) if isinstance(each, ModuleNotFoundError) and each.name]
+    missing = [each.name for each in causes(cause) if isinstance(each, ModuleNotFoundError) and each.name]
     return {
         "text": f"{type(cause).__name__}: {cause}",
         "traceback": _traceback(cause),
         "missing": missing[0] if missing else None,
     }
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _traceback(error: BaseException) -> str:

@@ -49,8 +49,13 @@ def digests(results: Mapping[str, object]) -> dict[str, str]:
     return {name: hashlib.sha256(_content(value)).hexdigest()[:16] for name, value in results.items()}
 
 
-def same_in_a_fresh_process(function: Results, *components: Component | None, **options: Any) -> None:
-    """Fail unless ``function(*components, **options)`` has the same bytes in a fresh process.
+HINT = (
+    "results may depend on options and generators alone, not on the order of a set, the time, or what was called before"
+)
+
+
+def same_in_a_fresh_process(function: Results, *components: Component | None, hint: str = HINT, **options: Any) -> None:
+    """Fail with the hint unless ``function(*components, **options)`` has the same bytes in a fresh process.
 
     Raises:
         FreshProcessError: it raised there, or did not end in time.
@@ -59,10 +64,7 @@ def same_in_a_fresh_process(function: Results, *components: Component | None, **
     here = digests(function(*components, **options))
     there = digests_in_a_fresh_process(function, *components, **options)
     differ = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
-    assert not differ, (
-        f"{' and '.join(differ)} differ in a fresh process with another PYTHONHASHSEED; results may depend on options "
-        "and generators alone, not on the order of a set, the time, or what was called before"
-    )
+    assert not differ, f"{' and '.join(differ)} differ in a fresh process with another PYTHONHASHSEED; {hint}"
 
 
 def digests_in_a_fresh_process(function: Results, *components: Component | None, **options: Any) -> dict[str, str]:

@@ -137,6 +137,16 @@ class LossKit(ComponentKit):
         again = component.per_sample(logits_BC, labels_B)
         assert same_bits(again, first), "two calls of per_sample() on the same logits gave different losses"
 
+    def test_training_works_after_inference(self, component: Loss, device: str) -> None:
+        """Values in inference mode are those with gradients, and nothing that was made there is kept."""
+        logits_BC, labels_B = draw(7, 6, device=device)
+        with torch.inference_mode():
+            inferred_B = component.per_sample(logits_BC.clone(), labels_B.clone())
+        value_B, _ = value_and_gradient(component, logits_BC, labels_B)
+        assert_near(
+            inferred_B.clone(), value_B, "per_sample() has other values in inference mode", rtol=1e-12, atol=1e-13
+        )
+
     def test_a_fresh_process_comes_to_the_same_bytes(self, component: Loss) -> None:
         """Values and gradients in float32."""
         require_registered(component)

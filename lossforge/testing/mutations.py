@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -13,8 +13,20 @@ from lossforge.interfaces import MutationOperator
 from lossforge.testing.component import ComponentKit, require_registered
 from lossforge.testing.fresh_process import same_in_a_fresh_process
 from lossforge.testing.randomness import global_state_untouched, seed_everything, seeded
-from lossforge.testing.states import assert_near, copy_of, different_keys, same_bits, through_a_checkpoint
+from lossforge.testing.states import (
+    REMEMBERED,
+    assert_near,
+    copy_of,
+    different_keys,
+    from_text,
+    same_bits,
+    through_a_checkpoint,
+    to_text,
+)
 from lossforge.types import State
+
+Rows = Sequence[Sequence[float]]
+"""Parents as JSON."""
 
 
 class MutationKit(ComponentKit):
@@ -155,9 +167,18 @@ class MutationKit(ComponentKit):
         assert not changed, f"state differs after it was saved and loaded: {', '.join(changed)}"
 
     def test_a_fresh_process_comes_to_the_same_bytes(self, component: MutationOperator) -> None:
-        """Children and state after three generations."""
+        """Children and state after three generations; of 5 and 337 dimensions, too, where steps are added."""
         require_registered(component)
-        same_in_a_fresh_process(results, component, parents=self.parents(4).tolist())
+        wider = [torch.zeros(2, dim).tolist() for dim in (5, 337)] if self.adds_steps else []
+        same_in_a_fresh_process(results, component, parents=self.parents(4).tolist(), wider=wider)
+
+    def test_a_fresh_process_goes_on_bit_for_bit(self, component: MutationOperator) -> None:
+        """From the state of generation 3: what is kept elsewhere is lost there."""
+        require_registered(component)
+        parents_PD = self.parents(4)
+        _, state = trajectory(component, parents_PD, range(3))
+        sent = {"parents": parents_PD.tolist(), "state": to_text(state)}
+        same_in_a_fresh_process(continued, component, hint=REMEMBERED, **sent)
 
 
 def mutate(operator: MutationOperator, parents_PD: Tensor, sigma: float | Tensor = 1.0, seed: int = 0) -> Tensor:
@@ -182,7 +203,18 @@ def trajectory(
     return children, state
 
 
-def results(operator: MutationOperator, parents: Sequence[Sequence[float]]) -> State:
-    """Return what a fresh process has to come to."""
+def results(operator: MutationOperator, parents: Rows, wider: Sequence[Rows] = ()) -> State:
+    """Return what a fresh process has to come to; of wider parents the last children alone."""
     children, state = trajectory(operator, torch.tensor(parents), range(3))
-    return {**{f"children of generation {index}": each for index, each in enumerate(children)}, **state}
+    others = {f"children of {len(rows[0])} dimensions": _last(operator, rows) for rows in wider}
+    return {**{f"children of generation {index}": each for index, each in enumerate(children)}, **others, **state}
+
+
+def _last(operator: MutationOperator, parents: Rows) -> Tensor:
+    return trajectory(operator, torch.tensor(parents), range(3))[0][-1]
+
+
+def continued(operator: MutationOperator, parents: Rows, state: Mapping[str, Any]) -> State:
+    """Return the children of generations 3 to 5, from the state before them, and the last state."""
+    children, last = trajectory(operator, torch.tensor(parents), range(3, 6), from_text(state))
+    return {**{f"children of generation {index}": each for index, each in enumerate(children, 3)}, **last}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -31,10 +32,12 @@ class ObjectiveKit(ComponentKit):
     Attributes:
         tells_apart: whether a fitness on 200 pairs is fine enough that most of five losses have their own; False for
             one that counts a handful of errors.
+        other_classes: another number of classes than the 10 of most checks; 10 for an objective that is made for 10.
     """
 
     base = Objective
     tells_apart: ClassVar[bool] = True
+    other_classes: ClassVar[int] = 3
 
     def test_a_number_for_each_candidate(self, component: Objective, device: str) -> None:
         """Fitness, metrics and trade-offs are (P,) tensors without a graph, on the device of the batch."""
@@ -103,6 +106,17 @@ class ObjectiveKit(ComponentKit):
             same = same_bits(getattr(batch, name), getattr(prediction_batch(device=device), name))
             assert same, f"evaluate() changed the batch's {name} in place"
         assert same_bits(candidates.q_P, population(device, (0, 4)).q_P), "evaluate() changed the candidates in place"
+
+    def test_batches_may_be_others(self, component: Objective, device: str) -> None:
+        """Of another size, of other classes and 1 regime: what is finite is the same."""
+        batch = prediction_batch(64, self.other_classes, device)
+        batch = replace(batch, regime_B=torch.zeros_like(batch.regime_B), regime_names=("flat",))
+        candidates = replace(population(device), num_classes=self.other_classes)
+        fitness_P = component.evaluate(candidates, batch, seeded(7, device)).fitness_P
+        assert fitness_P.isfinite().tolist() == [place != SPOILT for place in ALL], (
+            f"fitness is {fitness_P.tolist()} on 64 pairs of {self.other_classes} classes in 1 regime; "
+            f"all losses but those of candidate {SPOILT} are finite"
+        )
 
     def test_a_fresh_process_comes_to_the_same_bytes(self, component: Objective) -> None:
         """Fitness and metrics."""

@@ -187,6 +187,17 @@ class ParameterizationKit(ComponentKit):
         for name, each, copy in zip(("solutions_PD", "log_probs_PBC", "labels_B"), given, copies, strict=True):
             assert torch.equal(each, copy), f"loss() or source() changed {name} in place"
 
+    def test_training_works_after_inference(self, component: LossParameterization, device: str) -> None:
+        """Values in inference mode are those with gradients, and nothing that was made there is kept."""
+        solutions_PD, log_probs_PBC, labels_B = draw(component, num=2, num_pairs=9, seed=5, device=device)
+        with torch.inference_mode():
+            inferred_PB = component.loss(solutions_PD.clone(), log_probs_PBC.clone(), labels_B.clone())
+        value_PB = component.loss(solutions_PD.requires_grad_(), log_probs_PBC.requires_grad_(), labels_B)
+        torch.autograd.grad(value_PB.sum(), (solutions_PD, log_probs_PBC), allow_unused=True)
+        assert_near(
+            inferred_PB.clone(), value_PB.detach(), "loss() has other values in inference mode", rtol=1e-12, atol=1e-13
+        )
+
     def test_its_source_needs_torch_alone(self, component: LossParameterization) -> None:
         """The code compiles, and imports nothing but torch and math."""
         code = component.source(component.init(1, seeded(3))[0])
@@ -200,20 +211,31 @@ class ParameterizationKit(ComponentKit):
         assert issubclass(network_of(code), nn.Module), "source() must define class Network(nn.Module)"
 
     def test_its_source_is_the_same_loss(self, component: LossParameterization) -> None:
-        """Values and gradients of ``Network`` are those of ``loss``, in float64."""
-        solutions_PD, log_probs_PBC, labels_B = draw(component, num=1, num_pairs=8, seed=3)
+        """Values and gradients of ``Network`` are those of ``loss``, in float64, for extreme logits, too.
+
+        Of 2 and 7 classes as well, where the family takes any number.
+        """
         network = network_of(component.source(component.init(1, seeded(3))[0]))()
-        expected = value_and_gradients(
-            lambda log_probs: component.loss(solutions_PD, log_probs[None], labels_B)[0], log_probs_PBC[0]
-        )
-        found = value_and_gradients(lambda log_probs: network(log_probs, labels_B), log_probs_PBC[0])
-        for what, each, of_loss in zip(("values", "gradients"), found, expected, strict=False):
-            assert_near(each, of_loss, f"{what} of source() are not those of loss()", rtol=1e-7, atol=1e-10)
+        for num_classes in (num_classes_of(component), *(() if component.class_count else (2, 7))):
+            solutions_PD, log_probs_PBC, labels_B = draw(component, 1, 8, seed=3, num_classes=num_classes)
+            edges_BC = edge_logits(num_classes).double()
+            assert_same_loss(component, network, solutions_PD, log_probs_PBC[0], labels_B)
+            assert_same_loss(component, network, solutions_PD, edges_BC, edges_BC.new_zeros(62).long())
 
     def test_a_fresh_process_comes_to_the_same_bytes(self, component: LossParameterization) -> None:
         """Solutions, their losses and gradients, and the code of one."""
         require_registered(component)
         same_in_a_fresh_process(results, component)
+
+
+def assert_same_loss(
+    family: LossParameterization, network: nn.Module, solutions_PD: Tensor, logits_BC: Tensor, labels_B: Tensor
+) -> None:
+    """Fail unless a network has the values and gradients of the one solution's loss."""
+    expected = value_and_gradients(lambda log_probs: family.loss(solutions_PD, log_probs[None], labels_B)[0], logits_BC)
+    found = value_and_gradients(lambda log_probs: network(log_probs, labels_B), logits_BC)
+    for what, each, of_loss in zip(("values", "gradients"), found, expected, strict=False):
+        assert_near(each, of_loss, f"{what} of source() are not those of loss()", rtol=1e-7, atol=1e-10)
 
 
 def results(family: LossParameterization) -> Mapping[str, object]:

@@ -15,6 +15,8 @@ from lossforge.testing.randomness import global_state_untouched, seed_everything
 from lossforge.testing.states import same_bits
 from lossforge.types import PredictionBatch
 
+TENSORS = ("log_probs_BC", "labels_B", "regime_B")
+
 
 class SamplerKit(ComponentKit):
     """Checks of a :class:`~lossforge.interfaces.SyntheticSampler`.
@@ -102,11 +104,14 @@ class SamplerKit(ComponentKit):
         """Whoever writes into a batch changes no other."""
         num_classes = self.class_counts[-1]
         first = component.sample(50, num_classes, seeded(0, device))
-        kept = first.log_probs_BC.clone()
-        for values in (first.log_probs_BC, first.labels_B, first.regime_B):
-            values.fill_(0)
+        kept = {name: getattr(first, name).clone() for name in TENSORS}
+        for name in TENSORS:
+            getattr(first, name).fill_(-1)
         again = component.sample(50, num_classes, seeded(0, device))
-        assert torch.equal(again.log_probs_BC, kept), "a batch shares memory with the sampler: return a copy"
+        for name, values in kept.items():
+            assert torch.equal(getattr(again, name), values), (
+                f"{name} of a batch shares memory with the sampler: return a copy"
+            )
 
     def test_a_fresh_process_comes_to_the_same_bytes(self, component: SyntheticSampler) -> None:
         """Batches at the beginning and at the end of a search."""
@@ -116,7 +121,7 @@ class SamplerKit(ComponentKit):
 
 def same(first: PredictionBatch, second: PredictionBatch) -> bool:
     """Return whether two batches have the same bits."""
-    pairs = ((getattr(first, name), getattr(second, name)) for name in ("log_probs_BC", "labels_B", "regime_B"))
+    pairs = ((getattr(first, name), getattr(second, name)) for name in TENSORS)
     return first.regime_names == second.regime_names and all(same_bits(*pair) for pair in pairs)
 
 
@@ -125,6 +130,6 @@ def results(sampler: SyntheticSampler, num_classes: int) -> Mapping[str, object]
     found: dict[str, object] = {}
     for progress in (0.0, 1.0):
         batch = sampler.sample(50, num_classes, seeded(), progress)
-        for name in ("log_probs_BC", "labels_B", "regime_B", "regime_names"):
+        for name in (*TENSORS, "regime_names"):
             found[f"{name} at progress {progress}"] = getattr(batch, name)
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from lossforge import registry
 from lossforge.interfaces import MutationOperator, Strategy
 from lossforge.streams import derive_generator
-from lossforge.testing.states import is_finite, same_bits
+from lossforge.testing.states import from_text, is_finite, same_bits
 from lossforge.types import State
 
 Fitness = Callable[[Tensor], Tensor]
@@ -85,3 +86,15 @@ def assert_finite(state: State, when: str) -> None:
     """Fail if a number of the state is not finite."""
     bad = [key for key, value in state.items() if not is_finite({key: value})]
     assert not bad, f"{when}, the state is not finite: {', '.join(bad)}; a checkpoint cannot hold it"
+
+
+def results(strategy: Strategy, mutation: MutationOperator | None) -> State:
+    """Return what a fresh process has to come to."""
+    asked, state = run(strategy, mutation, sphere, range(6))
+    return {**{f"solutions of generation {index}": each for index, each in enumerate(asked)}, **state}
+
+
+def continued(strategy: Strategy, mutation: MutationOperator | None, state: Mapping[str, Any]) -> State:
+    """Return the solutions of generations 3 to 5, from the state before them, and the last state."""
+    asked, last = run(strategy, mutation, sphere, range(3, 6), from_text(state))
+    return {**{f"solutions of generation {index}": each for index, each in enumerate(asked, 3)}, **last}

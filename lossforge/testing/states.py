@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
 from lossforge.types import State
+
+REMEMBERED = "the state was sent there: whatever the next step needs belongs into the state"
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:
@@ -53,6 +57,19 @@ def through_a_checkpoint(state: State, device: torch.device | str = "cpu") -> St
     scalars = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
     restored = {key: value.to(device) for key, value in load(save(tensors)).items()}
     return {**restored, **json.loads(json.dumps(scalars, allow_nan=False))}
+
+
+def to_text(state: State) -> dict[str, object]:
+    """Return a state as JSON, to be sent to a fresh process: tensors as safetensors in base64."""
+    state = through_a_checkpoint(state)
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    scalars = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
+    return {"tensors": base64.b64encode(save(tensors)).decode(), "scalars": scalars}
+
+
+def from_text(text: Mapping[str, Any]) -> State:
+    """Return the state of :func:`to_text`."""
+    return {**load(base64.b64decode(text["tensors"])), **text["scalars"]}
 
 
 def assert_near(found: Tensor, expected: Tensor, complaint: str, *, rtol: float, atol: float) -> None:

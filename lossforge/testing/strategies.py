@@ -20,15 +20,23 @@ from lossforge.testing.searches import (
     assert_finite,
     composed,
     constant,
+    continued,
     gaussian_steps,
     prior,
+    results,
     run,
     same,
     sphere,
     start,
 )
-from lossforge.testing.states import copy_of, different_keys, num_distinct, through_a_checkpoint
-from lossforge.types import State
+from lossforge.testing.states import (
+    REMEMBERED,
+    copy_of,
+    different_keys,
+    num_distinct,
+    through_a_checkpoint,
+    to_text,
+)
 
 
 class StrategyKit(ComponentKit):
@@ -228,8 +236,8 @@ class StrategyKit(ComponentKit):
         require_registered(component)
         same_in_a_fresh_process(results, component, mutation)
 
-
-def results(strategy: Strategy, mutation: MutationOperator | None) -> State:
-    """Return what a fresh process has to come to."""
-    asked, state = run(strategy, mutation, sphere, range(6))
-    return {**{f"solutions of generation {index}": each for index, each in enumerate(asked)}, **state}
+    def test_a_fresh_process_goes_on_bit_for_bit(self, component: Strategy, mutation: MutationOperator | None) -> None:
+        """From the state of generation 3: what is kept elsewhere is lost there."""
+        require_registered(component)
+        _, state = run(component, mutation, sphere, range(3))
+        same_in_a_fresh_process(continued, component, mutation, hint=REMEMBERED, state=to_text(state))

@@ -6,8 +6,10 @@ import contextlib
 import dataclasses
 import math
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import pytest
@@ -16,6 +18,7 @@ from lossforge.errors import LossforgeError
 from lossforge.interfaces import Tracker, TrackerSession
 from lossforge.testing.component import ComponentKit, require_registered
 from lossforge.testing.fresh_process import digests, digests_in_a_fresh_process
+from lossforge.testing.randomness import global_state_untouched
 from lossforge.types import Setting, TrackedRun
 
 Series = Mapping[str, Sequence[tuple[int, float]]]
@@ -164,9 +167,18 @@ class TrackerKit(ComponentKit):
                     assert path.read_bytes() == told, f"file() changed {name}"
 
     def test_nothing_is_written_elsewhere(
-        self, component: Tracker, run: TrackedRun, tmp_path: Path, places: tuple[Path, ...]
+        self,
+        component: Tracker,
+        run: TrackedRun,
+        tmp_path: Path,
+        places: tuple[Path, ...],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """But in the run directory, and where the options say."""
+        """But in the run directory, and where the options say; not in the user's folder, and nothing is left over."""
+        for variable in ("HOME", "TMPDIR"):
+            (tmp_path / variable).mkdir()
+            monkeypatch.setenv(variable, str(tmp_path / variable))
+        monkeypatch.setattr(tempfile, "tempdir", None)
         (run.path / "spec.yaml").write_text("name: kit\n")
         with opened(component, run) as session:
             tell(session, {"search/best_fitness": [1.0]})
@@ -175,6 +187,23 @@ class TrackerKit(ComponentKit):
         astray = [path for path in files if not any(path.is_relative_to(place) for place in (run.path, *places))]
         assert not astray, f"written elsewhere: {', '.join(map(str, astray))}"
         assert (run.path / "spec.yaml").read_text() == "name: kit\n", "a file of the run was changed"
+
+    def test_the_process_is_left_as_it_is(
+        self, component: Tracker, run: TrackedRun, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Global random states, the current folder, standard output, and what the tracker is given."""
+        settings, values, here = dict(run.settings), {"search/best_fitness": 1.0}, Path.cwd()
+        capfd.readouterr()
+        with (
+            global_state_untouched("a tracker"),
+            opened(component, dataclasses.replace(run, settings=settings)) as session,
+        ):
+            session.metrics(values, 0)
+        out = capfd.readouterr().out
+        assert not out, f"printed to standard output, which is for results: {out}"
+        assert Path.cwd() == here, f"the current folder is {Path.cwd()}, it was {here}"
+        assert settings == run.settings, "the settings were changed"
+        assert values == {"search/best_fitness": 1.0}, "metrics() changed the values"
 
     def test_the_library_is_imported_when_it_is_needed(self, component: Tracker) -> None:
         """Its absence is no obstacle to listing components, nor to reading a spec."""
@@ -207,7 +236,8 @@ class TrackerKit(ComponentKit):
 
 def begun(path: Path) -> TrackedRun:
     """Return a run whose directory is made."""
-    run = TrackedRun("kit", path, {"name": "kit", "search.strategy.sigma": 0.1}, resumed=False)
+    settings: Mapping[str, Setting] = MappingProxyType({"name": "kit", "search.strategy.sigma": 0.1})
+    run = TrackedRun("kit", path, settings, resumed=False)
     run.memory.mkdir(parents=True)
     return run
 

@@ -163,3 +163,15 @@ def test_what_a_plugin_raises_by_itself_is_none():
     error = PluginLoadError("x")
     error.__cause__ = KeyboardInterrupt()
     assert not is_interrupt(error)
+
+
+def test_what_comes_of_itself_is_none():
+    error = ValueError()
+    error.__cause__ = error
+    assert not is_interrupt(error)
+
+
+def test_an_error_while_an_interrupt_is_handled_is_told():
+    error = OSError("disk full")
+    error.__context__ = KeyboardInterrupt()
+    assert not is_interrupt(error)

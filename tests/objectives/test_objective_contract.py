@@ -73,6 +73,7 @@ class TestObjectives(ObjectiveKit):
 
 class TestTrainings(ObjectiveKit):
     tells_apart = False
+    other_classes = 10
 
     @pytest.fixture(params=sorted(HARDLY_TRAINED))
     def component(self, request):

@@ -13,6 +13,7 @@ from lossforge.testing import fresh_process
 from lossforge.testing.fresh_process import FreshProcessError, digests, digests_in_a_fresh_process
 from lossforge.testing.mutations import results
 
+PARENTS = [[0.0] * 3] * 4
 COUNTER = []
 
 
@@ -69,7 +70,8 @@ def test_an_error_comes_back_with_its_traceback():
 def test_a_death_is_told_and_the_next_check_runs():
     with pytest.raises(FreshProcessError, match="it died with status"):
         digests_in_a_fresh_process(dying)
-    assert digests_in_a_fresh_process(results, GaussianMutation()) == digests(results(GaussianMutation()))
+    here = digests(results(GaussianMutation(), parents=PARENTS))
+    assert digests_in_a_fresh_process(results, GaussianMutation(), parents=PARENTS) == here
 
 
 def test_what_does_not_end_is_stopped(monkeypatch):
@@ -80,7 +82,8 @@ def test_what_does_not_end_is_stopped(monkeypatch):
 
 def test_it_is_the_same_where_processes_cannot_fork(monkeypatch):
     monkeypatch.setattr(fresh_process, "FORKS", False)
-    assert digests_in_a_fresh_process(results, GaussianMutation()) == digests(results(GaussianMutation()))
+    here = digests(results(GaussianMutation(), parents=PARENTS))
+    assert digests_in_a_fresh_process(results, GaussianMutation(), parents=PARENTS) == here
 
 
 @pytest.mark.parametrize(

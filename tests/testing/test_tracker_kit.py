@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +28,12 @@ class Lines(Tracker):
             return object()
         if self.flaw == "choosy" and len(run.settings) > 500:
             raise ValueError("too many settings")
+        if self.flaw == "homely":
+            (Path.home() / "lines.jsonl").touch()
+        if self.flaw == "littering":
+            tempfile.mkstemp()
+        if self.flaw == "setting":
+            run.settings.clear()
         path = run.path / "lines.jsonl"
         if self.flaw == "astray":
             Path("lines.jsonl").touch()
@@ -42,6 +51,12 @@ class LinesSession(TrackerSession):
     def metrics(self, values, step):
         if self._flaw == "leaving out" and any(value != value for value in values.values()):
             return
+        if self._flaw == "moving":
+            os.chdir("/")
+        if self._flaw == "printing":
+            print("here")
+        if self._flaw == "drawing":
+            random.random()
         with self._path.open("a") as file:
             for name, value in values.items():
                 shown = re.sub(r"\W", "_", name) if self._flaw == "merging" else name
@@ -52,6 +67,8 @@ class LinesSession(TrackerSession):
                 if (shown, step) not in self._seen:
                     file.write(json.dumps([shown, step, value]) + "\n")
                     self._seen.add((shown, step))
+        if self._flaw == "clearing":
+            values.clear()
 
     def file(self, path):
         if self._flaw == "editing":
@@ -97,6 +114,13 @@ FLAWS = [
     ("editing", "files", r"file\(\) changed spec.yaml"),
     ("editing", "elsewhere", "a file of the run was changed"),
     ("astray", "elsewhere", r"written elsewhere: .*lines.jsonl"),
+    ("homely", "elsewhere", r"written elsewhere: .*HOME/lines.jsonl"),
+    ("littering", "elsewhere", r"written elsewhere: .*TMPDIR/"),
+    ("clearing", "alone", r"metrics\(\) changed the values"),
+    ("setting", "alone", "the settings were changed"),
+    ("moving", "alone", "the current folder is /, it was"),
+    ("printing", "alone", "printed to standard output, which is for results: here"),
+    ("drawing", "alone", "a tracker used the global random state of random"),
 ]
 CHECKS = {
     "shown": "test_what_is_told_is_shown",
@@ -108,25 +132,31 @@ CHECKS = {
     "finite": "test_a_value_need_not_be_finite",
     "files": "test_files_are_taken_and_left_as_they_are",
     "elsewhere": "test_nothing_is_written_elsewhere",
+    "alone": "test_the_process_is_left_as_it_is",
 }
-MORE = {"goes_on": ("is_killed",), "side_by_side": ("tmp_path",), "elsewhere": ("tmp_path", "places")}
+MORE = {
+    "goes_on": ("is_killed",),
+    "side_by_side": ("tmp_path",),
+    "elsewhere": ("tmp_path", "places", "monkeypatch"),
+    "alone": ("capfd",),
+}
 
 
-def check(name: str, flaw: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def check(name: str, flaw: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     kit = MergingKit() if flaw == "merging" else LinesKit()
     (folder / "current").mkdir(parents=True)
     monkeypatch.chdir(folder / "current")
-    given = {"tmp_path": folder, "places": (), "is_killed": False}
+    given = {"tmp_path": folder, "places": (), "is_killed": False, "monkeypatch": monkeypatch, "capfd": capfd}
     more = {argument: given[argument] for argument in MORE.get(name, ())}
     getattr(kit, CHECKS[name])(component=Lines(flaw=flaw), run=begun(folder / "runs" / "kit"), **more)
 
 
-def test_a_sound_tracker_passes(tmp_path, monkeypatch):
+def test_a_sound_tracker_passes(tmp_path, monkeypatch, capfd):
     for name in CHECKS:
-        check(name, "", tmp_path / name, monkeypatch)
+        check(name, "", tmp_path / name, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize(("flaw", "name", "message"), FLAWS, ids=[flaw for flaw, *_ in FLAWS])
-def test_a_flaw_is_told(flaw, name, message, tmp_path, monkeypatch):
+def test_a_flaw_is_told(flaw, name, message, tmp_path, monkeypatch, capfd):
     with pytest.raises((AssertionError, ValueError), match=message):
-        check(name, flaw, tmp_path, monkeypatch)
+        check(name, flaw, tmp_path, monkeypatch, capfd)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import sympy
@@ -219,3 +221,31 @@ def test_torch_compile_gets_around_the_plan():
     compiled = torch.compile(family_.loss, backend="eager")
     for num in (4, 4, 7):
         torch.testing.assert_close(compiled(solutions_PD, *inputs_of(num)), family_.loss(solutions_PD, *inputs_of(num)))
+
+
+def test_importing_it_takes_neither_the_compiler_nor_sympy():
+    code = "import sys, lossforge_gp.family; print({'torch._dynamo', 'sympy'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "set()\n"
+
+
+def test_training_works_after_inference():
+    planned.cache_clear()
+    family_ = family()
+    solutions_PD = family_.init(4, torch.Generator().manual_seed(0))
+    log_probs_PBC, labels_B = inputs_of(4)
+    with torch.inference_mode():
+        expected = family_.loss(solutions_PD.clone(), log_probs_PBC, labels_B)
+    found = family_.loss(solutions_PD, log_probs_PBC.requires_grad_(), labels_B)
+    found.sum().backward()
+    assert torch.equal(found, expected)
+    assert log_probs_PBC.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_used_may_be_anything_in_the_code(value):
+    (solution_D,) = encoded([parsed("mul(-1, mul(y, log(p)))")], 20)
+    solution_D[-1] = value
+    namespace = {"torch": torch, "Tensor": torch.Tensor, "nn": torch.nn, "F": F}
+    exec(family().source(solution_D), namespace)
+    assert torch.equal(namespace["Network"]().solution.isnan(), solution_D.isnan())
+    assert not namespace["Network"]().solution[:-1].isinf().any()

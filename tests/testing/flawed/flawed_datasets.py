@@ -81,4 +81,4 @@ class ByProcess(Stripes):
 
     def load(self):
         data = super().load()
-        return replace(data, test=replace(data.test, labels_N=data.test.labels_N * 0 + os.getpid() % 10))
+        return replace(data, test=replace(data.test, labels_N=torch.tensor(list(map(int, f"{os.getpid():010d}")))))

@@ -59,3 +59,18 @@ class FirstClass(ClasswiseLoss):
     def per_class(self, logits_BC):
         loss_BC = -logits_BC.log_softmax(1)
         return torch.cat((0.5 * loss_BC[:, :1], loss_BC[:, 1:]), dim=1)
+
+
+WEIGHTS = {}
+
+
+class Cached(LocalLoss):
+    """It keeps a tensor that may have been made in inference mode."""
+
+    type: Literal["cached"] = "cached"
+
+    def of_log_prob(self, log_prob):
+        key = (log_prob.shape, log_prob.dtype)
+        if key not in WEIGHTS:
+            WEIGHTS[key] = torch.ones(log_prob.shape, dtype=log_prob.dtype)
+        return -log_prob * WEIGHTS[key]

@@ -144,14 +144,14 @@ class ForeignKeys(GaussianMutation):
 
 
 class InPlace(GaussianMutation):
-    """It moves parents that are all 1."""
+    """It moves parents that are all 0 and have a sigma each."""
 
     type: Literal["in_place"] = "in_place"
 
     def mutate(self, parents_PD, sigma, state, generator):
         children_PD, state = super().mutate(parents_PD, sigma, state, generator)
-        if (parents_PD == 1).all():
-            parents_PD.zero_()
+        if isinstance(sigma, torch.Tensor) and (parents_PD == 0).all():
+            parents_PD.fill_(1)
         return children_PD, state
 
 
@@ -182,3 +182,33 @@ class Infinite(GaussianMutation):
 
     def init(self, num, dim, generator):
         return {"mutation.best": float("inf")}
+
+
+OFFSETS = {}
+
+
+class Remembering(GaussianMutation):
+    """It keeps elsewhere what the state has only a number of."""
+
+    type: Literal["remembering"] = "remembering"
+
+    def init(self, num, dim, generator):
+        number = generator.initial_seed()
+        OFFSETS[number] = 1e-4 * torch.randn(dim, dtype=torch.float64, generator=generator)
+        return {**super().init(num, dim, generator), "mutation.number": number}
+
+    def mutate(self, parents_PD, sigma, state, generator):
+        children_PD, state = super().mutate(parents_PD, sigma, state, generator)
+        offset = sigma * OFFSETS.get(state["mutation.number"], torch.zeros(1))
+        return children_PD + torch.as_tensor(offset).to(children_PD.dtype), state
+
+
+class WideByHash(GaussianMutation):
+    """Its steps depend on the hash of a string where there are many dimensions."""
+
+    type: Literal["wide_by_hash"] = "wide_by_hash"
+
+    def mutate(self, parents_PD, sigma, state, generator):
+        children_PD, state = super().mutate(parents_PD, sigma, state, generator)
+        is_wide = parents_PD.shape[1] > 100
+        return children_PD + 1e-6 * sigma * is_wide * (hash("lossforge") % 1000), state

@@ -58,3 +58,14 @@ class Sorting(RankingConsistency):
         evaluation = super().evaluate(population, batch, generator)
         batch.labels_B.copy_(batch.labels_B.sort().values)
         return evaluation
+
+
+class TenClasses(RankingConsistency):
+    """It is for ten classes."""
+
+    type: Literal["ten_classes"] = "ten_classes"
+
+    def evaluate(self, population, batch, generator):
+        evaluation = super().evaluate(population, batch, generator)
+        share = torch.tensor(batch.log_probs_BC.shape[1] - 9.0).sqrt()
+        return replace(evaluation, fitness_P=evaluation.fitness_P * share)

@@ -56,3 +56,43 @@ class DoublePrior(ClasswiseMLP):
 
     def init(self, num, generator):
         return super().init(num, generator).double()
+
+
+WEIGHTS = {}
+
+
+class CachedWeights(ClasswiseMLP):
+    """It keeps a tensor that may have been made in inference mode."""
+
+    type: Literal["cached_weights"] = "cached_weights"
+
+    def loss(self, solutions_PD, log_probs_PBC, labels_B):
+        loss_PB = super().loss(solutions_PD, log_probs_PBC, labels_B)
+        key = (loss_PB.shape, loss_PB.dtype)
+        if key not in WEIGHTS:
+            WEIGHTS[key] = torch.ones(loss_PB.shape, dtype=loss_PB.dtype)
+        return loss_PB * WEIGHTS[key]
+
+
+def changed(code, result):
+    return code.replace("class Network", "class Inner") + (
+        f"\n\nclass Network(Inner):\n    def forward(self, log_probs, target):\n        return {result}\n"
+    )
+
+
+class FiveClassSource(ClasswiseMLP):
+    """Its code is the loss for five classes alone."""
+
+    type: Literal["five_class_source"] = "five_class_source"
+
+    def source(self, solution_D):
+        return changed(super().source(solution_D), "super().forward(log_probs, target) * log_probs.shape[1] / 5")
+
+
+class ClampedSource(ClasswiseMLP):
+    """Its code is the loss for moderate probabilities alone."""
+
+    type: Literal["clamped_source"] = "clamped_source"
+
+    def source(self, solution_D):
+        return changed(super().source(solution_D), "super().forward(log_probs.clamp(min=-25), target)")

@@ -68,3 +68,17 @@ class Shared(DirichletSampler):
         key = (num, num_classes, generator.get_state().numpy().tobytes())
         batch = super().sample(num, num_classes, generator, progress)
         return KEPT.setdefault(key, batch)
+
+
+LABELS = {}
+
+
+class SharedLabels(DirichletSampler):
+    """It hands the same labels out again."""
+
+    type: Literal["shared_labels"] = "shared_labels"
+
+    def sample(self, num, num_classes, generator, progress=1.0):
+        key = (num, num_classes, generator.get_state().numpy().tobytes())
+        batch = super().sample(num, num_classes, generator, progress)
+        return replace(batch, labels_B=LABELS.setdefault(key, batch.labels_B))

@@ -90,3 +90,21 @@ class Elsewhere(Sound):
 
     def init(self, solutions_PD, generator):
         return super().init(solutions_PD + 1, generator)
+
+
+FIRST = {}
+
+
+class Amnesiac(Sound):
+    """It keeps elsewhere what the state has only a number of."""
+
+    type: Literal["amnesiac"] = "amnesiac"
+
+    def init(self, solutions_PD, generator):
+        number = generator.initial_seed() % 1000
+        FIRST[number] = 1.01
+        return {**super().init(solutions_PD, generator), "strategy.number": number}
+
+    def tell(self, state, solutions_PD, fitness_P):
+        told = super().tell(state, solutions_PD, fitness_P)
+        return {**told, "strategy.sigma": told["strategy.sigma"] * FIRST.get(told["strategy.number"], 1.0)}

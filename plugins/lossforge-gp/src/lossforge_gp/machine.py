@@ -104,11 +104,17 @@ def planned(codes: bytes, num: int, device: torch.device) -> Plan:
     return tuple(levels), row_PM[:, 0].to(device)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # what is run depends on the solutions
 def plan_of(solutions_PD: Tensor) -> Plan:
     """Return the plan of solutions, on their device; they are read from there."""
+    if torch.compiler.is_compiling():  # what is run depends on the solutions
+        return torch.compiler.disable(_plan_of)(solutions_PD)  # not a decorator: it takes a second to import
+    return _plan_of(solutions_PD)
+
+
+def _plan_of(solutions_PD: Tensor) -> Plan:
     codes = codes_of(solutions_PD).to("cpu", torch.uint8)
-    return planned(codes.numpy().tobytes(), len(solutions_PD), solutions_PD.device)
+    with torch.inference_mode(False):  # autograd takes no index that was made in inference mode
+        return planned(codes.numpy().tobytes(), len(solutions_PD), solutions_PD.device)
 
 
 def evaluated(solutions_PD: Tensor, log_p_PBC: Tensor, is_label_BC: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import numpy as np
 from torch import Tensor
@@ -35,10 +36,15 @@ def network_code(tree: Tree, solution_D: Tensor) -> str:
     """
     lines, result, used = _lines(tree, len(solution_D) // 2)
     definitions = [inspect.getsource(bounded), *[inspect.getsource(function.apply) for function in used]]
-    numbers = ", ".join(str(np.float32(value)) for value in solution_D.float().cpu().tolist())
+    numbers = ", ".join(map(_number, solution_D.float().cpu().tolist()))
     body = "\n".join(f"        {line}" for line in lines)
     network = _NETWORK.format(summary=tree, numbers=numbers, lines=body, result=result)
     return "\n\n".join(definition.strip() + "\n" for definition in definitions) + network
+
+
+def _number(value: float) -> str:
+    text = str(np.float32(value))
+    return text if math.isfinite(value) else f"float({text!r})"
 
 
 def _lines(tree: Tree, num_slots: int) -> tuple[list[str], str, list[Function]]:
