@@ -35,6 +35,10 @@ class _Wrong(Exception):  # noqa: N818  becomes a problem at its place
     """An override that cannot be made."""
 
 
+class _UpToBase(Exception):  # noqa: N818  caught where the override is made
+    """An override that only what the document extends, which cannot be had, could decide about."""
+
+
 class _Override:
     def __init__(self, document: Document, text: str, rank: int) -> None:
         name, equals, value = text.partition("=")
@@ -51,6 +55,8 @@ class _Override:
             self._apply()
         except _Wrong as wrong:
             self._document.problems.append(Problem(self._place, (), str(wrong)))
+        except _UpToBase:
+            return  # an error is told already: what it extends is missing
 
     def _apply(self) -> None:
         if self._value is None or not all(self._names):
@@ -110,6 +116,8 @@ class _Override:
             spots[*path, "type"] = spots[path]
             spots[path] = Spot(self._place, self._place)
             return {"type": value}
+        if value is None and self._document.base_problems is not None:
+            raise _UpToBase
         if value is None:
             raise _Wrong(f"the spec has no list {dotted(path)!r}; set the whole list: --set '{dotted(path)}=[...]'")
         raise _Wrong(f"{dotted(path)} is {describe(value, spots[path].text)}, which holds no fields")
