@@ -86,9 +86,7 @@ def _search_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
     lines.append(f"evaluated by the back end {plan['backend']!r} on {plan['device']}")
     lines.append(f"time: about {duration(plan['search_seconds'])}, by a few generations timed here")
     if plan["stop"]:
-        lines.append(
-            f"stopped by: {', '.join(f'{limit} {value}' for limit, value in plan['stop'].items())}"
-        )
+        lines.append(f"stopped by: {', '.join(f'{limit} {value}' for limit, value in plan['stop'].items())}")
     return lines
 
 
