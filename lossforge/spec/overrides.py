@@ -27,6 +27,12 @@ def apply(document: Document, overrides: Sequence[str]) -> None:
         _Override(document, text, rank).apply()
 
 
+def label(text: str) -> str:
+    """Return how messages name an override."""
+    name, equals, value = text.partition("=")
+    return f"--set {shorten(name.strip(), _LONGEST_KEY)}{equals}{shorten(value)}"
+
+
 _LONGEST_KEY = 200
 _MOST_DIGITS = 20
 
@@ -43,9 +49,7 @@ class _Override:
     def __init__(self, document: Document, text: str, rank: int) -> None:
         name, equals, value = text.partition("=")
         self._document = document
-        self._source = Source(
-            f"--set {shorten(name.strip(), _LONGEST_KEY)}{equals}{shorten(value)}", RANK + rank, has_lines=False
-        )
+        self._source = Source(label(text), RANK + rank, has_lines=False)
         self._place = self._source.at(0, 0)
         self._names = name.strip().split(".")
         self._value = value if equals else None
