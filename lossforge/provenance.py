@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from lossforge import registry
 from lossforge.errors import SpecError
+
+_LARGEST_MANIFEST = 1_000_000
+
+
+def _version(text: str) -> str:
+    return str(Version(text))
+
+
+def _distribution(text: str) -> str:
+    canonicalize_name(text, validate=True)
+    return text.strip()
+
+
+def _identifier(text: str) -> str:
+    if not text.isidentifier():
+        raise ValueError("no kind")
+    return text
 
 
 class Provider(BaseModel):
@@ -23,8 +45,16 @@ class Provider(BaseModel):
     components: dict[str, tuple[str, ...]] = {}
 
 
+class _Named(Provider):
+    """One that a command line may name, for it is such as pip knows: the file may come from anywhere."""
+
+    distribution: Annotated[str, AfterValidator(_distribution)]
+    version: Annotated[str, AfterValidator(_version)]
+    components: dict[Annotated[str, AfterValidator(_identifier)], tuple[str, ...]] = {}
+
+
 class _Manifest(BaseModel):
-    plugins: tuple[Provider, ...] = ()
+    plugins: tuple[Any, ...] = ()
 
 
 def providers() -> list[Provider]:
@@ -39,13 +69,28 @@ def providers() -> list[Provider]:
 def lost(manifest: Path, text: str) -> list[str]:
     """Return a line for each component in a spec's ``text`` that a plugin had when ``manifest`` was written, not now.
 
-    It says how to get it back. Empty where the manifest cannot be read.
+    It says how to get it back. Empty where the manifest cannot be read, or is no regular file of such a size.
     """
     try:
-        before = _Manifest.model_validate(json.loads(manifest.read_bytes())).plugins
-    except (OSError, ValueError):  # whoever asks has an error to tell already
+        before = _Manifest.model_validate(json.loads(_content(manifest))).plugins
+    except (OSError, ValueError, RecursionError):  # whoever asks has an error to tell already
         return []
-    return [line for provider in before for line in _lost(provider, text)]
+    return [line for entry in before for provider in _named(entry) for line in _lost(provider, text)]
+
+
+def _content(manifest: Path) -> bytes:
+    """Return what a manifest holds; opened so that neither a link is followed nor a pipe waited for."""
+    with open(os.open(manifest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST_MANIFEST:
+            raise ValueError(f"{manifest}: no manifest")
+        return file.read(_LARGEST_MANIFEST)
+
+
+def _named(entry: object) -> Iterator[Provider]:
+    """Yield the distribution that an entry names, where pip can know it."""
+    with contextlib.suppress(ValidationError):
+        yield _Named.model_validate(entry)
 
 
 def _lost(provider: Provider, text: str) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from lossforge import registry
-from lossforge.errors import SpecError
+from lossforge.artifact import load_artifact
+from lossforge.errors import ArtifactError, SpecError
 from lossforge.provenance import lost, naming_lost_plugins, providers
 
 LAPLACE = {"distribution": "toy-plugin", "version": "2.5", "components": {"mutations": ["laplace", "gaussian"]}}
@@ -53,11 +55,46 @@ def test_a_kind_that_this_version_does_not_know_is_gone_as_well(manifest):
     assert lost(manifest(entry), "tree: laplace")[0].startswith("trees 'laplace' came from toy-plugin 2.5")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"plugins": 3}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"plugins": 3}', "[" * 100_000, f"{json.dumps({})}{' ' * 1_000_000}"])
 def test_a_manifest_that_cannot_be_read_hides_no_error(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     assert lost(tmp_path / "manifest.json", "laplace") == []
     assert lost(tmp_path / "none.json", "laplace") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distribution": "-r evil"},
+        {"distribution": "https://evil.example/x"},
+        {"version": "2.5 --index-url=x"},
+        {"version": "2.5", "components": {"mutations\nerror": ["laplace"]}},
+    ],
+)
+def test_no_command_is_told_that_pip_would_not_take_for_a_name_and_a_version(manifest, changes):
+    assert lost(manifest({**LAPLACE, **changes}), "laplace") == []
+    assert len(lost(manifest({**LAPLACE, **changes}, LAPLACE), "laplace")) == 1
+
+
+def test_neither_a_pipe_nor_a_link_is_read(manifest, tmp_path):
+    (tmp_path / "link.json").symlink_to(manifest(LAPLACE))
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("link.json", "pipe.json", "."):
+        assert lost(tmp_path / name, "laplace") == []
+
+
+def test_an_artifact_has_no_manifest_read_beside_it_but_a_run_directory_has(manifest, tmp_path):
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    content = {"format_version": 1, "name": "x", "parameterization": {"type": "laplace"}, "scale": 1.0}
+    (folder / "loss.json").write_text(json.dumps(content))
+    manifest({**LAPLACE, "components": {"parameterizations": ["laplace"]}})
+    for given, is_told in ((folder, False), (tmp_path, False), (tmp_path, True)):
+        if is_told:
+            (tmp_path / "spec.yaml").write_text("")
+        with pytest.raises(ArtifactError) as caught:
+            load_artifact(given)
+        assert ("pip install toy-plugin==2.5" in str(caught.value)) is is_told
 
 
 def test_an_error_in_a_stored_spec_keeps_its_lines_and_gets_more(manifest, tmp_path):

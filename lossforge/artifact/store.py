@@ -115,7 +115,7 @@ _LARGEST_COUNT = 10**9
 
 
 def load_artifact(path: Path | str) -> Artifact:
-    """Read an artifact folder, or the artifact of a run directory; no file outside of it is read.
+    """Read an artifact folder, or the artifact of a run directory; no file outside of what is given is read.
 
     Raises:
         ArtifactError: nothing is there, a file is damaged, or it was written by a newer lossforge.
@@ -123,7 +123,7 @@ def load_artifact(path: Path | str) -> Artifact:
     """
     folder = _artifact_folder(Path(path))
     content = _read_json(folder / "loss.json")
-    parameterization = _parameterization(folder / "loss.json", content["parameterization"])
+    parameterization = _parameterization(folder / "loss.json", content["parameterization"], Path(path))
     solution_D = _read_solution(folder / "loss.safetensors", parameterization)
     evidence = {key: value for key, value in content.items() if key not in _NOT_EVIDENCE}
     try:
@@ -132,12 +132,13 @@ def load_artifact(path: Path | str) -> Artifact:
         raise ArtifactError(f"{folder / 'loss.json'}: {cause}") from cause
 
 
-def _parameterization(path: Path, options: Any) -> LossParameterization:
+def _parameterization(path: Path, options: Any, given: Path) -> LossParameterization:
     try:
         found = _ADAPTER.validate_python(options)
     except ValidationError as cause:
         problems = "; ".join(error["msg"] for error in cause.errors())
-        lines = lost(path.parent.parent / "manifest.json", json.dumps(options))
+        is_run = path.parent != given and (given / "spec.yaml").is_file()
+        lines = lost(given / "manifest.json", json.dumps(options)) if is_run else []
         if lines:
             lines.append(f"{path.parent / 'loss.py'} has the same loss, and needs torch alone")
         raise ArtifactError("\n".join([f"{path}: parameterization: {problems}", *lines])) from cause

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import signal
 import sys
 from typing import Any
@@ -49,9 +51,14 @@ class LossforgeGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line; exit with 0 done, 1 crash, 2 bad spec or usage, 3 plugin failure, 130 interrupted."""
         kwargs["standalone_mode"] = False
+        if sys.stdout is None:  # whatever is opened next would take its place, and get what is printed
+            click.echo("error: standard output: closed; send it to /dev/null if it is not wanted", err=True)
+            sys.exit(1)
         try:
             with interrupted_by(signal.SIGINT):
-                sys.exit(super().main(*args, **kwargs))
+                code = super().main(*args, **kwargs)
+                sys.stdout.flush()
+                sys.exit(code)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
@@ -60,6 +67,10 @@ class LossforgeGroup(click.Group):
                 click.echo(f"error: {line}" if error.exit_code != INTERRUPTED else line, err=True)
             sys.exit(error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, OSError) and error.filename is None and (cause := _output_error()) is not None:
+                if cause.errno != errno.EPIPE:  # whoever has read enough needs no telling
+                    click.echo(f"error: standard output: {cause.strerror}", err=True)
+                sys.exit(1)
             if not (isinstance(error, click.Abort) or is_interrupt(error)):
                 _exit_if_spoilt(error)
                 raise
@@ -76,6 +87,18 @@ def _exit_if_spoilt(error: BaseException) -> None:
         click.echo(f"error: package {each.distribution}: {each.text}; reinstall or remove it", err=True)
     if found:
         sys.exit(PluginError.exit_code)
+
+
+def _output_error() -> OSError | None:
+    """Return why nothing can be printed, if so, and drop what waits to be: else Python complains of it at its end."""
+    try:
+        print(flush=True)
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return error
+    return None
 
 
 @click.group(cls=LossforgeGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

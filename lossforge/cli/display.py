@@ -79,11 +79,7 @@ class Display(Observer):
             self._epochs = spec.training.epochs
             self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines))
             self._training = _EpochsLeft(self._epochs, self._trainings)
-        self.console.print(
-            f"[bold]{spec.name}[/bold] in {escape(str(path))}, seed {spec.seed}, on {spec.device}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self._print(f"[bold]{spec.name}[/bold] in {escape(str(path))}, seed {spec.seed}, on {spec.device}", markup=True)
 
     def training(self, spec: TrainSpec, path: Path) -> None:
         """Say what is trained, and where, without a search before it."""
@@ -173,7 +169,11 @@ class Display(Observer):
         self._plain(f"trained {self._done}/{self._trainings}  {name}: {outcome}{source}{left}")
 
     def _plain(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._print(text, markup=False)
+
+    def _print(self, text: str, *, markup: bool) -> None:
+        with contextlib.suppress(OSError):  # a full disk or a closed terminal is no reason to end a run
+            self.console.print(text, highlight=False, markup=markup, soft_wrap=True)
 
 
 @contextlib.contextmanager

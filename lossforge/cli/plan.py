@@ -11,6 +11,7 @@ import click
 from lossforge.cli.durations import duration
 
 if TYPE_CHECKING:
+    from lossforge.evidence.estimate import Planned
     from lossforge.spec import RunSpec
 
 _TRAINING_NOTE = "one after the other, not compiled; seven steps timed here"
@@ -34,15 +35,18 @@ def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
 
 
 def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
-    from lossforge.evidence.estimate import search_seconds, training_seconds
+    from lossforge.evidence.estimate import planned, search_seconds, training_seconds
     from lossforge.training import prepare
 
     # Images first: a wrong path is told at once.
     data = None if spec.training is None else prepare(spec.training, spec.seed, spec.device)
+    searches = list(planned(spec.search))
     return {
         "name": spec.name,
         "path": str(path),
-        "searches": [_search(spec, restart) for restart in range(spec.search.restarts)],
+        "num_searches": len(searches),
+        "searches": [_search(spec, search) for search in (*searches[:1], *searches[1:][-1:])],  # the first, the last
+        "evaluations": sum(search.evaluations for search in searches),
         "backend": spec.search.backend,
         "device": spec.device,
         "stop": spec.search.stop.model_dump(exclude_none=True),
@@ -52,13 +56,12 @@ def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
     }
 
 
-def _search(spec: RunSpec, restart: int) -> dict[str, int]:
-    num_solutions = spec.search.strategy_of(restart).num_solutions
+def _search(spec: RunSpec, search: Planned) -> dict[str, int]:
     return {
-        "generations": spec.search.generations,
-        "num_solutions": num_solutions,
+        "generations": search.generations,
+        "num_solutions": search.num_solutions,
         "batch_size": spec.search.batch_size,
-        "evaluations": spec.search.generations * num_solutions,
+        "evaluations": search.evaluations,
         "num_parameters": spec.search.parameterization.num_parameters,
     }
 
@@ -69,19 +72,21 @@ def _losses(spec: RunSpec) -> list[str]:
 
 
 def _search_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
-    searches = plan["searches"]
+    searches, num_searches = plan["searches"], plan["num_searches"]
     lines = []
-    for number, search in enumerate(searches, start=1):
-        name = "search" if len(searches) == 1 else f"search {number} of {len(searches)}"
+    for number, search in zip((1, num_searches), searches, strict=False):
+        name = "search" if num_searches == 1 else f"search {number} of {num_searches}"
         lines.append(
             f"{name}: {search['generations']} generations of {search['num_solutions']} candidates on "
             f"{search['batch_size']} pairs: {search['evaluations']:,} evaluations of {search['num_parameters']} "
             "parameters"
         )
+    if num_searches > 1:
+        lines.append(f"all {num_searches} searches: {plan['evaluations']:,} evaluations")
     lines.append(f"evaluated by the back end {plan['backend']!r} on {plan['device']}")
     lines.append(f"time: about {duration(plan['search_seconds'])}, by a few generations timed here")
     if plan["stop"]:
-        lines.append(f"stops earlier by: {', '.join(f'{limit} {value}' for limit, value in plan['stop'].items())}")
+        lines.append(f"stopped by: {', '.join(f'{limit} {value}' for limit, value in plan['stop'].items())}")
     return lines
 
 

@@ -134,7 +134,8 @@ def doctor(context: click.Context, timeout: float, as_json: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder to write, new or empty.  [default: lossforge-NAME]"
 )
-def new(name: str, kind: str, type_name: str | None, out: Path | None) -> None:
+@json_option
+def new(name: str, kind: str, type_name: str | None, out: Path | None, as_json: bool) -> None:
     """Write a new plugin that works.
 
     It is the distribution lossforge-NAME, with its test and CI, and holds a small component of the kind, to change into
@@ -144,7 +145,12 @@ def new(name: str, kind: str, type_name: str | None, out: Path | None) -> None:
 
     project = Project.named(name, kind, type_name)
     folder = out or Path(project.distribution)
-    for path in write(project, folder):
-        click.echo(str(path))
+    written = [str(path) for path in write(project, folder)]
+    if as_json:
+        told = {"path": str(folder), "distribution": project.distribution, "type": project.type, "files": written}
+        click.echo(json.dumps(told, indent=2))
+        return
+    for path in written:
+        click.echo(path)
     click.echo(f"\nNext:\n  cd {shlex.quote(str(folder))}\n  pip install -e '.[test]'\n  python -m pytest")
     click.echo(f"  lossforge plugins describe {project.type}")

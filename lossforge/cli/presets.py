@@ -46,17 +46,22 @@ def _said_of(name: str) -> dict[str, str | None]:
 
 @presets.command("show")
 @click.argument("name")
-def show_preset(name: str) -> None:
+@json_option
+def show_preset(name: str, as_json: bool) -> None:
     """Print a preset's file."""
     from lossforge import presets as package
 
-    click.echo(package.text(name), nl=False)
+    if as_json:
+        click.echo(json.dumps({"name": name, "plugin": package.origin(name), "text": package.text(name)}, indent=2))
+    else:
+        click.echo(package.text(name), nl=False)
 
 
 @presets.command("copy")
 @click.argument("name")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
-def copy_preset(name: str, path: Path) -> None:
+@json_option
+def copy_preset(name: str, path: Path, as_json: bool) -> None:
     """Copy a preset's file to PATH, to be edited.
 
     An existing file is never overwritten.
@@ -66,6 +71,9 @@ def copy_preset(name: str, path: Path) -> None:
     from lossforge.spec.dump import SCHEMA_LINE
 
     write_new(path, f"{SCHEMA_LINE}{RunSpec.SCHEMA_FILE}\n{package.text(name)}")
+    if as_json:
+        click.echo(json.dumps({"path": str(path), "preset": name}))
+        return
     click.echo(f"{path}: a copy of {name}; run it with: {shlex.join(['lossforge', 'run', str(path)])}")
     schema = path.with_name(RunSpec.SCHEMA_FILE)
     if not schema.exists():

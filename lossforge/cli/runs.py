@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import difflib
 import json
 import shlex
@@ -18,6 +19,7 @@ from lossforge.cli.options import json_option
 from lossforge.cli.run import resume_run
 from lossforge.cli.run_table import print_runs
 from lossforge.errors import LossforgeError, RunDirectoryError
+from lossforge.stdio import stdout_to_stderr
 
 if TYPE_CHECKING:
     from lossforge.runs import Group, RunSummary
@@ -89,27 +91,32 @@ def best_run(root: Path, by: str, as_json: bool) -> None:
 @runs.command("resume")
 @root_option
 @click.argument("names", metavar="[NAME]...", nargs=-1)
+@json_option
 @click.pass_context
-def resume_runs(context: click.Context, root: Path, names: tuple[str, ...]) -> None:
+def resume_runs(context: click.Context, root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Go on with interrupted runs, one after the other.
 
     With those called NAME, which is that of the run's folder, or with all in the root. One that fails does not keep the
-    others from going on.
+    others from going on. With --json, what each comes to goes to standard error.
     """
     found = _find(root)
     chosen = _named(names, found) if names else found
-    if not chosen:
+    if not chosen and not as_json:
         click.echo(_nothing(root))
     # What cannot be told from its files is tried where it is asked for: its own error says most.
     wanted = ("interrupted", "failed", "unreadable") if names else ("interrupted",)
-    for run in chosen:
-        if run.state not in wanted:
-            click.echo(f"{run.path}: skipped, {_why_skipped(run)}", err=True)
-    paths = [run.path for run in chosen if run.state in wanted]
-    codes = {path: code for path in paths if (code := _exit_code_of(resume_run, path))}
-    if codes:
-        click.echo(f"{len(codes)} of {len(paths)} failed: {', '.join(map(str, codes))}", err=True)
-    context.exit(next(iter(codes.values()), 0))
+    skipped = {run.path: _why_skipped(run) for run in chosen if run.state not in wanted}
+    for path, reason in skipped.items():
+        click.echo(f"{path}: skipped, {reason}", err=True)
+    with stdout_to_stderr() if as_json else contextlib.nullcontext():
+        codes = {run.path: _exit_code_of(resume_run, run.path) for run in chosen if run.state in wanted}
+    if as_json:
+        resumed = [{"path": path, "exit_code": code} for path, code in codes.items()]
+        _print_json({"resumed": resumed, "skipped": [{"path": path, "why": why} for path, why in skipped.items()]})
+    failed = {path: code for path, code in codes.items() if code}
+    if failed:
+        click.echo(f"{len(failed)} of {len(codes)} failed: {', '.join(map(str, failed))}", err=True)
+    context.exit(next(iter(failed.values()), 0))
 
 
 def _find(root: Path) -> list[RunSummary]:

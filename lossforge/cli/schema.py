@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lossforge.cli.options import json_option
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write, or to replace where it is such a schema already.  [default: standard output]",
 )
-def schema(kind: str, out: Path | None) -> None:
+@json_option
+def schema(kind: str, out: Path | None, as_json: bool) -> None:
     """Print the JSON schema of specs, with all components that are installed.
 
     Specs that lossforge writes name lossforge.schema.json, in their folder, to editors. Write it anew where plugins
@@ -39,6 +42,10 @@ def schema(kind: str, out: Path | None) -> None:
         click.echo(text, nl=False)
         return
     _write(out, text)
+    if as_json:
+        told = {"path": str(out), "kind": kind, "num_components": described.num_components}
+        click.echo(json.dumps({**told, "left_out": described.left_out}, indent=2))
+        return
     left_out = f", {len(described.left_out)} left out" if described.left_out else ""
     click.echo(f"{out}: the schema of {kind} specs with {described.num_components} components{left_out}")
 

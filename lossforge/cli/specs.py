@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+from pathlib import Path
 
 import click
 
-from lossforge.cli.options import json_option, load_spec, spec_argument, trace_spec
-from lossforge.errors import LossforgeError
+from lossforge.cli.options import is_preset, json_option, load_spec, spec_argument, trace_spec
+from lossforge.errors import LossforgeError, SpecError
 
 
 @click.command()
@@ -15,18 +17,52 @@ from lossforge.errors import LossforgeError
 @json_option
 @click.pass_context
 def validate(context: click.Context, spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check a spec and report every mistake with its place."""
+    """Check a spec and report every mistake with its place.
+
+    Files of 'ablate' and the training.yaml of 'train' are checked as what they are.
+    """
     try:
-        checked = load_spec(spec, overrides)
+        sort, name, what = _checked(spec, overrides)
     except LossforgeError as error:
         if not as_json:
             raise
         click.echo(json.dumps({"spec": spec, "valid": False, "problems": str(error).splitlines()}, indent=2))
         context.exit(error.exit_code)
     if as_json:
-        click.echo(json.dumps({"spec": spec, "valid": True, "problems": [], "name": checked.name}, indent=2))
+        told = {"spec": spec, "valid": True, "problems": [], "kind": sort, "name": name}
+        click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"{spec}: valid ({checked.name}: {checked.search.generations} generations)")
+    click.echo(f"{spec}: valid ({what})")
+
+
+def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, str]:
+    """Return which sort of spec a valid one is, its name, and a line on it."""
+    from lossforge.spec import AblationSpec, TrainSpec
+
+    sort = _sort(source)
+    if sort == "ablation":
+        ablation = AblationSpec.from_yaml(source, overrides)
+        checks = shlex.join(["lossforge", "ablate", source, "--dry-run"])
+        variants = f"{ablation.name}: {len(ablation.variants)} variants, which are checked by: {checks}"
+        return sort, ablation.name, f"ablation {variants}"
+    if sort == "train":
+        trained = TrainSpec.from_yaml(source, overrides)
+        return sort, None, f"training with {', '.join((*(loss.label for loss in trained.losses), *trained.found))}"
+    run = load_spec(source, overrides)
+    return sort, run.name, f"{run.name}: {run.search.generations} generations"
+
+
+def _sort(source: str) -> str:
+    """Return which sort of spec this is, by the fields that only one has; ``run`` where that cannot be told."""
+    from lossforge.spec.text import parse_mapping, read_text
+
+    if is_preset(source):
+        return "run"
+    try:
+        fields = parse_mapping(read_text(Path(source)), source).data.keys()
+    except SpecError:
+        return "run"  # reading it as such tells what is wrong
+    return "ablation" if "variants" in fields else "train" if fields & {"losses", "found"} else "run"
 
 
 @click.command()

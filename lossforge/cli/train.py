@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import shlex
@@ -97,11 +98,16 @@ def train(
     """
     numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     losses = tuple(str(_best()) if loss == "best" and not Path(loss).exists() else loss for loss in losses)
-    settings = [f"training.{name}={value}" for name, value in numbers.items() if value is not None]
-    settings += [f"training.{override}" for override in overrides]
-    others = [f"seeds={seeds}", f"seed={seed}", f"device={device}", f"trackers=[{', '.join(trackers)}]"]
-    others += [] if baseline is None else [f"baseline={_checked(baseline)}"]
-    spec = _spec(losses, [*_setting(losses, dataset, model), *settings, *others])
+    given = {
+        f"training.{name}={value}": f"--{name.replace('_', '-')} {value}"
+        for name, value in numbers.items()
+        if value is not None
+    }
+    given |= {f"training.{override}": f"--set {override}" for override in overrides}
+    given |= {f"{name}={value}": f"--{name} {value}" for name, value in (("seeds", seeds), ("seed", seed))}
+    given |= {f"device={device}": f"--device {device}", f"trackers=[{', '.join(trackers)}]": "--tracker"}
+    given |= {} if baseline is None else {f"baseline={_checked(baseline)}": f"--baseline {baseline}"}
+    spec = _spec(losses, _setting(losses, dataset, model) | given)
     out = out or _default_folder(spec)
     comparison = _carry_out(spec, out)
     _print(comparison, out, as_json=as_json)
@@ -132,15 +138,21 @@ def _best() -> Path:
     return best
 
 
-def _setting(losses: tuple[str, ...], dataset: str | None, model: str | None) -> list[str]:
-    """Return what is trained on what: as told, or as the first found loss's run trained, or a demonstration."""
+def _setting(losses: tuple[str, ...], dataset: str | None, model: str | None) -> dict[str, str]:
+    """Return what is trained on what: as told, or as the first found loss's run trained, or a demonstration.
+
+    That is overrides, each with the option that it stands for.
+    """
     if dataset is not None and model is not None:
-        return [f"training.dataset={dataset}", f"training.model={model}"]
+        return {
+            f"training.dataset={dataset}": f"--dataset {dataset}",
+            f"training.model={model}": f"--model {model}",
+        }
     if dataset is not None or model is not None:
         raise click.UsageError("give --dataset and --model, or neither")
     source, training = _training_of(losses)
     click.echo(f"no --dataset and --model: trained {source}", err=True)
-    return [f"training={training}"]
+    return {f"training={training}": f"trained {source}"}
 
 
 def _training_of(losses: tuple[str, ...]) -> tuple[str, str]:
@@ -156,15 +168,34 @@ def _training_of(losses: tuple[str, ...]) -> tuple[str, str]:
     return "on digits, for a minute", DEMONSTRATION
 
 
-def _spec(losses: tuple[str, ...], settings: list[str]) -> TrainSpec:
+def _spec(losses: tuple[str, ...], settings: dict[str, str]) -> TrainSpec:
+    """Return what the options make; ``settings`` are overrides, each with the option that messages are to name."""
+    from lossforge.errors import SpecError
     from lossforge.evidence import is_path
     from lossforge.spec import TrainSpec
+    from lossforge.spec.overrides import label
 
     found = [loss for loss in losses if is_path(loss)]
     named = [_checked(loss) for loss in losses if not is_path(loss)]
-    return TrainSpec.from_overrides(
-        [*settings, f"losses=[{', '.join(named)}]", f"found={json.dumps(found, ensure_ascii=False)}"]
-    )
+    all_losses = f"losses=[{', '.join(named)}]"
+    try:
+        return TrainSpec.from_overrides([*settings, all_losses, f"found={json.dumps(found, ensure_ascii=False)}"])
+    except SpecError as error:
+        options = {label(override): option for override, option in settings.items()} | {label(all_losses): "--loss"}
+        raise SpecError([_by_option(problem, options, named) for problem in error.problems]) from error
+
+
+def _by_option(problem: str, options: dict[str, str], losses: list[str]) -> str:
+    """Return a problem with the option that was given in place of the override that was made of it."""
+    for override, option in options.items():
+        if problem.startswith(f"{override}: "):
+            rest = problem.removeprefix(override)
+            item = re.match(r": losses\.(\d+)", rest)
+            loss = losses[int(item[1])] if option == "--loss" and item else ""
+            near = difflib.get_close_matches(loss, ["best"], cutoff=0.8)
+            hint = "; 'best' would be the loss of the best run in runs" if near else ""
+            return f"{option} {loss[:60]}".rstrip() + rest + hint
+    return problem
 
 
 def _checked(loss: str) -> str:

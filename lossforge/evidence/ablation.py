@@ -41,9 +41,7 @@ def plan(spec: AblationSpec, folder: Path) -> tuple[Arm, ...]:
     measured: dict[tuple[str, int], StepSize] = {}
     arms = tuple(
         Arm(setting, variant, specs, _steps(specs[0].search, measured))
-        for setting, outer in spec.settings.items()
-        for variant, inner in spec.variants.items()
-        for specs in [_specs(spec, folder, f"{setting} / {variant}", {**outer, **inner})]
+        for (setting, variant), specs in _all_specs(spec, folder).items()
     )
     if spec.equal_step_variance:
         for setting in spec.settings:
@@ -78,6 +76,23 @@ def ablate(
         for index, arm in enumerate(arms)
     )
     return analyse(spec, done)
+
+
+def _all_specs(spec: AblationSpec, folder: Path) -> dict[tuple[str, str], tuple[RunSpec, ...]]:
+    """Return the specs by setting and variant; what is wrong with any is told at once, and of each change once."""
+    found, problems = {}, dict[tuple[str, str], str]()
+    for setting, outer in spec.settings.items():
+        for variant, inner in spec.variants.items():
+            title = f"{setting} / {variant}"
+            try:
+                found[setting, variant] = _specs(spec, folder, title, {**outer, **inner})
+            except SpecError as error:
+                for problem in error.problems:
+                    what = problem.removeprefix(f"{title}: ")
+                    problems.setdefault((variant if what.startswith("--set") else "", what), problem)
+    if problems:
+        raise SpecError(list(problems.values()))
+    return found
 
 
 def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tuple[RunSpec, ...]:

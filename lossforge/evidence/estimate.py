@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import nn
 
@@ -16,10 +18,35 @@ TIMED_SECONDS = 1.0
 """For so long generations are timed, after the first, which may compile; each that has begun is ended."""
 
 
-def search_seconds(spec: RunSpec) -> float:
-    """Return about how many seconds the searches of a resolved spec take, without what would stop them early.
+class Planned(NamedTuple):
+    """One of a run's searches: as many generations as there are, or as the budget of evaluations has room for."""
 
-    A larger population is taken to cost as much more.
+    generations: int
+    num_solutions: int
+
+    @property
+    def evaluations(self) -> int:
+        """What it costs."""
+        return self.generations * self.num_solutions
+
+
+def planned(spec: SearchSpec) -> Iterator[Planned]:
+    """Yield the searches that a spec has evaluations for, in order."""
+    left = spec.stop.evaluations
+    for restart in range(spec.restarts):
+        num_solutions = spec.strategy_of(restart).num_solutions
+        generations = spec.generations if left is None else min(spec.generations, left // num_solutions)
+        if generations == 0:
+            return
+        search = Planned(generations, num_solutions)
+        left = None if left is None else left - search.evaluations
+        yield search
+
+
+def search_seconds(spec: RunSpec) -> float:
+    """Return about how many seconds the searches of a resolved spec take, at most as many as it allows.
+
+    Fitness does not stop them here; a larger population is taken to cost as much more.
     """
     with Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name) as search:
         began = time.perf_counter()
@@ -30,12 +57,9 @@ def search_seconds(spec: RunSpec) -> float:
             search.step()
             num += 1
         each = (time.perf_counter() - began) / num if num else first
-    return first + each * (_generations(spec.search) - 1)
-
-
-def _generations(spec: SearchSpec) -> float:
-    """Return the generations of all searches, each by its population in those of the first."""
-    return sum(spec.generations * spec.population_growth**restart for restart in range(spec.restarts))
+    evaluations = sum(search.evaluations for search in planned(spec.search))
+    seconds = first + each * (evaluations / spec.search.strategy.num_solutions - 1)
+    return seconds if spec.search.stop.wall_time is None else min(seconds, spec.search.stop.wall_time)
 
 
 def training_seconds(spec: RunSpec, data: PreparedData) -> float:

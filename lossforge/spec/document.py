@@ -46,6 +46,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     unreadable: set[KeyPath] = field(default_factory=set)
     """Paths of values that ``problems`` tells about, so that nothing else needs to be said of them."""
+    base_problems: tuple[str, ...] | None = None
+    """Why what it extends cannot be had, beside ``problems``: what is missing here may stand there. None if it can."""
 
     def spot(self, path: KeyPath) -> Spot:
         """Return the spot of the value at ``path``, or of the nearest one around it."""

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lossforge.spec.document import Document
-from lossforge.spec.fields import Target, follow
+from lossforge.spec.extends import EXTENDS
+from lossforge.spec.fields import Target, follow, is_choice
 from lossforge.spec.problems import KeyPath, Problem
 from lossforge.spec.wording import one_list, say, unknown_field
 
@@ -27,6 +28,8 @@ def explain(model: type[BaseModel], document: Document, error: ValidationError) 
         target = follow(model, document.data, location[:-1] if on_name else location)
         if _is_unreadable(document, target.path) or _is_aftermath(details):
             continue
+        if document.base_problems is not None and _is_up_to_base(model, document, target.path, details):
+            continue
         if on_name or not target.in_union:
             problem = on_name(document, target, location[-1]) if on_name else _on_value(document, target.path, details)
             paths.add(problem.path if on_name is _unknown else target.path)
@@ -41,6 +44,24 @@ def explain(model: type[BaseModel], document: Document, error: ValidationError) 
 
 def _is_unreadable(document: Document, path: KeyPath) -> bool:
     return any(path[:length] in document.unreadable for length in range(len(path) + 1))
+
+
+_UP_TO_OTHERS = ("missing", "value_error", "assertion_error")
+"""Errors that other fields decide about."""
+
+
+def _is_up_to_base(model: type[BaseModel], document: Document, path: KeyPath, details: ErrorDetails) -> bool:
+    """Return whether an error may be none with what a document extends, as in options whose type stands there."""
+    if details["type"] in _UP_TO_OTHERS:
+        return True
+    value = document.data
+    for length, part in enumerate(path, start=1):
+        value = value[part]
+        if isinstance(value, dict) and "type" not in value:
+            inside = path[:length]
+            if is_choice(model, document.data, inside) or (details["type"] == "component" and inside == path):
+                return True
+    return False
 
 
 def _is_aftermath(details: ErrorDetails) -> bool:
@@ -70,7 +91,8 @@ def _missing(document: Document, target: Target, name: str | int) -> Problem:
 
 def _unknown(document: Document, target: Target, name: str | int) -> Problem:
     path = (*target.path, name)
-    return Problem(document.spot(path).key, path, unknown_field(str(name), target.field_names))
+    names = target.field_names if target.path else (EXTENDS, *target.field_names)
+    return Problem(document.spot(path).key, path, unknown_field(str(name), names))
 
 
 _ON_NAMES = {"missing": _missing, "extra_forbidden": _unknown}

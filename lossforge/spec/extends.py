@@ -13,7 +13,7 @@ from lossforge.errors import SpecError
 from lossforge.spec import preset_files
 from lossforge.spec.document import Document
 from lossforge.spec.merge import lay_over
-from lossforge.spec.problems import Problem, Source, describe, spec_error
+from lossforge.spec.problems import Problem, Source, describe
 from lossforge.spec.text import parse_mapping, read_text
 
 EXTENDS = "extends"
@@ -47,27 +47,35 @@ def of_preset(name: str) -> Origin:
 def resolve(document: Document, origin: Origin, model: type[BaseModel]) -> Document:
     """Return ``document``, a mapping, laid over what it extends.
 
+    What is not there, cannot be read, or extends it in turn is noted: the rest can be checked for itself.
+
     Raises:
-        SpecError: what it extends is not there or cannot be read, or extends it in turn.
         PluginError: an installed plugin that the documents name is at fault.
     """
     documents, origins = [document], [origin]
+    base_problems: tuple[str, ...] | None = None
     while EXTENDS in documents[-1].data:
         base = _base(documents, origins)
+        if base is None:
+            base_problems = ()
+            break
         try:
             documents.append(parse_mapping(_text(base), Source(base.name, len(documents))))
         except SpecError as error:
-            raise _refusal(documents, error.problems) from error
+            base_problems = error.problems
+            break
         origins.append(base)
+    for each in documents:
+        each.data.pop(EXTENDS, None)
     resolved = documents.pop()
     for each in reversed(documents):
-        del each.data[EXTENDS]
         resolved = lay_over(resolved, each, model)
+    resolved.base_problems = base_problems
     return resolved
 
 
-def _base(documents: Sequence[Document], origins: Sequence[Origin]) -> Origin:
-    """Return what the last of the documents extends."""
+def _base(documents: Sequence[Document], origins: Sequence[Origin]) -> Origin | None:
+    """Return what the last of the documents extends, or None after noting why that cannot be."""
     document, origin = documents[-1], origins[-1]
     place, name = document.spot((EXTENDS,)).value, document.data[EXTENDS]
     try:
@@ -82,7 +90,8 @@ def _base(documents: Sequence[Document], origins: Sequence[Origin]) -> Origin:
             message = f"more than {MAX_CHAIN} specs that extend one another"
         else:
             return base
-    raise _refusal(documents, [str(Problem(place, (EXTENDS,), message))])
+    document.problems.append(Problem(place, (EXTENDS,), message))
+    return None
 
 
 class _Wrong(Exception):  # noqa: N818  becomes a problem at its place
@@ -116,9 +125,3 @@ def _named(name: object, folder: Path | None) -> Origin:
 
 def _text(origin: Origin) -> str:
     return preset_files.text(str(origin.identity)) if origin.folder is None else read_text(Path(origin.name))
-
-
-def _refusal(documents: Sequence[Document], messages: Sequence[str]) -> SpecError:
-    """Return all that is known to be wrong where a base cannot be had; what it holds would decide about the rest."""
-    known = spec_error(problem for document in documents for problem in document.problems)
-    return SpecError([*known.problems, *messages])

@@ -48,11 +48,22 @@ def follow(model: type[BaseModel], data: Any, location: Location) -> Target:
 
 def type_of(model: type[BaseModel], data: Any, path: KeyPath) -> str | None:
     """Return the type of the options at ``path``: the one that ``data`` gives, or that it means by giving none."""
+    annotations, value = _at(model, data, path)
+    return next((_fields(each)["type"].default for each in _meant(annotations, value) if _has_type(each)), None)
+
+
+def is_choice(model: type[BaseModel], data: Any, path: KeyPath) -> bool:
+    """Return whether the options at ``path`` may be of several types, so that what may stand there goes by theirs."""
+    return sum(map(_has_type, _alternatives(*_at(model, data, path)))) > 1
+
+
+def _at(model: type[BaseModel], data: Any, path: KeyPath) -> tuple[list[Any], Any]:
+    """Return the annotations and the value at ``path``."""
     annotations, value = [model], data
     for part in path:
         annotations = [inner for annotation in _meant(annotations, value) for inner in _inside(annotation, part)]
         value = _item(value, part)[0]
-    return next((_fields(each)["type"].default for each in _meant(annotations, value) if _has_type(each)), None)
+    return annotations, value
 
 
 def _item(value: Any, part: str | int) -> tuple[Any, bool]:

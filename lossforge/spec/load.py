@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from lossforge.errors import SpecError
 from lossforge.spec import extends, preset_files
 from lossforge.spec import overrides as override
 from lossforge.spec.document import Document
@@ -70,6 +71,6 @@ def validated(model: type[ModelT], document: Document) -> ModelT:
         valid = model.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
         problems.extend(explain(model, document, error))
-    if valid is None or problems:
-        raise spec_error(problems)
+    if valid is None or problems or document.base_problems is not None:
+        raise SpecError([*spec_error(problems).problems, *(document.base_problems or ())])
     return valid

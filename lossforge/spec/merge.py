@@ -15,7 +15,7 @@ def lay_over(base: Document, top: Document, model: type[BaseModel]) -> Document:
     """Return the document of ``model`` that ``top`` makes of ``base``; each value keeps its place.
 
     A component whose type changes is replaced as a whole, for its other options belong to another class; one given by
-    its type alone in ``base`` takes the options that ``top`` has.
+    its type alone in ``base`` takes the options that ``top`` has, and one so given in ``top`` keeps those of ``base``.
 
     Raises:
         PluginError: an installed plugin that the documents name is at fault.
@@ -28,6 +28,7 @@ def lay_over(base: Document, top: Document, model: type[BaseModel]) -> Document:
 
     spots = {path: spot for path, spot in base.spots.items() if stays(path)}
     spots.update({(*path, "type"): base.spots[path] for path in merge.opened if path in base.spots})
+    spots.update({(*path, "type"): top.spots[path] for path in merge.kept})
     return Document(
         data,
         spots | top.spots,
@@ -37,13 +38,17 @@ def lay_over(base: Document, top: Document, model: type[BaseModel]) -> Document:
 
 
 class _Merge:
-    """The paths at which a value of ``base`` is ``replaced``, or ``opened`` from a type alone to a mapping."""
+    """The paths at which a value of ``base`` is ``replaced``, ``opened`` from a type alone to a mapping, or ``kept``.
+
+    The last where ``top`` has its type alone.
+    """
 
     def __init__(self, base: Document, model: type[BaseModel]) -> None:
         self._base = base
         self._model = model
         self.replaced: set[KeyPath] = set()
         self.opened: set[KeyPath] = set()
+        self.kept: set[KeyPath] = set()
 
     def mapping(self, base: dict[str, Any], top: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         merged = dict(base)
@@ -58,6 +63,9 @@ class _Merge:
                 return {"type": base, **top}
             if isinstance(base, dict) and ("type" not in top or top["type"] == self._type(base, path)):
                 return self.mapping(base, top, path)
+        if isinstance(top, str) and isinstance(base, dict) and top == self._type(base, path):
+            self.kept.add(path)
+            return {**base, "type": top}
         self.replaced.add(path)
         return top
 

@@ -27,6 +27,12 @@ def apply(document: Document, overrides: Sequence[str]) -> None:
         _Override(document, text, rank).apply()
 
 
+def label(text: str) -> str:
+    """Return how messages name an override."""
+    name, equals, value = text.partition("=")
+    return f"--set {shorten(name.strip(), _LONGEST_KEY)}{equals}{shorten(value)}"
+
+
 _LONGEST_KEY = 200
 _MOST_DIGITS = 20
 
@@ -35,13 +41,15 @@ class _Wrong(Exception):  # noqa: N818  becomes a problem at its place
     """An override that cannot be made."""
 
 
+class _UpToBase(Exception):  # noqa: N818  caught where the override is made
+    """An override that only what the document extends, which cannot be had, could decide about."""
+
+
 class _Override:
     def __init__(self, document: Document, text: str, rank: int) -> None:
         name, equals, value = text.partition("=")
         self._document = document
-        self._source = Source(
-            f"--set {shorten(name.strip(), _LONGEST_KEY)}{equals}{shorten(value)}", RANK + rank, has_lines=False
-        )
+        self._source = Source(label(text), RANK + rank, has_lines=False)
         self._place = self._source.at(0, 0)
         self._names = name.strip().split(".")
         self._value = value if equals else None
@@ -51,6 +59,8 @@ class _Override:
             self._apply()
         except _Wrong as wrong:
             self._document.problems.append(Problem(self._place, (), str(wrong)))
+        except _UpToBase:
+            return  # an error is told already: what it extends is missing
 
     def _apply(self) -> None:
         if self._value is None or not all(self._names):
@@ -110,6 +120,8 @@ class _Override:
             spots[*path, "type"] = spots[path]
             spots[path] = Spot(self._place, self._place)
             return {"type": value}
+        if value is None and self._document.base_problems is not None:
+            raise _UpToBase
         if value is None:
             raise _Wrong(f"the spec has no list {dotted(path)!r}; set the whole list: --set '{dotted(path)}=[...]'")
         raise _Wrong(f"{dotted(path)} is {describe(value, spots[path].text)}, which holds no fields")

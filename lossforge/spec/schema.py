@@ -19,6 +19,7 @@ from lossforge.errors import PluginError
 from lossforge.plugin_field import KIND_KEYWORD
 from lossforge.spec import preset_files
 from lossforge.spec.extends import EXTENDS
+from lossforge.spec.model import RunSpec
 from lossforge.version import __version__
 
 Schema: TypeAlias = dict[str, Any]
@@ -51,7 +52,7 @@ def spec_schema(model: type[BaseModel]) -> SpecSchema:
         definitions[kind] = _any_of_kind({key[1]: name for key, name in names.items() if key[0] == kind}, definitions)
     whole = {name: _mapped(_resolved, definition) for name, definition in definitions.items()}
     root = references[model, "validation"]["$ref"].removeprefix(_REF)
-    whole[root]["properties"] = {EXTENDS: _extends(), **whole[root]["properties"]}
+    whole[root]["properties"] = {EXTENDS: _extends(model), **whole[root]["properties"]}
     partial = {f"{_PARTIAL}{name}": _partial(definition) for name, definition in whole.items()}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -94,10 +95,14 @@ def _any_of_kind(names: Mapping[str, str], definitions: Mapping[str, Schema]) ->
     return {"anyOf": choices} if choices else {"not": {}}
 
 
-def _extends() -> Schema:
+def _extends(model: type[BaseModel]) -> Schema:
+    """Return what may stand after ``extends``; presets are specs of runs."""
+    path = {"type": "string", "pattern": r"/|\.ya?ml$"}
+    if model is not RunSpec:
+        return {"description": "path of a file of the same sort, relative to this one, that this differs from", **path}
     return {
         "description": "preset, or path of a spec file relative to this one, that this spec differs from",
-        "anyOf": [{"enum": list(preset_files.names())}, {"type": "string", "pattern": r"/|\.ya?ml$"}],
+        "anyOf": [{"enum": list(preset_files.names())}, path],
     }
 
 

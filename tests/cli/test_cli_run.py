@@ -280,6 +280,19 @@ class TestDryRun:
         assert 0 < plan["training_seconds"] < 100
         assert [path.name for path in folder.iterdir()] == ["training.yaml"]
 
+    def test_what_stops_a_search_bounds_the_plan_and_of_many_searches_two_are_told(self, lossforge, search_spec):
+        def plan(*settings: str, options=()):
+            return lossforge("run", search_spec, "--dry-run", *options, *(f"--set={each}" for each in settings)).out
+
+        many = plan("search.restarts=100000")
+        assert len(many.splitlines()) < 10
+        assert "search 100000 of 100000: 4 generations" in many
+        assert "all 100000 searches: 3,200,000 evaluations" in many
+        budget = ("search.restarts=5", "search.stop.evaluations=77", "search.population_growth=1.5")
+        bounded = json.loads(plan(*budget, "search.stop.wall_time=1e-6", options=("--json",)))
+        assert (bounded["num_searches"], bounded["evaluations"], bounded["search_seconds"]) == (2, 32 + 3 * 12, 1e-6)
+        assert [search["generations"] for search in bounded["searches"]] == [4, 3]
+
     def test_missing_data_are_told(self, lossforge, training_spec):
         outcome = lossforge("run", training_spec, "--dry-run", "--set", "training.dataset={type: cifar10, root: gone}")
         assert (outcome.code, outcome.out) == (2, "")

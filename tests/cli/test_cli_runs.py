@@ -387,6 +387,12 @@ class TestResume:
         assert "runs/d: skipped, it is finished\n" in outcome.err
         assert find(Path("runs"))[1].state == "interrupted"
 
+    def test_as_json_it_tells_what_came_of_each(self, lossforge, add, stopped):
+        add(stopped, "runs/a")
+        outcome = lossforge("runs", "resume", "--json")
+        assert json.loads(outcome.out) == {"resumed": [{"path": "runs/a", "exit_code": 0}], "skipped": []}
+        assert "lossforge export runs/a" in outcome.err
+
     def test_one_that_fails_keeps_no_other(self, lossforge, add, stopped, monkeypatch):
         for name in ("a", "b", "c", "d"):
             add(stopped, f"runs/{name}")

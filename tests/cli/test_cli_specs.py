@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,18 @@ class TestValidate:
         outcome = lossforge("validate", search_spec, "--set", "search.generations=7", "--set", "name=other")
         assert outcome.code == 0
         assert "other: 7 generations" in outcome.out
+
+    def test_a_file_of_another_command_is_checked_as_what_it_is(self, lossforge):
+        Path("study.yaml").write_text("name: study\nbase: edl\nvariants: {a: {}, b: {}}\nseds: 3\n")
+        outcome = lossforge("validate", "study.yaml")
+        assert (outcome.code, outcome.err) == (
+            2,
+            "error: study.yaml:4:1: seds: unknown field (did you mean 'seeds'?)\n",
+        )
+        Path("study.yaml").write_text("name: study\nbase: edl\nvariants: {a: {}, b: {}}\n")
+        assert "lossforge ablate study.yaml --dry-run" in lossforge("validate", "study.yaml").out
+        Path("training.yaml").write_text("losses: [gce]\ntraining: {dataset: digits, model: resnet8}\n")
+        assert "training.yaml: valid (training with gce)" in lossforge("validate", "training.yaml").out
 
     @pytest.mark.parametrize("command", ["validate", "show", "run"])
     def test_three_mistakes_are_three_located_messages_in_one_pass(self, lossforge, folder, command):

@@ -191,7 +191,12 @@ def test_the_baseline_is_trained_once_and_may_change(lossforge, folder):
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        (("--loss", "gcee"), ["unknown type 'gcee' (did you mean 'gce'?)"]),
+        (("--loss", "gcee"), ["--loss gcee: losses.0: unknown type 'gcee' (did you mean 'gce'?)"]),
+        (
+            ("--loss", "gce", "--loss", "beast"),
+            ["--loss beast: losses.1: ", "'best' would be the loss of the best run"],
+        ),
+        (("--loss", "gce", "--baseline", "gcee", "--set", "x=1"), ["--baseline gcee: ", "--set x=1: training.x: "]),
         (("--loss", "runs/none"), ["--loss runs/none: no such path"]),
         (("--loss", "gce", "--set", "optimizer.momentm=1"), ["unknown field (did you mean 'momentum'?)"]),
         (("--loss", "gce", "--tracker", "mlflw"), ["trackers.0: unknown type 'mlflw'; installed trackers: none"]),

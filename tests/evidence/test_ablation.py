@@ -199,6 +199,17 @@ class TestPlan:
         with pytest.raises(SpecError, match=r"small / typo: --set search.mutation=.*did you mean 'gaussian'"):
             plan_ablation(spec(variants=variants), Path())
 
+    def test_the_mistakes_of_all_variants_come_at_once_and_once_for_all_settings(self):
+        mistakes = {"a": {"search.mutation": "gausian"}, "b": {"search.mutaton": "x"}, "c": {"search.generations": "x"}}
+        with pytest.raises(SpecError) as caught:
+            plan_ablation(spec(variants=mistakes), Path())
+        told = [problem.partition("=")[0] for problem in caught.value.problems]
+        keys = ("search.mutation", "search.mutaton", "search.generations")
+        assert told == [f"small / {name}: --set {key}" for name, key in zip("abc", keys, strict=True)]
+        with pytest.raises(SpecError) as caught:
+            plan_ablation(spec(base="nothing.yaml"), Path())
+        assert len(caught.value.problems) == 1
+
     def test_a_seed_of_a_variant_is_refused(self):
         with pytest.raises(SpecError, match="small / logistic: seed: an ablation counts its seeds"):
             plan_ablation(spec(variants={"gaussian": {}, "logistic": {"seed": 3}}), Path())

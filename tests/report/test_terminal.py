@@ -56,6 +56,13 @@ def test_weight_profile_rows():
     assert any("Weight w(p) of a sample of class 0" in line for line in of_one_class)
 
 
+def test_a_narrow_terminal_keeps_the_first_column(content):
+    profile = {"p": [0.0001, 0.99], "rivals_uniform": [1.5, -0.25], "rival_dominant": [None, 2.0]}
+    rows = [line.split() for line in lines_of(weight_profile_table(profile), 40)[-2:]]
+    assert rows == [["0.0001", "1.50", "n/a", "1"], ["0.99", "-0.25", "2.00", "1"]]
+    assert any(line.startswith("tiny") for line in lines_of(comparison_table(content), 40))
+
+
 def test_held_out_rows():
     found = {
         "fitness": 0.002,

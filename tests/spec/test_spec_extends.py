@@ -66,7 +66,8 @@ def test_a_spec_is_the_lines_that_differ() -> None:
         ("search: {objective: {span: [1, 3]}}", ("search", "objective", "span"), [1.0, 3.0]),
         ("search: {objective: {span: [1, 3]}}", ("search", "objective", "title"), "base"),
         ("search: {strategy: {}}", ("search", "strategy", "num_children"), 4),
-        ("search: {strategy: toy_evolving}", ("search", "strategy", "num_children"), 16),
+        ("search: {strategy: toy_evolving}", ("search", "strategy", "num_children"), 4),
+        ("search: {strategy: toy_drawing, mutation: null}", ("search", "strategy"), {"type": "toy_drawing"}),
         ("search: {strategy: {type: toy_evolving}}", ("search", "strategy", "num_children"), 4),
         ("search: {strategy: {type: toy_drawing}, mutation: null}", ("search", "strategy"), {"type": "toy_drawing"}),
         ("search: {parameterization: {hidden: [3]}}", ("search", "parameterization", "type"), "toy_family"),
@@ -172,7 +173,37 @@ def test_what_cannot_be_extended_is_told_at_its_place_with_what_is_known_besides
     assert told(f"seed: !!int 1\nextends: {name}\nsede: 3\n") == [
         "my.yaml:1:7: seed: tag '!!int' is not supported; leave it out",
         message,
+        "my.yaml:3:1: sede: unknown field (did you mean 'seed'?)",
     ]
+
+
+def test_without_what_it_extends_a_spec_is_checked_for_what_that_cannot_mend() -> None:
+    text = """\
+extends: nothing.yaml
+seed: x
+search:
+  strategy: {num_children: x}  # of which type, is written there
+  mutation: {type: toy_step, sigma: high}
+  sampler: toy_smpler
+training:
+  optimizer: {momentom: 1}
+  epochs: 0
+"""
+    with pytest.raises(SpecError) as caught:
+        spec_from_text(text, "my.yaml", overrides=("trackers.0.x=1", "nothing", "search.generatons=1"))
+    assert [problem.partition(" (")[0].partition(";")[0] for problem in caught.value.problems] == [
+        "my.yaml:1:10: extends: nothing.yaml: no such file",
+        "my.yaml:2:7: seed: expected a whole number, got the string 'x'",
+        "my.yaml:5:37: search.mutation.sigma: expected a number, got the string 'high'",
+        "my.yaml:6:12: search.sampler: unknown type 'toy_smpler'",
+        "my.yaml:9:11: training.epochs: must be at least 1, got 0",
+        "--set nothing: expected KEY=VALUE, such as search.generations=50",
+        "--set search.generatons=1: search.generatons: unknown field",
+    ]
+
+
+def test_extends_is_among_the_fields_at_the_root() -> None:
+    assert "my.yaml:1:1: extend: unknown field (did you mean 'extends'?)" in told("extend: base.yaml\n")
 
 
 def test_a_circle_and_a_long_chain_are_told_by_the_one_that_closes_it() -> None:
@@ -199,7 +230,8 @@ def test_a_circle_and_a_long_chain_are_told_by_the_one_that_closes_it() -> None:
 )
 def test_a_base_that_cannot_be_read_is_told_at_its_own_place(content: str | bytes, message: str) -> None:
     Path("base.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    (problem,) = told("extends: base.yaml\nsede: 3\n")
+    assert told("extends: base.yaml\nsede: 3\n")[0] == "my.yaml:2:1: sede: unknown field (did you mean 'seed'?)"
+    (problem,) = told("extends: base.yaml\nseed: 3\n")
     assert problem.startswith(message)
 
 

@@ -69,6 +69,12 @@ def test_ablations_and_trainings_have_schemas_too() -> None:
     assert training({"training": {"dataset": "digits"}})
 
 
+@pytest.mark.parametrize("model", [AblationSpec, TrainSpec])
+def test_only_the_spec_of_a_run_may_extend_a_preset(model: type[Any]) -> None:
+    assert validator(model)({"extends": "edl"})
+    assert validator(model)({"extends": "other.yaml"}) == []
+
+
 MINIMAL = {
     "name": "toy",
     "search": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,7 +108,9 @@ def planned(codes: bytes, num: int, device: torch.device) -> Plan:
 def plan_of(solutions_PD: Tensor) -> Plan:
     """Return the plan of solutions, on their device; they are read from there."""
     if torch.compiler.is_compiling():  # what is run depends on the solutions
-        return torch.compiler.disable(_plan_of)(solutions_PD)  # not a decorator: it takes a second to import
+        disable: Any = torch.compiler.disable  # not a decorator: it takes a second to import
+        found: Plan = disable(_plan_of)(solutions_PD)
+        return found
     return _plan_of(solutions_PD)
 
 
