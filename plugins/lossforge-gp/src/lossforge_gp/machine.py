@@ -8,6 +8,7 @@ many rows as there are nodes.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -107,7 +108,8 @@ def planned(codes: bytes, num: int, device: torch.device) -> Plan:
 def plan_of(solutions_PD: Tensor) -> Plan:
     """Return the plan of solutions, on their device; they are read from there."""
     if torch.compiler.is_compiling():  # what is run depends on the solutions
-        return torch.compiler.disable(_plan_of)(solutions_PD)  # not a decorator: it takes a second to import
+        disable: Callable[[Callable[[Tensor], Plan]], Callable[[Tensor], Plan]] = torch.compiler.disable
+        return disable(_plan_of)(solutions_PD)  # not a decorator: it takes a second to import
     return _plan_of(solutions_PD)
 
 
