@@ -19,40 +19,11 @@ from lossforge.interfaces import Tracker, TrackerSession
 from lossforge.testing.component import ComponentKit, require_registered
 from lossforge.testing.fresh_process import digests, digests_in_a_fresh_process
 from lossforge.testing.randomness import global_state_untouched
+from lossforge.testing.tracker_inputs import NAMES, SETTINGS
 from lossforge.types import Setting, TrackedRun
 
 Series = Mapping[str, Sequence[tuple[int, float]]]
 """Steps and values by the name of a metric."""
-
-SETTINGS: Mapping[str, Setting] = {
-    "name": "kit",
-    "description": "",
-    "search.strategy.sigma": 0.1,
-    "search.parameterization.hidden.0": 4,
-    "training": None,
-    "search.gates.finite": True,
-    "lines": "two\nlines | a bar, a \\ and ``quotes``",
-    "unicode": "λ(ŷ, y) ∝ 損失 🙂",
-    "long": "x" * 20_000,
-    "a path (with = signs)": "/tmp/a b/c:d",
-    "n" * 300: 1,
-    **{f"search.objective.parts.{index}.weight": index / 7 for index in range(600)},
-}
-"""Settings that a library may choke on: many, long, of any characters."""
-
-NAMES = (
-    "train/gce(q=0.5)/seed-0/test_accuracy",
-    "train/gce[q=0.5]/seed-0/test_accuracy",
-    "train/gce_q_0.5_/seed-0/test_accuracy",
-    "train/損失 λ/seed-0/train_loss",
-    "search/best/part.0: ranking, 50% of {all}",
-    "search/best/a//b",
-    "search/best/../b",
-    f"train/{'long' * 100}/seed-0/train_loss",
-    f"train/{'long' * 100}/seed-1/train_loss",
-)
-"""Names of metrics that some library forbids, or takes one for the other."""
-
 
 TOLD = {"search/best_fitness": [3.0, 2.0, 1.0, 0.5], "train/mae/seed-0/train_loss": [4.0, 3.0, 2.0, 1.0]}
 

@@ -8,8 +8,8 @@ many rows as there are nodes.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,9 +108,8 @@ def planned(codes: bytes, num: int, device: torch.device) -> Plan:
 def plan_of(solutions_PD: Tensor) -> Plan:
     """Return the plan of solutions, on their device; they are read from there."""
     if torch.compiler.is_compiling():  # what is run depends on the solutions
-        disable: Any = torch.compiler.disable  # not a decorator: it takes a second to import
-        found: Plan = disable(_plan_of)(solutions_PD)
-        return found
+        disable: Callable[[Callable[[Tensor], Plan]], Callable[[Tensor], Plan]] = torch.compiler.disable
+        return disable(_plan_of)(solutions_PD)  # not a decorator: it takes a second to import
     return _plan_of(solutions_PD)
 
 
