@@ -96,13 +96,10 @@ def train(
       lossforge train --loss gce --loss cross_entropy --dataset digits --model resnet8 --seeds 3
       lossforge train --loss runs/edl --dataset cifar10 --model resnet20 --epochs 20
     """
-    numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     losses = tuple(str(_best()) if loss == "best" and not Path(loss).exists() else loss for loss in losses)
-    given = {
-        f"training.{name}={value}": f"--{name.replace('_', '-')} {value}"
-        for name, value in numbers.items()
-        if value is not None
-    }
+    options = (("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate))
+    numbers = [(name, value) for name, value in options if value is not None]
+    given = {f"training.{name}={value}": f"--{name.replace('_', '-')} {value}" for name, value in numbers}
     given |= {f"training.{override}": f"--set {override}" for override in overrides}
     given |= {f"{name}={value}": f"--{name} {value}" for name, value in (("seeds", seeds), ("seed", seed))}
     given |= {f"device={device}": f"--device {device}", f"trackers=[{', '.join(trackers)}]": "--tracker"}
@@ -145,8 +142,7 @@ def _setting(losses: tuple[str, ...], dataset: str | None, model: str | None) ->
     """
     if dataset is not None and model is not None:
         return {
-            f"training.dataset={dataset}": f"--dataset {dataset}",
-            f"training.model={model}": f"--model {model}",
+            f"training.{name}={each}": f"--{name} {each}" for name, each in (("dataset", dataset), ("model", model))
         }
     if dataset is not None or model is not None:
         raise click.UsageError("give --dataset and --model, or neither")
@@ -189,11 +185,10 @@ def _by_option(problem: str, options: dict[str, str], losses: list[str]) -> str:
     """Return a problem with the option that was given in place of the override that was made of it."""
     for override, option in options.items():
         if problem.startswith(f"{override}: "):
-            rest = problem.removeprefix(override)
-            item = re.match(r": losses\.(\d+)", rest)
+            item = re.match(r": losses\.(\d+)", rest := problem.removeprefix(override))
             loss = losses[int(item[1])] if option == "--loss" and item else ""
-            near = difflib.get_close_matches(loss, ["best"], cutoff=0.8)
-            hint = "; 'best' would be the loss of the best run in runs" if near else ""
+            is_near = difflib.get_close_matches(loss, ["best"], cutoff=0.8)
+            hint = "; 'best' would be the loss of the best run in runs" if is_near else ""
             return f"{option} {loss[:60]}".rstrip() + rest + hint
     return problem
 
