@@ -72,7 +72,7 @@ class TestBegin:
             "losses": [
                 registry.Offer("losses", "b", "m:B", "plug-b", "2"),
                 registry.Offer("losses", "c", "m:C", "plug-b", "2"),
-                registry.Offer("losses", "ce", "m:CE", "lossforge", "1"),
+                registry.Offer("losses", "ce", "lossforge.m:CE", "lossforge", "1"),
             ],
             "models": [registry.Offer("models", "a", "m:A", "plug-a", "1")],
         }
