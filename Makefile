@@ -40,8 +40,8 @@ run: $(VENV)/.installed
 	$(BIN)/lossforge run examples/quickstart.yaml
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup plugins
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder plugins
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

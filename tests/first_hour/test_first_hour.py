@@ -15,8 +15,6 @@ from safetensors.torch import load_file
 
 from tests.first_hour.conftest import Machine
 
-pytestmark = pytest.mark.xdist_group("first hour")
-
 
 def history_hash(run: Path) -> str:
     return hashlib.sha256((run / "history.jsonl").read_bytes()).hexdigest()
