@@ -44,7 +44,8 @@ class Installer:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(dedent(points))
         (folder / f"{module}.py").write_text(dedent(code))
-        self.modules.append(module)
+        if module != "lossforge":  # a distribution of that name may be made up; the package itself stays imported
+            self.modules.append(module)
         self._names.append(name)
         self._monkeypatch.setenv(registry.PLUGINS_VARIABLE, ",".join(self._names))
         importlib.invalidate_caches()
