@@ -17,9 +17,10 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,28 +160,28 @@ def serve(once: bool) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for request in sys.stdin:
-        if once:
-            _answer(request, answers)
-            continue
+        answers.write((_answer(request) if once else _forked(request)) + "\n")
+        answers.flush()
+
+
+def _forked(request: str) -> str:
+    """Return the answer of a process that has ended: its threads write nothing any more."""
+    with tempfile.TemporaryFile("w+") as answer:
         child = os.fork()
         if child == 0:
-            _answer(request, answers)
+            answer.write(_answer(request))
+            answer.flush()
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        if status:
-            _write({"error": f"it died with status {status}"}, answers)
+        answer.seek(0)
+        return answer.read() if status == 0 else json.dumps({"error": f"it died with status {status}"})
 
 
-def _answer(request: str, answers: IO[str]) -> None:
+def _answer(request: str) -> str:
     try:
-        _write({"digests": _computed(json.loads(request))}, answers)
+        return json.dumps({"digests": _computed(json.loads(request))})
     except BaseException:  # noqa: BLE001 - sent to whoever asked, who raises it
-        _write({"error": traceback.format_exc()}, answers)
-
-
-def _write(answer: dict[str, object], answers: IO[str]) -> None:
-    answers.write(json.dumps(answer) + "\n")
-    answers.flush()
+        return json.dumps({"error": traceback.format_exc()})
 
 
 def _computed(request: dict[str, Any]) -> dict[str, str]:
