@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,11 +45,16 @@ def sleeping():
     time.sleep(60)
 
 
+def leaving_its_number(path):
+    Path(path).write_text(str(os.getpid()))
+    return {}
+
+
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     """The fresh process imports this module by its name, from this folder."""
     monkeypatch.syspath_prepend(os.path.dirname(__file__))
-    for function in (environment, failing, dying, sleeping):
+    for function in (environment, failing, dying, sleeping, leaving_its_number):
         monkeypatch.setattr(function, "__module__", "test_fresh_process")
 
 
@@ -72,6 +78,12 @@ def test_a_death_is_told_and_the_next_check_runs():
         digests_in_a_fresh_process(dying)
     here = digests(results(GaussianMutation(), parents=PARENTS))
     assert digests_in_a_fresh_process(results, GaussianMutation(), parents=PARENTS) == here
+
+
+def test_it_has_ended_when_it_answers_so_that_its_threads_write_nothing_more(tmp_path):
+    digests_in_a_fresh_process(leaving_its_number, path=str(tmp_path / "number"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "number").read_text()), 0)
 
 
 def test_what_does_not_end_is_stopped(monkeypatch):
