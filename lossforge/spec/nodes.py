@@ -103,7 +103,7 @@ def _events(text: str, source: Source) -> Iterator[Any]:
         before = text[: error.position]
         place = source.at(before.count("\n"), len(before) - (before.rfind("\n") + 1))
         fail(place, f"character U+{ord(text[error.position]):04X} is not allowed in YAML")
-    except ValueError as error:  # the scanner lets it pass where an escape such as "\U00110000" is no character
+    except (ValueError, AssertionError) as error:  # of an escape that is no character; of a directive such as %YAML 1.0
         fail(last, f"invalid YAML: {error}")
 
 

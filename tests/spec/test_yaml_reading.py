@@ -164,6 +164,8 @@ def test_depth_through_aliases_counts() -> None:
         ("a: b\x07", "f.yaml:1:5: character U+0007 is not allowed in YAML"),
         ("é:\n  - \x00", "f.yaml:2:5: character U+0000 is not allowed in YAML"),
         ('a: "\\U00110000"', "f.yaml:1:2: invalid YAML: chr() arg not in range(0x110000)"),
+        ("%YAML 1.0\n---\na: 1", "f.yaml:1:1: invalid YAML: version minor part can only be 2 or 1, got (1, 0)"),
+        ("%YAML 1.19223372036854775808\n---\na: 1", "f.yaml:1:1: invalid YAML: version minor part can only be"),
         ("a: *x", "f.yaml:1:4: alias '*x' has no anchor '&x' before it"),
         ("a: &x [*x]", "f.yaml:1:8: alias '*x' stands inside the value it repeats"),
         ("a: 1\n---\nb: 2\n", "f.yaml:2:1: a second document starts here; a spec is one document"),
