@@ -42,8 +42,8 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
     sort = _sort(source)
     if sort == "ablation":
         ablation = AblationSpec.from_yaml(source, overrides)
-        checks = shlex.join(["lossforge", "ablate", source, "--dry-run"])
-        variants = f"{ablation.name}: {len(ablation.variants)} variants, which are checked by: {checks}"
+        measures = shlex.join(["lossforge", "ablate", source, "--dry-run"])
+        variants = f"{ablation.name}: {len(ablation.variants)} variants; their steps are measured by: {measures}"
         return sort, ablation.name, f"ablation {variants}"
     if sort == "train":
         trained = TrainSpec.from_yaml(source, overrides)

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lossforge import presets
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.ablation_analysis import Ablation, Arm, analyse
-from lossforge.evidence.ablation_run import Curve, run_job, titled
+from lossforge.evidence.ablation_run import Curve, run_job
 from lossforge.evidence.processes import call_all
 from lossforge.evidence.step_variance import StepSize, measure_steps
 from lossforge.evidence.store import identity_hash
 from lossforge.files import to_json, write_atomically
 from lossforge.run_directory import RunDirectory
 from lossforge.search import resolve
-from lossforge.spec import RunSpec, SearchSpec, read_spec
-from lossforge.spec.ablation import AblationSpec, Changes
+from lossforge.spec import RunSpec, SearchSpec, load
+from lossforge.spec.ablation import AblationSpec
+from lossforge.spec.arms import ArmKey
 
 STEP_TOLERANCE = 0.02
 """By what share step sizes of one setting may differ, as measured."""
@@ -78,40 +78,20 @@ def ablate(
     return analyse(spec, done)
 
 
-def _all_specs(spec: AblationSpec, folder: Path) -> dict[tuple[str, str], tuple[RunSpec, ...]]:
-    """Return the specs by setting and variant; what is wrong with any is told at once, and of each change once."""
-    found, problems = {}, dict[tuple[str, str], str]()
-    for setting, outer in spec.settings.items():
-        for variant, inner in spec.variants.items():
-            title = f"{setting} / {variant}"
-            try:
-                found[setting, variant] = _specs(spec, folder, title, {**outer, **inner})
-            except SpecError as error:
-                for problem in error.problems:
-                    what = problem.removeprefix(f"{title}: ")
-                    problems.setdefault((variant if what.startswith("--set") else "", what), problem)
+def _all_specs(spec: AblationSpec, folder: Path) -> dict[ArmKey, tuple[RunSpec, ...]]:
+    """Return one spec a seed by setting and variant; what this machine cannot serve is told once."""
+    found, problems = {}, dict[str, str]()
+    for (setting, variant), first in spec.arms(folder).items():
+        try:
+            resolved = resolve(first)
+        except SpecError as error:
+            for problem in error.problems:
+                problems.setdefault(problem, f"{setting} / {variant}: {problem}")
+        else:
+            found[setting, variant] = tuple(resolved.model_copy(update={"seed": seed}) for seed in range(spec.seeds))
     if problems:
         raise SpecError(list(problems.values()))
     return found
-
-
-def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tuple[RunSpec, ...]:
-    """Return one spec a seed: searches alone, on one worker, without references."""
-    ours: Changes = {"evidence": None, "training": None, "search.workers": 1, "search.references": []}
-    overrides = [f"{key}={json.dumps(value)}" for key, value in {**changes, **ours}.items()]
-    if "seed" in changes:
-        raise SpecError(
-            [f"{title}: seed: an ablation counts its seeds from 0 by itself; leave it out, and say seeds: n"]
-        )
-    with titled(title):
-        if spec.base in presets.names() and not (folder / spec.base).is_file():
-            first = presets.load(spec.base, overrides)
-        else:
-            first = read_spec(folder / spec.base, overrides)
-    if first.search.objective.fitness_is_relative:
-        raise SpecError([f"{title}: the fitness of {first.search.objective.type!r} means nothing beside another run's"])
-    resolved = resolve(first)
-    return tuple(resolved.model_copy(update={"seed": seed}) for seed in range(spec.seeds))
 
 
 def _steps(search: SearchSpec, measured: dict[tuple[str, int], StepSize]) -> StepSize | None:
@@ -149,7 +129,7 @@ def _open(out: Path, spec: AblationSpec) -> None:
     """Make the folder, or go on in one of the same ablation."""
     stored = out / SPEC
     if stored.is_file():
-        if AblationSpec.from_yaml(stored) != spec:
+        if load.from_file(AblationSpec, stored) != spec:  # its base may be relative to another folder
             raise RunDirectoryError(f"{out}: holds another ablation, see {stored}; choose another folder")
         return
     if out.exists() and (not out.is_dir() or any(not _is_left_behind(path) for path in out.iterdir())):

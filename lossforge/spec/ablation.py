@@ -10,7 +10,10 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from lossforge.component import Options
 from lossforge.spec import dump, load
-from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.arms import SETTINGS, VARIANTS, ArmKey, read
+from lossforge.spec.document import Document, Spot
+from lossforge.spec.model import NAME_PATTERN, RunSpec
+from lossforge.spec.problems import Source, spec_error
 
 Changes = dict[str, Any]
 """Dotted field of a spec to its value, as in ``{search.strategy.sigma: 0.1}``."""
@@ -60,12 +63,30 @@ class AblationSpec(Options):
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Read an ablation file, with ``a.b=value`` overrides on top.
+        """Read an ablation file, with ``a.b=value`` overrides on top; its base and all variants are checked with it.
 
         Raises:
-            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
+            SpecError: the file, an override or the base cannot be read or is not valid, or a variant makes no valid
+                spec of it; every problem is told once with its place, as
+                ``study.yaml:14:7: variants.big.search.strategy.sgima: unknown field (did you mean 'sigma'?)``.
+            PluginError: an installed plugin that is named is at fault.
         """
-        return load.from_file(cls, Path(path), overrides)
+        document = load.document_of_file(cls, Path(path), overrides, (SETTINGS, VARIANTS))
+        document.problems.extend(read(document, Path(path).parent)[1])
+        return load.validated(cls, document)
+
+    def arms(self, folder: Path) -> dict[ArmKey, RunSpec]:
+        """Return the spec of each setting and variant: a search alone, on one worker, without references.
+
+        Raises:
+            SpecError: the base is not to be had in ``folder``, or they are not valid; every problem is told once.
+            PluginError: an installed plugin that is named is at fault.
+        """
+        nowhere = Source("", has_lines=False).at(0, 0)
+        specs, problems = read(Document(self.model_dump(mode="json"), {(): Spot(nowhere, nowhere)}), folder)
+        if problems:
+            raise spec_error(problems)
+        return specs
 
     def to_yaml(self) -> str:
         """Return the spec as YAML, with every default written out; it reads back as an equal spec."""

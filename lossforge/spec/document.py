@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -54,6 +55,24 @@ class Document:
         while path not in self.spots:
             path = path[:-1]
         return self.spots[path]
+
+    def copy(self) -> Document:
+        """Return an equal document that can be changed by itself."""
+        problems, unreadable = [*self.problems], {*self.unreadable}
+        return Document(copy.deepcopy(self.data), {**self.spots}, problems, unreadable, self.base_problems)
+
+    def part(self, path: KeyPath, owner: KeyPath) -> Document:
+        """Return what stands at ``path`` as a document, without its problems; messages on it begin with ``owner``."""
+        data = self.data
+        for part in path:
+            data = data[part]
+        length, root = len(path), self.spot(path)
+        spots = {(): root} | {old[length:]: spot for old, spot in self.spots.items() if old[:length] == path}
+        return Document(
+            data,
+            {inner: Spot(spot.key.inside(owner), spot.value.inside(owner), spot.text) for inner, spot in spots.items()},
+            unreadable={old[length:] for old in self.unreadable if old[:length] == path},
+        )
 
 
 def parse(text: str, source: Source) -> Document:

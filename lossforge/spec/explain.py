@@ -52,7 +52,8 @@ _UP_TO_OTHERS = ("missing", "value_error", "assertion_error")
 
 def _is_up_to_base(model: type[BaseModel], document: Document, path: KeyPath, details: ErrorDetails) -> bool:
     """Return whether an error may be none with what a document extends, as in options whose type stands there."""
-    if details["type"] in _UP_TO_OTHERS:
+    is_short_mapping = details["type"] == "too_short" and isinstance(details["input"], dict)
+    if details["type"] in _UP_TO_OTHERS or is_short_mapping:
         return True
     value = document.data
     for length, part in enumerate(path, start=1):

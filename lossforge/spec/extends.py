@@ -13,7 +13,7 @@ from lossforge.errors import SpecError
 from lossforge.spec import preset_files
 from lossforge.spec.document import Document
 from lossforge.spec.merge import lay_over
-from lossforge.spec.problems import Problem, Source, describe
+from lossforge.spec.problems import Problem, Source, describe, printable
 from lossforge.spec.text import parse_mapping, read_text
 
 EXTENDS = "extends"
@@ -113,14 +113,21 @@ def _named(name: object, folder: Path | None) -> Origin:
     if folder is None:
         raise _Wrong(f"a preset can extend presets only, got {describe(name)}")
     path = folder / name
+    if (wrong := why_no_file(path)) is not None:
+        raise _Wrong(wrong)
+    return of_file(path)
+
+
+def why_no_file(path: Path) -> str | None:
+    """Return why there is no file to be read at ``path``, or None where there is one."""
     try:
         if path.is_file():
-            return of_file(path)
+            return None
         what = "no regular file" if path.exists() else "no such file"
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
-    near = difflib.get_close_matches(path.stem, presets, n=1)
-    raise _Wrong(f"{path}: {what}" + (f"; did you mean the preset {near[0]!r}?" if near else ""))
+    near = difflib.get_close_matches(path.stem, preset_files.names(), n=1)
+    return f"{printable(str(path))}: {what}" + (f"; did you mean the preset {near[0]!r}?" if near else "")
 
 
 def _text(origin: Origin) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from lossforge.spec import overrides as override
 from lossforge.spec.document import Document
 from lossforge.spec.explain import explain
 from lossforge.spec.extends import Origin
-from lossforge.spec.problems import spec_error
+from lossforge.spec.problems import Problem, spec_error
 from lossforge.spec.text import parse_mapping, read_text
 from lossforge.spec.versions import check_version
 
@@ -40,9 +40,14 @@ def from_text(model: type[ModelT], text: str, source: str, overrides: Sequence[s
     return validated(model, _document(model, text, Origin(source, Path()), overrides))
 
 
-def document_of_file(model: type[BaseModel], path: Path, overrides: Sequence[str] = ()) -> Document:
-    """Return the document of ``model`` that a file, what it extends and overrides make; raises as :func:`from_file`."""
-    return _document(model, read_text(path), extends.of_file(path), overrides)
+def document_of_file(
+    model: type[BaseModel], path: Path, overrides: Sequence[str] = (), changes: Collection[str] = ()
+) -> Document:
+    """Return the document of ``model`` that a file, what it extends and overrides make; raises as :func:`from_file`.
+
+    ``changes`` are fields that hold mappings of dotted keys; see :func:`lossforge.spec.overrides.apply`.
+    """
+    return _document(model, read_text(path), extends.of_file(path), overrides, changes)
 
 
 def document_of_preset(model: type[BaseModel], name: str, overrides: Sequence[str] = ()) -> Document:
@@ -50,9 +55,11 @@ def document_of_preset(model: type[BaseModel], name: str, overrides: Sequence[st
     return _document(model, preset_files.text(name), extends.of_preset(name), overrides)
 
 
-def _document(model: type[BaseModel], text: str, origin: Origin, overrides: Sequence[str]) -> Document:
+def _document(
+    model: type[BaseModel], text: str, origin: Origin, overrides: Sequence[str], changes: Collection[str] = ()
+) -> Document:
     document = extends.resolve(parse_mapping(text, origin.name), origin, model)
-    override.apply(document, overrides)
+    override.apply(document, overrides, changes)
     check_version(document)
     return document
 
@@ -64,13 +71,19 @@ def validated(model: type[ModelT], document: Document) -> ModelT:
         SpecError: it is not valid, or could not be read in part; every problem is told with its place.
         PluginError: an installed plugin that the document names is at fault.
     """
-    valid: ModelT | None = None
+    valid, problems = checked(model, document)
+    if valid is None:
+        raise SpecError([*spec_error(problems).problems, *(document.base_problems or ())])
+    return valid
+
+
+def checked(model: type[ModelT], document: Document) -> tuple[ModelT | None, list[Problem]]:
+    """Return the model that a document holds, or None and why, beside its ``base_problems``; raises PluginError."""
     problems = list(document.problems)
     try:
         # As JSON: a strict model takes a list for a tuple from JSON only.
         valid = model.model_validate_json(json.dumps(document.data))
     except ValidationError as error:
         problems.extend(explain(model, document, error))
-    if valid is None or problems or document.base_problems is not None:
-        raise SpecError([*spec_error(problems).problems, *(document.base_problems or ())])
-    return valid
+        return None, problems
+    return (None if problems or document.base_problems is not None else valid), problems

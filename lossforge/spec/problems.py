@@ -18,12 +18,14 @@ _LONGEST_QUOTE = 60
 class Source:
     """Where a YAML text comes from: a file, or a command-line override, which has no lines to speak of.
 
-    ``rank`` is its turn among the sources that messages tell about.
+    ``rank`` is its turn among the sources that messages tell about. Paths of its problems begin with ``within``, where
+    that part of it is checked for itself.
     """
 
     name: str
     rank: int = 0
     has_lines: bool = True
+    within: KeyPath = ()
 
     def at(self, line: int, column: int) -> Place:
         """Return the place at a line and a column, both counted from 0."""
@@ -38,6 +40,10 @@ class Place:
     line: int
     column: int
     source: Source = field(compare=False)
+
+    def inside(self, path: KeyPath) -> Place:
+        """Return the same place, where problems' paths begin with ``path``."""
+        return replace(self, source=replace(self.source, within=path))
 
     @property
     def label(self) -> str:
@@ -63,7 +69,8 @@ class Problem:
         return replace(self, path=(*path, *self.path))
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.place.label, printable(shorten(dotted(self.path), 200)), self.message)))
+        path = printable(shorten(dotted((*self.place.source.within, *self.path)), 200))
+        return ": ".join(filter(None, (self.place.label, path, self.message)))
 
 
 def spec_error(problems: Iterable[Problem]) -> SpecError:

@@ -63,13 +63,18 @@ def test_mistakes_are_told_with_their_places(lossforge, ablation):
     outcome = lossforge("ablate", ablation, "--dry-run")
     assert outcome.code == 2
     assert "ablation.yaml:8:1: seed: unknown field (did you mean 'seeds'?)" in outcome.err
+    assert "ablation.yaml:7:31: variants.logistic.search.mutation: unknown type 'chaos'" in outcome.err
     outcome = lossforge("ablate", ablation.rename("other.yaml"), "--set", "seed=1")
     assert outcome.code == 2
-    ablation.write_text(ABLATION.replace("chaotic", "chaos"))
-    outcome = lossforge("ablate", ablation, "--dry-run")
+    ablation.write_text(ABLATION)
+    few = "ablation.yaml:4:11: settings.small.search.strategy: num_parents (2) must be below"
+    ablation.write_text(ABLATION.replace("search.strategy.sigma: 0.1", "search.strategy.population_size: 2"))
+    assert few in lossforge("validate", ablation).err, "what does not go together is told at what was changed"
+    ablation.write_text(ABLATION)
+    changed = "variants.logistic.search.mutation=chaos"
+    outcome = lossforge("ablate", ablation, "--dry-run", "--set", changed)
     assert outcome.code == 2
-    assert "small / logistic: --set search.mutation" in outcome.err
-    assert "unknown type 'chaos'" in outcome.err
+    assert f"--set {changed}: variants.logistic.search.mutation: unknown type 'chaos'" in outcome.err
 
 
 def test_an_interruption_names_the_command_to_go_on_with(lossforge, ablation, monkeypatch):

@@ -196,18 +196,35 @@ class TestPlan:
 
     def test_a_variant_that_is_no_spec_is_named(self):
         variants = {"gaussian": {"search.mutation": "gaussian"}, "typo": {"search.mutation": "gausian"}}
-        with pytest.raises(SpecError, match=r"small / typo: --set search.mutation=.*did you mean 'gaussian'"):
+        with pytest.raises(SpecError, match=r"^small / typo: search.mutation: .*did you mean 'gaussian'"):
             plan_ablation(spec(variants=variants), Path())
 
     def test_the_mistakes_of_all_variants_come_at_once_and_once_for_all_settings(self):
         mistakes = {"a": {"search.mutation": "gausian"}, "b": {"search.mutaton": "x"}, "c": {"search.generations": "x"}}
         with pytest.raises(SpecError) as caught:
             plan_ablation(spec(variants=mistakes), Path())
-        told = [problem.partition("=")[0] for problem in caught.value.problems]
+        told = [": ".join(problem.split(": ")[:2]) for problem in caught.value.problems]
         keys = ("search.mutation", "search.mutaton", "search.generations")
-        assert told == [f"small / {name}: --set {key}" for name, key in zip("abc", keys, strict=True)]
+        assert told == [f"small / {name}: {key}" for name, key in zip("abc", keys, strict=True)]
         with pytest.raises(SpecError) as caught:
             plan_ablation(spec(base="nothing.yaml"), Path())
+        assert caught.value.problems == ("base: nothing.yaml: no such file",)
+
+    def test_a_mistake_of_some_arms_names_them(self):
+        variants = {name: {"search.strategy.num_parents": number} for name, number in (("few", 2), ("many", 7))}
+        large = {**TINY, "search.strategy.population_size": 8}
+        settings = {"large": large, "small": TINY, "also small": TINY}
+        with pytest.raises(
+            SpecError, match=r"^small / many, also small / many: search.strategy: num_parents \(7\) "
+        ) as caught:
+            plan_ablation(spec(settings=settings, variants=variants), Path())
+        assert len(caught.value.problems) == 1
+
+    def test_what_this_machine_cannot_serve_is_told_once(self, monkeypatch):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        settings = {name: {**TINY, "device": "cuda"} for name in ("small", "large")}
+        with pytest.raises(SpecError, match=r"^small / gaussian: device: ") as caught:
+            plan_ablation(spec(settings=settings), Path())
         assert len(caught.value.problems) == 1
 
     def test_a_seed_of_a_variant_is_refused(self):

@@ -87,9 +87,7 @@ def test_mappings_merge_and_all_else_is_replaced(text: str, path: tuple[str, ...
 def test_overrides_come_on_top_of_all() -> None:
     assert merged("seed: 1", "seed", overrides=("seed=2",)) == 2
     assert merged("", "search", "mutation", "sigma", overrides=("search.mutation.sigma=2",)) == 2.0
-    with pytest.raises(
-        SpecError, match=r"^--set extends=base.yaml: overrides come on top of what a file extends; write"
-    ):
+    with pytest.raises(SpecError, match=r"^--set extends=base.yaml: this comes on top of what a file extends; write"):
         spec_from_text(BASE, overrides=("extends=base.yaml",))
 
 
@@ -236,10 +234,10 @@ def test_a_base_that_cannot_be_read_is_told_at_its_own_place(content: str | byte
 
 
 def test_an_ablation_extends_another() -> None:
-    Path("study.yaml").write_text("name: study\nbase: base.yaml\nvariants: {a: {}, b: {seed: 1}}\nseeds: 5\n")
-    Path("longer.yaml").write_text("extends: study.yaml\nseeds: 50\nvariants: {b: {seed: 2}, c: {}}\n")
+    Path("study.yaml").write_text("name: study\nbase: base.yaml\nvariants: {a: {}, b: {device: cpu}}\nseeds: 5\n")
+    Path("longer.yaml").write_text("extends: study.yaml\nseeds: 50\nvariants: {b: {device: cuda}, c: {}}\n")
     study = AblationSpec.from_yaml("longer.yaml", ["curve_points=3"])
-    assert (study.seeds, study.curve_points, study.variants) == (50, 3, {"a": {}, "b": {"seed": 2}, "c": {}})
+    assert (study.seeds, study.curve_points, study.variants) == (50, 3, {"a": {}, "b": {"device": "cuda"}, "c": {}})
     assert AblationSpec.from_yaml("study.yaml").seeds == 5
 
 
