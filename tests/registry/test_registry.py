@@ -207,6 +207,22 @@ class Boom(list):
         registry.get("mutations", "toy_odd")
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "class Odd(Exception):\n    def __str__(self): raise SystemExit\nraise Odd",
+            "Odd, whose text raises SystemExit",
+        ),
+        ("class Odd:\n    def __repr__(self): raise SystemExit('no')\nToy = Odd()", "SystemExit: no"),
+    ],
+)
+def test_what_cannot_be_quoted_is_a_load_error(install: Any, code: str, told: str) -> None:
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), code)
+    with pytest.raises(PluginLoadError, match=rf"plugin toy-odd 1\.0 .*: {told}; mend or uninstall toy-odd"):
+        registry.get("mutations", "toy_odd")
+
+
 @pytest.mark.parametrize(("version", "stale"), [(0, "toy-odd"), (99, "lossforge")])
 def test_a_plugin_for_another_version_of_the_interface_says_what_to_upgrade(
     install: Any, version: int, stale: str
