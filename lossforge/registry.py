@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from stevedore import DriverManager, ExtensionManager
@@ -31,6 +32,7 @@ from lossforge.errors import (
     UnknownComponentError,
 )
 from lossforge.stdio import stdout_to_stderr
+from lossforge.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Offer:
     @property
     def is_builtin(self) -> bool:
         """Whether it comes with lossforge itself, whose names nobody else can take."""
-        return self.distribution == "lossforge" and self.target.startswith("lossforge.")
+        return self.distribution == installed.OWN and self.target.startswith("lossforge.")
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})"
@@ -201,12 +203,23 @@ def _warn_once(message: str) -> None:
 @functools.cache
 def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryPoint, ...]:
     allowed = _allowed(plugins)
+    points = installed.installed().points
+    if kind in KINDS and not any(_offer(point).is_builtin for point in points):
+        raise PluginLoadError(_nothing_of_its_own())
     unique = {}
-    for point in installed.installed().points:
+    for point in points:
         name = installed.normalise(_offer(point).distribution)
         if point.group == f"lossforge.{kind}" and (allowed is None or _offer(point).is_builtin or name in allowed):
             unique[point.name, name, point.value] = point
     return tuple(point for _, point in sorted(unique.items()))
+
+
+def _nothing_of_its_own() -> str:
+    running = f"the components of this lossforge, {__version__} in {Path(__file__).parents[1]}, are not known"
+    found = installed.own()
+    if not found:
+        return f"{running}: no distribution lossforge is installed; install it with pip"
+    return f"{running}: the distribution lossforge {installed.place(found[0])} has none; remove that one"
 
 
 def _allowed(plugins: str | None) -> set[str] | None:
