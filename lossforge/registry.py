@@ -31,6 +31,7 @@ from lossforge.errors import (
     PluginVersionError,
     UnknownComponentError,
 )
+from lossforge.exits import exit_raised
 from lossforge.stdio import stdout_to_stderr
 from lossforge.version import __version__
 
@@ -136,7 +137,7 @@ def load(offer: Offer) -> type[Component]:
     is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
     what = f"plugin {offer} failed to load as {offer.kind} {offer.type!r}"
     output = contextlib.nullcontext() if is_imported else stdout_to_stderr()
-    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted:
+    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, exit_raised():
         manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
         loaded: Any = manager.driver
         refusal = _refusal(offer, loaded)

@@ -99,6 +99,7 @@ def test_one_of_two_claimants_can_be_chosen(install: Any, monkeypatch: pytest.Mo
         ("assert False, 'wrong torch'", "AssertionError: wrong torch"),
         ("raise KeyboardInterrupt('by itself')", "KeyboardInterrupt: by itself"),
         ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("import os\nos._exit(9)", r"SystemExit: os._exit(9)"),
         ("def broken(:", "SyntaxError: "),
         ("", "AttributeError: module 'toy_broken' has no attribute 'Toy'"),
     ],
