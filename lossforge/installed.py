@@ -9,6 +9,7 @@ import itertools
 import re
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from lossforge.version import __version__
 
@@ -81,6 +82,15 @@ def _version(distribution: importlib.metadata.Distribution) -> str | None:
 def place(distribution: importlib.metadata.Distribution) -> str:
     """Return the version of a distribution and the folder that it is in."""
     return f"{_version(distribution)} in {distribution.locate_file('')}"
+
+
+def why_none_of_our_own() -> str:
+    """Return why lossforge's own entry points are not there, and what mends it."""
+    running = f"the components of this lossforge, {__version__} in {Path(__file__).parents[1]}, are not known"
+    found = own()
+    if not found:
+        return f"{running}: no distribution lossforge is installed; install it with pip"
+    return f"{running}: the distribution lossforge {place(found[0])} has none; remove that one"
 
 
 def spoilers(error: BaseException) -> tuple[Unreadable, ...]:

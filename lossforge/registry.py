@@ -15,7 +15,6 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from stevedore import DriverManager, ExtensionManager
@@ -33,7 +32,6 @@ from lossforge.errors import (
 )
 from lossforge.exits import exit_raised
 from lossforge.stdio import stdout_to_stderr
-from lossforge.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -206,21 +204,13 @@ def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryP
     allowed = _allowed(plugins)
     points = installed.installed().points
     if kind in KINDS and not any(_offer(point).is_builtin for point in points):
-        raise PluginLoadError(_nothing_of_its_own())
+        raise PluginLoadError(installed.why_none_of_our_own())
     unique = {}
     for point in points:
         name = installed.normalise(_offer(point).distribution)
         if point.group == f"lossforge.{kind}" and (allowed is None or _offer(point).is_builtin or name in allowed):
             unique[point.name, name, point.value] = point
     return tuple(point for _, point in sorted(unique.items()))
-
-
-def _nothing_of_its_own() -> str:
-    running = f"the components of this lossforge, {__version__} in {Path(__file__).parents[1]}, are not known"
-    found = installed.own()
-    if not found:
-        return f"{running}: no distribution lossforge is installed; install it with pip"
-    return f"{running}: the distribution lossforge {installed.place(found[0])} has none; remove that one"
 
 
 def _allowed(plugins: str | None) -> set[str] | None:
