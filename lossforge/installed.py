@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
+import itertools
 import re
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
+
+from lossforge.version import __version__
 
 PREFIX = "lossforge."
 """Of the entry-point groups that are read."""
+
+OWN = "lossforge"
+"""What lossforge's own distribution is called."""
 
 NAMELESS = "unknown distribution"
 """What a distribution is called whose metadata does not say."""
@@ -35,12 +43,13 @@ class Installed:
 def installed() -> Installed:
     """Return what is installed; of two distributions with one name the first on ``sys.path``, whose modules are used.
 
-    A distribution is read no further than to see that it has nothing for lossforge.
+    Of lossforge itself it is the one of the version that is running, so that what is left of another hides nothing. A
+    distribution is read no further than to see that it has nothing for lossforge.
     """
     points: list[importlib.metadata.EntryPoint] = []
     unreadable: list[Unreadable] = []
     seen: set[str] = set()
-    for distribution in importlib.metadata.distributions():
+    for distribution in itertools.chain(own()[:1], importlib.metadata.distributions()):
         name = NAMELESS
         try:
             name = _key(distribution)
@@ -50,6 +59,38 @@ def installed() -> Installed:
         except Exception as cause:  # noqa: BLE001  whatever is wrong with its files is the finding
             unreadable.append(_unreadable(distribution, name, cause))
     return Installed(tuple(points), tuple(unreadable))
+
+
+def own() -> list[importlib.metadata.Distribution]:
+    """Return the distributions called lossforge, those of the version that is running first."""
+    return sorted(importlib.metadata.distributions(name=OWN), key=lambda each: _version(each) != __version__)
+
+
+def ahead() -> list[importlib.metadata.Distribution]:
+    """Return the distributions called lossforge that are found before the one that is running; none if that is not."""
+    found = list(importlib.metadata.distributions(name=OWN))
+    running = [index for index, each in enumerate(found) if _version(each) == __version__]
+    return found[: running[0]] if running else []
+
+
+def _version(distribution: importlib.metadata.Distribution) -> str | None:
+    with contextlib.suppress(Exception):  # told where its entry points are read
+        return distribution.version
+    return None
+
+
+def place(distribution: importlib.metadata.Distribution) -> str:
+    """Return the version of a distribution and the folder that it is in."""
+    return f"{_version(distribution)} in {distribution.locate_file('')}"
+
+
+def why_none_of_our_own() -> str:
+    """Return why lossforge's own entry points are not there, and what mends it."""
+    running = f"the components of this lossforge, {__version__} in {Path(__file__).parents[1]}, are not known"
+    found = own()
+    if not found:
+        return f"{running}: no distribution lossforge is installed; install it with pip"
+    return f"{running}: the distribution lossforge {place(found[0])} has none; remove that one"
 
 
 def spoilers(error: BaseException) -> tuple[Unreadable, ...]:

@@ -182,6 +182,14 @@ class MutationOperator(Component, ABC):
         """
 
 
+class SelectiveMutation(MutationOperator, ABC):
+    """An operator that cannot move in every family; a spec asks it before anything is run."""
+
+    @abstractmethod
+    def misfit(self, parameterization: LossParameterization) -> str | None:
+        """Return what is wrong with the two together and what mends it, for a spec's reader; None: nothing."""
+
+
 Prior = Callable[[int, torch.Generator], Tensor]
 """Draws fresh solutions of the parameterization searched: ``prior(num, generator) -> solutions_PD``."""
 

@@ -9,9 +9,9 @@ from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 
 from lossforge import registry
+from lossforge.blame import blamed
 from lossforge.component import Component
-from lossforge.errors import LossforgeError, PluginLoadError
-from lossforge.signals import signals_seen
+from lossforge.errors import LossforgeError
 
 KIND_KEYWORD = "x-lossforge-kind"
 """Keyword in a JSON schema that stands for any installed component of a kind."""
@@ -68,20 +68,11 @@ class Plugin:
         return self._read(name, text)
 
     def _read(self, name: str, text: str) -> Component:
-        component = registry.get(self.kind, name)
-        with signals_seen() as signals:
-            try:
-                return component.model_validate_json(text)
-            except (ValidationError, LossforgeError):
-                raise
-            except BaseException as cause:  # a plugin's validators may raise anything
-                if isinstance(cause, KeyboardInterrupt) and signals:
-                    raise
-                offer = registry.chosen(self.kind, name)
-                raise PluginLoadError(
-                    f"plugin {offer} fails to check the options of {self.kind} {name!r}: {type(cause).__name__}: "
-                    f"{cause}; update or uninstall {offer.distribution}"
-                ) from cause
+        offer = registry.chosen(self.kind, name)
+        component = registry.load(offer)
+        what = f"plugin {offer} fails to check the options of {self.kind} {name!r}"
+        with blamed(what, f"update or uninstall {offer.distribution}", but=(ValidationError, LossforgeError)):
+            return component.model_validate_json(text)
 
     def _serialize(self, component: Component) -> dict[str, Any]:
         dumped = component.model_dump(mode="json")

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from stevedore import DriverManager, ExtensionManager
 
 from lossforge import installed
+from lossforge.blame import blamed
 from lossforge.component import API_VERSION, Component
 from lossforge.contract import breach, is_of_other_api
 from lossforge.errors import (
@@ -29,7 +30,7 @@ from lossforge.errors import (
     PluginVersionError,
     UnknownComponentError,
 )
-from lossforge.signals import signals_seen
+from lossforge.exits import exit_raised
 from lossforge.stdio import stdout_to_stderr
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Offer:
     @property
     def is_builtin(self) -> bool:
         """Whether it comes with lossforge itself, whose names nobody else can take."""
-        return self.distribution == "lossforge" and self.target.startswith("lossforge.")
+        return self.distribution == installed.OWN and self.target.startswith("lossforge.")
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})"
@@ -132,23 +133,16 @@ def load(offer: Offer) -> type[Component]:
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
     is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
-    with signals_seen() as signals:
-        try:
-            with contextlib.nullcontext() if is_imported else stdout_to_stderr() as diverted:
-                manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
-                loaded: Any = manager.driver
-                problem = breach(loaded, offer.kind, offer.type)
-        except BaseException as cause:  # a plugin's import may raise anything, and so may a look at its defaults
-            if isinstance(cause, KeyboardInterrupt) and signals:
-                raise
-            raise PluginLoadError(
-                f"plugin {offer} failed to load as {offer.kind} {offer.type!r}: {type(cause).__name__}: {cause}; "
-                f"mend or uninstall {offer.distribution}"
-            ) from cause
+    what = f"plugin {offer} failed to load as {offer.kind} {offer.type!r}"
+    output = contextlib.nullcontext() if is_imported else stdout_to_stderr()
+    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, exit_raised():
+        manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
+        loaded: Any = manager.driver
+        refusal = _refusal(offer, loaded)
     if diverted is not None and diverted.used:
         _warn_once(f"plugin {offer} prints while it is imported; that went to standard error")
-    if problem is not None:
-        raise _refusal(offer, loaded, problem)
+    if refusal is not None:
+        raise refusal
     return loaded  # type: ignore[no-any-return]
 
 
@@ -188,8 +182,11 @@ def _raise(_manager: object, _entry_point: object, error: BaseException) -> NoRe
     raise error
 
 
-def _refusal(offer: Offer, loaded: Any, problem: str) -> PluginLoadError:
+def _refusal(offer: Offer, loaded: Any) -> PluginLoadError | None:
     """Return the error for what is not what its entry point promises."""
+    problem = breach(loaded, offer.kind, offer.type)
+    if problem is None:
+        return None
     if is_of_other_api(loaded):
         stale = offer.distribution if loaded.api_version < API_VERSION else "lossforge"
         message = f"plugin {offer}: {loaded!r} {problem}; pip install --upgrade {stale}"
@@ -205,8 +202,11 @@ def _warn_once(message: str) -> None:
 @functools.cache
 def _discover(kind: str, plugins: str | None) -> tuple[importlib.metadata.EntryPoint, ...]:
     allowed = _allowed(plugins)
+    points = installed.installed().points
+    if kind in KINDS and not any(_offer(point).is_builtin for point in points):
+        raise PluginLoadError(installed.why_none_of_our_own())
     unique = {}
-    for point in installed.installed().points:
+    for point in points:
         name = installed.normalise(_offer(point).distribution)
         if point.group == f"lossforge.{kind}" and (allowed is None or _offer(point).is_builtin or name in allowed):
             unique[point.name, name, point.value] = point

@@ -1,4 +1,4 @@
-"""Standard output is for results; what a plugin prints while it is imported goes to standard error."""
+"""Standard output is for results, standard error for all else, and what cannot be told there ends nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,65 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
+
+
+class Results:
+    """Stands in for standard output and knows which error it has raised: an OSError by itself does not say whose."""
+
+    error: OSError | None = None
+    """The last one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write ``text``."""
+        with self._remembered():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        with self._remembered():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = error
+            raise
+
+    def drop(self) -> None:
+        """Drop what waits to be written, and all that follows: else Python complains of it at its end."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Progress:
+    """Stands in for standard error: a full disk or a closed terminal is no reason to end a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write ``text`` if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits to be written if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Diverted:

@@ -22,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lossforge.artifact.export import standalone_source
+from lossforge.artifact.format_version import FORMAT_VERSION, check_version
 from lossforge.artifact.learned import LearnedLoss
 from lossforge.errors import ArtifactError
 from lossforge.fields import AnyParameterization
@@ -29,10 +30,8 @@ from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
 from lossforge.provenance import lost
 from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.problems import shorten
 from lossforge.version import __version__
-
-FORMAT_VERSION = 1
-"""Version of the artifact format this lossforge reads and writes."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,13 @@ class Artifact:
     def __post_init__(self) -> None:
         # Both go into generated code.
         if not (isinstance(self.name, str) and re.fullmatch(NAME_PATTERN, self.name)):
-            raise ArtifactError(f"name {self.name!r}: only letters, digits, '.', '_' and '-' are allowed")
-        if not (isinstance(self.scale, float) and 0 < self.scale < math.inf):
-            raise ArtifactError(f"scale {self.scale!r}: must be a positive number")
+            name = shorten(repr(self.name))
+            raise ArtifactError(f"name {name}: only letters, digits, '.', '_' and '-' are allowed")
+        # The module holds it in float32, where it may be infinite, or 0.
+        if not (isinstance(self.scale, float) and 0 < torch.tensor(self.scale, dtype=torch.float32) < math.inf):
+            raise ArtifactError(
+                f"scale {shorten(repr(self.scale))}: must be a positive number, such as 0.5, of float32"
+            )
 
     def loss(
         self,
@@ -112,6 +115,8 @@ _NOT_EVIDENCE = (*_REQUIRED, "lossforge_version")
 _LARGEST_JSON = 10_000_000
 _LARGEST_HEADER = 1_000_000
 _LARGEST_COUNT = 10**9
+_MOST_ERRORS = 5
+_LONGEST_ERROR = 1000
 
 
 def load_artifact(path: Path | str) -> Artifact:
@@ -136,7 +141,9 @@ def _parameterization(path: Path, options: Any, given: Path) -> LossParameteriza
     try:
         found = _ADAPTER.validate_python(options)
     except ValidationError as cause:
-        problems = "; ".join(error["msg"] for error in cause.errors())
+        errors = cause.errors()
+        more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
+        problems = "; ".join(shorten(error["msg"], _LONGEST_ERROR) for error in errors[:_MOST_ERRORS]) + more
         is_run = path.parent != given and (given / "spec.yaml").is_file()
         lines = lost(given / "manifest.json", json.dumps(options)) if is_run else []
         if lines:
@@ -154,14 +161,14 @@ def _read_solution(path: Path, parameterization: LossParameterization) -> Tensor
         solution_D = load(content)["solution"]
     # The last two for shapes that no tensor can have.
     except (SafetensorError, KeyError, TypeError, RuntimeError) as cause:
-        raise ArtifactError(f"{path}: cannot be read: {cause}; export it anew") from cause
+        raise ArtifactError(f"{path}: cannot be read: {shorten(str(cause), 200)}; export it anew") from cause
     if solution_D.shape != (count,):
         raise ArtifactError(
-            f"{path}: {tuple(solution_D.shape)} parameters, but loss.json describes a "
+            f"{path}: {shorten(str(tuple(solution_D.shape)))} parameters, but loss.json describes a "
             f"{parameterization.type!r} of {count}; the two files do not belong together"
         )
-    if not (solution_D.dtype in (torch.float32, torch.float64) and solution_D.isfinite().all()):
-        raise ArtifactError(f"{path}: the parameters are not all finite numbers of float32 or float64; export it anew")
+    if not (solution_D.dtype in (torch.float32, torch.float64) and solution_D.float().isfinite().all()):
+        raise ArtifactError(f"{path}: the parameters are not all finite numbers of float32; export it anew")
     return solution_D
 
 
@@ -221,21 +228,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     missing = [key for key in _REQUIRED if key not in content] if isinstance(content, dict) else list(_REQUIRED)
     if missing:
         raise ArtifactError(f"{path}: not a lossforge artifact: {', '.join(missing)} missing")
-    _check_version(path, content["format_version"], content.get("lossforge_version"))
+    check_version(path, content["format_version"], content.get("lossforge_version"))
     checked: dict[str, Any] = content
     return checked
-
-
-def _check_version(path: Path, version: Any, written_by: Any) -> None:
-    if type(version) is int and version > FORMAT_VERSION:
-        writer = f"lossforge {written_by}" if _is_version(written_by) else "a later one"
-        raise ArtifactError(
-            f"{path}: format_version {version} is newer than this lossforge ({__version__}) reads, which is "
-            f"{FORMAT_VERSION}; {writer} wrote it and reads it: pip install --upgrade lossforge"
-        )
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise ArtifactError(f"{path}: format_version {str(version)[:60]}: must be {FORMAT_VERSION}; export it anew")
-
-
-def _is_version(text: Any) -> bool:
-    return isinstance(text, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,40}", text) is not None

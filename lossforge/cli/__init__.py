@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
-import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from lossforge.causes import causes
 from lossforge.cli.interrupt import interrupted_by, is_interrupt
 from lossforge.errors import LossforgeError, PluginError
+from lossforge.stdio import Progress, Results
 from lossforge.version import __version__
 
 COMMANDS = {
@@ -54,6 +56,12 @@ class LossforgeGroup(click.Group):
         if sys.stdout is None:  # whatever is opened next would take its place, and get what is printed
             click.echo("error: standard output: closed; send it to /dev/null if it is not wanted", err=True)
             sys.exit(1)
+        results = Results(sys.stdout)
+        progress = contextlib.nullcontext() if sys.stderr is None else contextlib.redirect_stderr(Progress(sys.stderr))
+        with contextlib.redirect_stdout(results), progress:
+            self._exit(results, *args, **kwargs)
+
+    def _exit(self, results: Results, *args: Any, **kwargs: Any) -> NoReturn:
         try:
             with interrupted_by(signal.SIGINT):
                 code = super().main(*args, **kwargs)
@@ -67,9 +75,10 @@ class LossforgeGroup(click.Group):
                 click.echo(f"error: {line}" if error.exit_code != INTERRUPTED else line, err=True)
             sys.exit(error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
-            if isinstance(error, OSError) and error.filename is None and (cause := _output_error()) is not None:
-                if cause.errno != errno.EPIPE:  # whoever has read enough needs no telling
-                    click.echo(f"error: standard output: {cause.strerror}", err=True)
+            if results.error is not None and any(each is results.error for each in causes(error)):
+                results.drop()
+                if results.error.errno != errno.EPIPE:  # whoever has read enough needs no telling
+                    click.echo(f"error: standard output: {results.error.strerror}", err=True)
                 sys.exit(1)
             if not (isinstance(error, click.Abort) or is_interrupt(error)):
                 _exit_if_spoilt(error)
@@ -87,18 +96,6 @@ def _exit_if_spoilt(error: BaseException) -> None:
         click.echo(f"error: package {each.distribution}: {each.text}; reinstall or remove it", err=True)
     if found:
         sys.exit(PluginError.exit_code)
-
-
-def _output_error() -> OSError | None:
-    """Return why nothing can be printed, if so, and drop what waits to be: else Python complains of it at its end."""
-    try:
-        print(flush=True)
-    except OSError as error:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        return error
-    return None
 
 
 @click.group(cls=LossforgeGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

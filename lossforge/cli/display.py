@@ -172,8 +172,7 @@ class Display(Observer):
         self._print(text, markup=False)
 
     def _print(self, text: str, *, markup: bool) -> None:
-        with contextlib.suppress(OSError):  # a full disk or a closed terminal is no reason to end a run
-            self.console.print(text, highlight=False, markup=markup, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=markup, soft_wrap=True)
 
 
 @contextlib.contextmanager

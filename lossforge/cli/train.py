@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 
+BEST = "best"
+"""What stands for the loss of the best run."""
+
 DEMONSTRATION = "{dataset: digits, model: resnet8, epochs: 12, batch_size: 64, flip: false, crop_padding: 1}"
 """A training of seconds on images that come with scikit-learn."""
 
@@ -35,7 +38,7 @@ DEMONSTRATION = "{dataset: digits, model: resnet8, epochs: 12, batch_size: 64, f
     required=True,
     metavar="NAME|PATH",
     help="Installed loss, one with options as '{type: gce, q: 0.5}', the directory of a run, or 'best': that of the "
-    "best run in runs; may be repeated.",
+    "best run in runs; may be repeated. A name comes before a path: './best' is a directory.",
 )
 @click.option(
     "--baseline", metavar="NAME", help="One more installed loss, that all are compared with.  [default: cross_entropy]"
@@ -96,7 +99,7 @@ def train(
       lossforge train --loss gce --loss cross_entropy --dataset digits --model resnet8 --seeds 3
       lossforge train --loss runs/edl --dataset cifar10 --model resnet20 --epochs 20
     """
-    losses = tuple(str(_best()) if loss == "best" and not Path(loss).exists() else loss for loss in losses)
+    losses = tuple(str(_best()) if loss == BEST else loss for loss in losses)
     options = (("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate))
     numbers = [(name, value) for name, value in options if value is not None]
     given = {f"training.{name}={value}": f"--{name.replace('_', '-')} {value}" for name, value in numbers}
@@ -129,10 +132,15 @@ def _best() -> Path:
     groups = grouped(finished, "fitness", maximise=False)
     if len(groups) != 1:
         what = f"{len(groups)} settings, between which fitness does not compare" if groups else "no finished run"
-        raise RunDirectoryError(f"--loss best: {RUNS} holds {what}; name one ('lossforge runs best' lists them)")
+        hint = f"name one ('lossforge runs best' lists them){_namesake()}"
+        raise RunDirectoryError(f"--loss {BEST}: {RUNS} holds {what}; {hint}")
     best = groups[0].runs[0].path
-    click.echo(f"--loss best: {best}", err=True)
+    click.echo(f"--loss {BEST}: {best}{_namesake()}", err=True)
     return best
+
+
+def _namesake() -> str:
+    return f"; what is called {BEST} here is ./{BEST}" if Path(BEST).exists() else ""
 
 
 def _setting(losses: tuple[str, ...], dataset: str | None, model: str | None) -> dict[str, str]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from lossforge import registry
-from lossforge.component import Component
+from lossforge.blame import blamed
 from lossforge.errors import PluginError, UnknownComponentError
 from lossforge.plugins.example import Example, example_of
-from lossforge.plugins.wording import default_of, first_line, groups_in, source_of, text_of, type_of, values_of
+from lossforge.plugins.wording import default_of, first_line, groups_in, source_of, text_of, values_of
+from lossforge.registry import Offer
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def describe(type_name: str, kind: str | None = None) -> tuple[Description, ...]
     found, errors = [], []
     for each in kinds:
         try:
-            found.append(_describe(each, registry.get(each, type_name)))
+            found.append(_describe(registry.chosen(each, type_name)))
         except PluginError as error:
             errors.append(error)
     if not found:
@@ -84,20 +85,21 @@ def _unknown(type_name: str, kind: str | None) -> str:
     return f"unknown type {type_name!r}{hint}; 'lossforge plugins list' shows all"
 
 
-def _describe(kind: str, component: type[Component]) -> Description:
-    offers = [offer for offer in registry.offers(kind) if offer.type == type_of(component)]
-    offer = next((each for each in offers if each.is_builtin), offers[0])
-    return Description(
-        kind=kind,
-        type=offer.type,
-        distribution=offer.distribution,
-        version=offer.version,
-        target=offer.target,
-        text=tuple(text_of(component.__doc__)),
-        groups=tuple(option_groups(component)),
-        source=tuple(source_of(component)),
-        example=example_of(component),
-    )
+def _describe(offer: Offer) -> Description:
+    component = registry.load(offer)
+    what = f"plugin {offer} cannot be described as {offer.kind} {offer.type!r}"
+    with blamed(what, f"update or uninstall {offer.distribution}", but=(PluginError,)):
+        return Description(
+            kind=offer.kind,
+            type=offer.type,
+            distribution=offer.distribution,
+            version=offer.version,
+            target=offer.target,
+            text=tuple(text_of(component.__doc__)),
+            groups=tuple(option_groups(component)),
+            source=tuple(source_of(component)),
+            example=example_of(component),
+        )
 
 
 def option_groups(model: type[BaseModel]) -> Iterator[Group]:
@@ -106,7 +108,8 @@ def option_groups(model: type[BaseModel]) -> Iterator[Group]:
     for group in waiting:
         fields = {name: field for name, field in group.model_fields.items() if name != "type"}
         options = [
-            Option(name, values_of(field), default_of(field), field.description or "") for name, field in fields.items()
+            Option(name, values_of(field), default_of(field), str(field.description or ""))
+            for name, field in fields.items()
         ]
         yield Group("" if group is model else group.__name__, first_line(group), tuple(options))
         inner = [each for field in fields.values() for each in groups_in(field.annotation)]

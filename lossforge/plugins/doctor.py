@@ -15,7 +15,7 @@ from typing import Any
 
 from lossforge import registry
 from lossforge.errors import PluginError
-from lossforge.installed import NAMELESS, Unreadable
+from lossforge.installed import NAMELESS, Unreadable, ahead, place
 from lossforge.plugins import examine
 from lossforge.plugins.examine import ERR, OUT, REPORT, examine_into
 from lossforge.plugins.requirements import Problem, extras_not_met, remedy_of_missing, unmet
@@ -97,8 +97,14 @@ def _examine(name: str, version: str, offers: Sequence[Offer], timeout: float) -
         text = "its metadata is gone, as after an uninstallation that was cut off, or does not name it"
         problems = [Problem(text, LEFT_OVER)]
         extras = []
+    if offers[0].is_builtin:
+        problems += [_namesake(each) for each in ahead()]
     problems += [each for offer in offers if offer.kind == "presets" for each in _preset_problems(offer)]
     return Examination(name, version, tuple(findings), tuple(problems), printed, tuple(extras))
+
+
+def _namesake(distribution: importlib.metadata.Distribution) -> Problem:
+    return Problem(f"another distribution of this name is found before it, {place(distribution)}", "remove it")
 
 
 def _preset_problems(offer: Offer) -> list[Problem]:

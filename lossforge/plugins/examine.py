@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lossforge import registry
+from lossforge.blame import said
 from lossforge.causes import causes
 from lossforge.errors import PluginError
-from lossforge.plugins.standing import status_of
+from lossforge.plugins.standing import status_of, summary_of
 from lossforge.registry import Offer
 
 
@@ -29,20 +30,20 @@ def examine(offer: Offer) -> dict[str, Any]:
     try:
         importlib.import_module(offer.target.partition(":")[0].strip())
         seconds = time.perf_counter() - started
-        component = registry.load(offer)
+        text = summary_of(offer, registry.load(offer))
     except KeyboardInterrupt:
         raise
     except PluginError as error:
         return {"status": status_of(error), "seconds": seconds, "text": str(error)}
     except BaseException as cause:  # noqa: BLE001  whatever the plugin raises is the finding
         return {"status": "failed", "seconds": time.perf_counter() - started, **_failure(cause)}
-    return {"status": "ok", "seconds": seconds, "text": (component.__doc__ or "").strip().partition("\n")[0]}
+    return {"status": "ok", "seconds": seconds, "text": text}
 
 
 def _failure(cause: BaseException) -> dict[str, Any]:
     missing = [each.name for each in causes(cause) if isinstance(each, ModuleNotFoundError) and each.name]
     return {
-        "text": f"{type(cause).__name__}: {cause}",
+        "text": said(cause),
         "traceback": _traceback(cause),
         "missing": missing[0] if missing else None,
     }

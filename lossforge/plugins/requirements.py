@@ -50,17 +50,28 @@ def _applies(requirement: Requirement, extra: str = "") -> bool:
     return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
-def _problem(requirement: Requirement) -> str | None:
+def _problem(requirement: Requirement, seen: frozenset[tuple[str, str]] = frozenset()) -> str | None:
     wanted = f"{requirement.name}{requirement.specifier}"
     if not _is_installed(requirement):
         return f"needs {wanted}, which is not installed"
     version = importlib.metadata.version(requirement.name)
     try:
         if requirement.specifier.contains(Version(version or ""), prereleases=True):
-            return None
+            return _problem_of_extras(requirement, seen)
     except InvalidVersion:
         return f"needs {wanted}; installed is one whose version is not known" if requirement.specifier else None
     return f"needs {wanted}; installed is {version}"
+
+
+def _problem_of_extras(requirement: Requirement, seen: frozenset[tuple[str, str]]) -> str | None:
+    """Return what an extra lacks that is asked for; extras of one distribution may ask for each other, in a circle."""
+    asked = {(requirement.name, extra) for extra in requirement.extras} - seen
+    for name, extra in sorted(asked):
+        for each in _readable(name):
+            of_extra = _applies(each, extra) and not _applies(each)
+            if of_extra and (problem := _problem(each, seen | asked)) is not None:
+                return f"needs {name}[{extra}], which {problem}"
+    return None
 
 
 def _is_installed(requirement: Requirement) -> bool:
@@ -86,11 +97,14 @@ def pip_install(requirement: Requirement) -> str:
 def remedy_of_missing(module: str, distribution: str) -> str:
     """Return how to mend a failed ``import module`` of a plugin of ``distribution``.
 
-    By a requirement of that name, or by the extra that brings it; else by the requirements that are not installed, for
-    a package and its module may differ in name. Where all are, nobody but the authors of the distribution knows which
-    package it is in, and one that merely has that name may be anybody's.
+    A module of its own by installing it anew. Another by a requirement of that name, or by the extra that brings it;
+    else by the requirements that are not installed, for a package and its module may differ in name. Where all are,
+    nobody but the authors of the distribution knows which package it is in, and one that merely has that name may be
+    anybody's.
     """
     top = canonicalize_name(module.partition(".")[0])
+    if top == canonicalize_name(distribution):
+        return f"pip install --force-reinstall {distribution}"
     absent = []
     for requirement in _readable(distribution):
         extra = _extra_of(requirement)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from lossforge import registry
+from lossforge.blame import blamed
 from lossforge.component import API_VERSION, Component
 from lossforge.errors import PluginError, PluginVersionError
+from lossforge.plugins.wording import first_line
 from lossforge.registry import Offer
 
 Status: TypeAlias = Literal["ok", "failed", "conflict", "shadowed", "old api", "new api"]
@@ -44,10 +46,15 @@ def contested(offer: Offer) -> Standing | None:
 
 def _loaded(offer: Offer, load: Callable[[Offer], type[Component]]) -> Standing:
     try:
-        component = load(offer)
+        return Standing(offer, "ok", summary_of(offer, load(offer)))
     except PluginError as error:
         return Standing(offer, status_of(error), str(error))
-    return Standing(offer, "ok", (component.__doc__ or "").strip().partition("\n")[0])
+
+
+def summary_of(offer: Offer, component: type[Component]) -> str:
+    """Return the summary of what an entry point offers; PluginLoadError where there is none to be had."""
+    with blamed(f"plugin {offer}: its docstring has no summary", f"update or uninstall {offer.distribution}"):
+        return first_line(component)
 
 
 def status_of(error: PluginError) -> Status:

@@ -91,11 +91,18 @@ def type_of(component: type[Component]) -> str:
 
 def first_line(model: type[BaseModel]) -> str:
     """Return the summary of a class."""
-    return (model.__doc__ or "").strip().partition("\n")[0]
+    return (_checked(model.__doc__) or "").strip().partition("\n")[0]
+
+
+def _checked(docstring: object) -> str | None:
+    if not isinstance(docstring, str | None):
+        raise TypeError(f"the docstring {docstring!r} is not a string")
+    return docstring
 
 
 def text_of(docstring: str | None) -> list[str]:
     """Return the lines of a docstring, its double backquotes as single ones, references as plain names."""
+    docstring = _checked(docstring)
     text = inspect.cleandoc(docstring or "").replace("``", "`")
     for role in (":meth:", ":class:", ":func:", ":mod:", ":data:"):
         text = text.replace(role, "")

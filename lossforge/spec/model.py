@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lossforge.blame import blamed
 from lossforge.component import Options
 from lossforge.fields import (
     AnyLoss,
@@ -116,6 +117,20 @@ class SearchSpec(Options):
             raise ValueError(f"strategy {strategy.type!r} needs a mutation operator")
         if mutation is not None and not strategy.uses_mutation:
             raise ValueError(f"strategy {strategy.type!r} uses no mutation operator; leave it out, or set it to null")
+        return mutation
+
+    @field_validator("mutation")
+    @classmethod
+    def _mutation_fits(cls, mutation: AnyMutation | None, info: ValidationInfo) -> AnyMutation | None:
+        from lossforge.interfaces import SelectiveMutation
+
+        parameterization = info.data.get("parameterization")
+        if parameterization is None or not isinstance(mutation, SelectiveMutation):
+            return mutation
+        with blamed(f"mutation {mutation.type!r} fails to say whether it fits", "update or uninstall its plugin"):
+            misfit = mutation.misfit(parameterization)
+        if misfit is not None:
+            raise ValueError(misfit)
         return mutation
 
     @field_validator("num_classes")

@@ -6,6 +6,7 @@ whole, and ``partial``, in which nothing is required, for specs that extend anot
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from lossforge import registry
+from lossforge.blame import blamed
 from lossforge.component import Component
 from lossforge.errors import PluginError
 from lossforge.plugin_field import KIND_KEYWORD
@@ -76,15 +78,20 @@ def _components() -> tuple[dict[tuple[str, str], type[Component]], list[str]]:
     for kind in registry.KINDS:
         for name in registry.types(kind):
             try:
-                found = registry.get(kind, name)
-                found.model_json_schema()
+                classes[kind, name] = _describable(registry.chosen(kind, name))
             except PluginError as error:
                 wrong.append(str(error))
-            except Exception as error:  # noqa: BLE001  a plugin's own fields may raise anything
-                wrong.append(f"{kind} {name!r} has no JSON schema: {type(error).__name__}: {error}")
-            else:
-                classes[kind, name] = found
     return classes, wrong
+
+
+def _describable(offer: registry.Offer) -> type[Component]:
+    """Return the class of an entry point after all has been done with its schema that is done with those of all."""
+    found = registry.load(offer)
+    what = f"plugin {offer}: {offer.kind} {offer.type!r} has no JSON schema"
+    with blamed(what, f"update or uninstall {offer.distribution}"):
+        schema = _mapped(_resolved, found.model_json_schema())
+        json.dumps(_partial({**schema, "required": ["type", *schema.get("required", [])]}))
+    return found
 
 
 def _any_of_kind(names: Mapping[str, str], definitions: Mapping[str, Schema]) -> Schema:

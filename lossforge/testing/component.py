@@ -8,7 +8,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -75,6 +75,14 @@ class ComponentKit:
         found = registry.get(kind, name)
         assert found is cls, (
             f"the entry point {name!r} leads to {found.__module__}:{found.__qualname__}, not to {target}"
+        )
+
+    def test_its_type_is_one_literal(self, component: Component) -> None:
+        """``type`` takes the one value that is its default: in a schema and in an editor no other name is right."""
+        cls = type(component)
+        field = cls.model_fields["type"]
+        assert (get_origin(field.annotation), get_args(field.annotation)) == (Literal, (field.default,)), (
+            f'{cls.__name__}.type takes other values, too: declare type: Literal["{field.default}"] = "{field.default}"'
         )
 
     def test_it_is_frozen(self, component: Component) -> None:

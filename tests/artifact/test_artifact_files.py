@@ -161,6 +161,7 @@ def nested(depth: int) -> dict[str, Any]:
     return {"type": "pairwise_mlp", "hidden": inner}
 
 
+LONG = "x" * 500_000
 OPTIONS = PairwiseMLP().model_dump(mode="json")
 DAMAGE = {
     "json cut short": (cut("loss.json", 0.5), "loss.json: cannot be read"),
@@ -178,6 +179,19 @@ DAMAGE = {
         edit_json(format_version=2, lossforge_version=["9.1"]),
         "which is 1; a later one wrote it and reads it: ",
     ),
+    "newer, by this version": (
+        edit_json(format_version=2, lossforge_version=__version__),
+        rf"which is 1; yet it says that lossforge {re.escape(__version__)} wrote it, which writes no such format",
+    ),
+    "newer, by an older one": (
+        edit_json(format_version=2, lossforge_version="0.0.9"),
+        r"which is 1; yet it says that lossforge 0\.0\.9 wrote it, .*: it was changed since$",
+    ),
+    "newer, by what is no version": (
+        edit_json(format_version=2, lossforge_version="1-to-2"),
+        "which is 1; a later one wrote it and reads it: ",
+    ),
+    "newer by far": (edit_json(format_version=10**4000), r"format_version 10+\.\.\. is newer"),
     **{
         f"version {version!r}": (edit_json(format_version=version), r"loss.json: format_version .*: must be 1; export")
         for version in ("1", 0, -1, 1.5, 1.0, True, None, [], "9" * 5000)
@@ -196,6 +210,20 @@ DAMAGE = {
     "scale zero": (edit_json(scale=0.0), r"loss.json: scale 0\.0: must be a positive number"),
     "scale not a number": (edit_json(scale="large"), "loss.json: scale 'large': must be a positive number"),
     "scale infinite": (edit_json(scale=float("inf")), "loss.json: scale inf: must be a positive number"),
+    "scale infinite in float32": (edit_json(scale=1e300), r"loss.json: scale 1e\+300: must be a positive .* float32"),
+    "scale zero in float32": (edit_json(scale=1e-60), "loss.json: scale 1e-60: must be a positive number"),
+    "scale of any length": (edit_json(scale=LONG), r"loss.json: scale 'x+\.\.\.: must be"),
+    "scale of any kind": (edit_json(scale=[[0.5]]), r"loss.json: scale \[\[0\.5\]\]: must be"),
+    "name of any length": (edit_json(name=LONG + "!"), r"loss.json: name 'x+\.\.\.: only letters"),
+    "options without end": (
+        edit_json(parameterization={**OPTIONS, **{f"x{n}": n for n in range(5000)}}),
+        "(Extra inputs are not permitted; ){5}and 4995 more$",
+    ),
+    "a family of any name": (edit_json(parameterization=LONG), r"loss.json: parameterization: unknown type 'x+\.\.\.'"),
+    "tensors of any type": (
+        write("loss.safetensors", safetensors(solution={"dtype": LONG, "shape": [48], "data_offsets": [0, 192]})),
+        r"loss.safetensors: cannot be read: .*\.\.\.; export it anew$",
+    ),
     "name of another type": (edit_json(name=7), "loss.json: name 7: only letters"),
     "no tensors": (lambda folder: (folder / "loss.safetensors").unlink(), "loss.safetensors: cannot be read"),
     "tensors cut short": (cut("loss.safetensors", 0.7), "loss.safetensors: cannot be read"),
@@ -247,6 +275,10 @@ DAMAGE = {
         edit_json(parameterization={**OPTIONS, "hidden": [10**4000, 10**4000]}),
         "loss.json: parameterization: more than 1,000,000,000 parameters",
     ),
+    "infinite in float32": (
+        store(solution=torch.full((48,), 1e300, dtype=torch.float64)),
+        "loss.safetensors: the parameters are not all finite numbers of float32",
+    ),
     "not a number": (store(solution=torch.full((48,), torch.nan)), "loss.safetensors: the parameters are not all"),
 }
 
@@ -257,6 +289,7 @@ def test_damage_is_told_with_the_file(folder, damage, message):
     with pytest.raises(ArtifactError, match=message) as caught:
         load_artifact(folder)
     assert str(folder) in str(caught.value)
+    assert len(str(caught.value)) < 2000
     assert caught.value.exit_code == 2
 
 

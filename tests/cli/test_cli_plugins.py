@@ -15,6 +15,7 @@ import pytest
 from lossforge import registry
 from lossforge.plugins import doctor
 from lossforge.plugins.doctor import Examination, Finding
+from lossforge.plugins.examine import examine
 from lossforge.plugins.requirements import Problem
 from lossforge.registry import Offer
 
@@ -167,6 +168,84 @@ class TestDescribe:
         outcome = lossforge("plugins", "describe", "chaotik")
         assert (outcome.code, outcome.out) == (2, "")
         assert "did you mean 'chaotic' of mutations?" in outcome.err
+
+
+SILENT = LAPLACE.format(docstring="")
+GROUP = """
+from lossforge.component import Options
+
+class Group(Options):
+    size: int = 3
+
+Group.__doc__ = 5
+"""
+BROKEN_HOOK = "    @classmethod\n    def __get_pydantic_json_schema__(cls, schema, handler): "
+
+
+class TestForeignCodeThatRaises:
+    """It is told as a problem of the plugin, by those commands alone that come upon it."""
+
+    @pytest.mark.parametrize(
+        ("code", "cause"),
+        [
+            (SILENT + "\n__doc__ = 5\n", "TypeError: the docstring 5 is not a string"),
+            (SILENT + "\nLaplace.__module__ = 'nowhere'\n", "KeyError: 'nowhere'"),
+            (GROUP + SILENT + "    group: Group = Group()\n", "TypeError: the docstring 5 is not a string"),
+            (
+                "from pydantic import Field\n" + SILENT + "    x: object = Field(default_factory=object)\n",
+                "PydanticSerializationError: Unable to serialize unknown type: <class 'object'>",
+            ),
+        ],
+    )
+    def test_one_that_cannot_be_described_exits_3(self, lossforge, install, code, cause):
+        install("toy-odd", "toy_laplace", code)
+        (line,) = lossforge("plugins", "describe", "toy_laplace").err.splitlines()
+        assert line == (
+            "error: plugin toy-odd 2.5 (toy_odd:Laplace) cannot be described as mutations 'toy_laplace': "
+            f"{cause}; update or uninstall toy-odd"
+        )
+        assert lossforge("plugins", "describe", "toy_laplace", "--json").code == 3
+        rows = json.loads(lossforge("plugins", "list", "--kind", "mutations", "--json").out)
+        assert [row["status"] for row in rows if row["type"] == "toy_laplace"] == ["ok"]
+
+    @pytest.mark.parametrize(
+        ("code", "cause"),
+        [
+            (SILENT + BROKEN_HOOK + "raise SystemExit('no licence')\n", "SystemExit: no licence"),
+            (SILENT + BROKEN_HOOK + "return {'anyOf': 3}\n", "TypeError: 'int' object is not iterable"),
+            (SILENT + BROKEN_HOOK + "return {'enum': {1}}\n", "TypeError: Object of type set is not JSON serializable"),
+            (
+                GROUP + SILENT + "    group: Group = Group()\n",
+                "AttributeError: 'int' object has no attribute 'expandtabs'",
+            ),
+        ],
+    )
+    def test_one_without_a_schema_is_left_out_of_it(self, lossforge, install, code, cause):
+        install("toy-odd", "toy_laplace", code)
+        outcome = lossforge("schema")
+        assert outcome.code == 0
+        assert "gaussian" in json.loads(outcome.out)["$defs"]["mutations"]["anyOf"][0]["enum"]
+        assert "toy_laplace" not in outcome.out
+        assert outcome.err == (
+            "warning: left out: plugin toy-odd 2.5 (toy_odd:Laplace): mutations 'toy_laplace' has no JSON schema: "
+            f"{cause}; update or uninstall toy-odd\n"
+        )
+
+    def test_a_docstring_that_cannot_be_read_is_listed_and_examined_as_failed(self, lossforge, install):
+        docstring = "class Text(str):\n    def strip(self): raise SystemExit('no')\nLaplace.__doc__ = Text('x')\n"
+        install("toy-odd", "toy_laplace", f"{SILENT}\n{docstring}")
+        what = "plugin toy-odd 2.5 (toy_odd:Laplace): its docstring has no summary"
+        told = f"{what}: SystemExit: no; update or uninstall toy-odd"
+        rows = json.loads(lossforge("plugins", "list", "--kind", "mutations", "--json").out)
+        assert [(row["status"], row["summary"]) for row in rows if row["type"] == "toy_laplace"] == [("failed", told)]
+        (offer,) = [offer for offer in registry.offers("mutations") if offer.type == "toy_laplace"]
+        finding = examine(offer)
+        assert (finding["status"], finding["text"]) == ("failed", told)
+
+    def test_a_description_that_is_no_string_is_shown_as_one(self, lossforge, install):
+        field = "    x: int = Field(default=1, description=5)\n"
+        install("toy-odd", "toy_laplace", f"from pydantic import Field\n{SILENT}{field}")
+        assert "  x: integer; default 1\n    5\n" in lossforge("plugins", "describe", "toy_laplace").out
 
 
 class TestNew:

@@ -158,6 +158,21 @@ class TestTheBestRun:
         assert stored.training.dataset.num_train == 32
         assert stored.found == ("runs/second",)
 
+    def test_a_folder_of_that_name_is_told_by_a_slash(self, lossforge, folder, runs):
+        shutil.copytree(runs / "first", folder / "best")
+        outcome = lossforge("train", "--loss", "best", "--epochs", "1", "--json")
+        assert outcome.code == 0, outcome.err
+        assert f"--loss best: runs/second; what is called best here is ./best{os.linesep}" in outcome.err
+        stored = folder / "runs" / "train-resnet8-fake" / "training.yaml"
+        assert TrainSpec.from_yaml(stored).found == ("runs/second",)
+        assert lossforge("train", "--loss", "./best", "--epochs", "1", "--out", "other").code == 0
+        assert TrainSpec.from_yaml("other/training.yaml").found == ("./best",)
+        shutil.rmtree(runs)
+        assert (
+            "holds no finished run; name one ('lossforge runs best' lists them); what is called best here is ./best"
+            in (lossforge("train", "--loss", "best").err)
+        )
+
     def test_none_or_several_settings(self, lossforge, folder, runs):
         spec = runs / "first" / "spec.yaml"
         spec.write_text(spec.read_text().replace("num_classes: 10", "num_classes: 9"))

@@ -121,14 +121,51 @@ def test_an_installed_requirement_without_a_version_is_told_as_such(monkeypatch)
 
 
 def test_an_extra_of_which_something_lacks_is_told(tmp_path, monkeypatch):
-    info = tmp_path / "toy_extras-2.5.dist-info"
-    info.mkdir()
-    lines = ["Name: toy-extras", "Version: 2.5", *(f"Provides-Extra: {each}" for each in ("fast", "slow", "old"))]
     needs = ["click", "nobody-has-this; extra == 'fast'", "torch; extra == 'slow'", "torch<1; extra == 'old'"]
-    (info / "METADATA").write_text("\n".join(lines + [f"Requires-Dist: {each}" for each in needs]) + "\n")
+    written(tmp_path, "toy-extras", ["fast", "slow", "old"], needs)
     monkeypatch.syspath_prepend(tmp_path)
     assert requirements.extras_not_met("toy-extras") == ["fast", "old"]
     assert requirements.unmet("toy-extras") == []
+
+
+def written(folder, name, extras, needs):
+    """Write the metadata of a distribution with extras and requirements."""
+    info = folder / f"{name.replace('-', '_')}-2.5.dist-info"
+    info.mkdir()
+    lines = [f"Name: {name}", "Version: 2.5", *(f"Provides-Extra: {each}" for each in extras)]
+    (info / "METADATA").write_text("\n".join(lines + [f"Requires-Dist: {each}" for each in needs]) + "\n")
+
+
+def test_an_extra_that_refers_to_others_of_its_distribution_lacks_what_they_lack(tmp_path, monkeypatch):
+    needs = (
+        "click; extra == 'well'",
+        "nobody-has-this; extra == 'fast'",
+        "Toy_Extras[well]; extra == 'sound'",
+        "toy-extras[well,fast]; extra == 'all'",
+        "toy-extras[all]; extra == 'everything'",
+        "toy-extras[there]; extra == 'back'",
+        "toy-extras[back]; extra == 'there'",
+        "toy-extras[unknown]; extra == 'odd'",
+    )
+    names = ("well", "fast", "sound", "all", "everything", "back", "there", "odd")
+    written(tmp_path, "toy-extras", names, needs)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert requirements.extras_not_met("toy-extras") == ["fast", "all", "everything"]
+    assert requirements.unmet("toy-extras") == []
+
+
+def test_a_requirement_with_an_extra_is_met_where_the_extra_is(tmp_path, monkeypatch):
+    written(tmp_path, "toy-base", ["fast", "slow"], ["nobody-has-this>=3; extra == 'fast'", "click; extra == 'slow'"])
+    written(tmp_path, "toy-user", [], ["toy-base[slow]", "toy-base[fast]>=2"])
+    monkeypatch.syspath_prepend(tmp_path)
+    (problem,) = requirements.unmet("toy-user")
+    assert problem.text == "needs toy-base[fast], which needs nobody-has-this>=3, which is not installed"
+    assert problem.remedy == "pip install 'toy-base[fast]>=2'"
+
+
+def test_a_module_of_its_own_that_is_missing_is_mended_by_installing_it_anew(monkeypatch):
+    monkeypatch.setattr(requirements.importlib.metadata, "requires", lambda name: ["my-toy[a]; extra == 'all'"])
+    assert requirements.remedy_of_missing("my_toy.core", "My.Toy") == "pip install --force-reinstall My.Toy"
 
 
 def test_presets_and_distributions_that_cannot_be_read_are_problems(tmp_path, monkeypatch):

@@ -99,6 +99,7 @@ def test_one_of_two_claimants_can_be_chosen(install: Any, monkeypatch: pytest.Mo
         ("assert False, 'wrong torch'", "AssertionError: wrong torch"),
         ("raise KeyboardInterrupt('by itself')", "KeyboardInterrupt: by itself"),
         ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("import os\nos._exit(9)", r"SystemExit: os._exit(9)"),
         ("def broken(:", "SyntaxError: "),
         ("", "AttributeError: module 'toy_broken' has no attribute 'Toy'"),
     ],
@@ -204,6 +205,22 @@ class Boom(list):
 """
     install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), HEADER + code)
     with pytest.raises(PluginLoadError, match=r"plugin toy-odd 1\.0 .* RuntimeError: boom; mend or uninstall toy-odd"):
+        registry.get("mutations", "toy_odd")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (
+            "class Odd(Exception):\n    def __str__(self): raise SystemExit\nraise Odd",
+            "Odd, whose text raises SystemExit",
+        ),
+        ("class Odd:\n    def __repr__(self): raise SystemExit('no')\nToy = Odd()", "SystemExit: no"),
+    ],
+)
+def test_what_cannot_be_quoted_is_a_load_error(install: Any, code: str, told: str) -> None:
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), code)
+    with pytest.raises(PluginLoadError, match=rf"plugin toy-odd 1\.0 .*: {told}; mend or uninstall toy-odd"):
         registry.get("mutations", "toy_odd")
 
 

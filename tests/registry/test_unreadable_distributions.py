@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from lossforge import cli, installed, registry
 from lossforge.errors import PluginLoadError
+from lossforge.plugins import doctor
+from lossforge.version import __version__
 
 POINTS = b"[lossforge.mutations]\nfoo = mod_a:Foo\n"
 
@@ -70,12 +72,50 @@ def test_one_without_name_or_version_is_called_unknown(
         registry.get("mutations", "foo")
 
 
-def test_another_distribution_called_lossforge_is_not_lossforge(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("lossforge", "[lossforge.mutations]\ngaussian = mod_a:Foo\n")
-    (offer,) = (offer for offer in registry.offers("mutations") if offer.target == "mod_a:Foo")
-    assert not offer.is_builtin
-    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
-    assert registry.types("mutations") == ()
+@pytest.mark.parametrize("version", ["0.0.1", "bad\xe9"])
+def test_another_distribution_called_lossforge_hides_nothing(install: Any, version: str) -> None:
+    known = registry.offers("mutations")
+    install("lossforge", "[lossforge.mutations]\ngaussian = mod_a:Foo\n", version=version)
+    metadata = install.folder / f"lossforge-{version}.dist-info" / "METADATA"
+    metadata.write_bytes(metadata.read_text().encode("latin-1"))
+    assert registry.offers("mutations") == known
+    assert registry.get("mutations", "gaussian").__module__ == "lossforge.mutations.gaussian"
+
+
+def test_one_of_the_same_version_that_has_none_of_its_components_is_named_with_its_place(install: Any) -> None:
+    install("lossforge", "[lossforge.mutations]\ngaussian = mod_a:Foo\n", version=__version__)
+    package = Path(registry.__file__).parents[1]
+    with pytest.raises(PluginLoadError) as caught:
+        registry.types("mutations")
+    assert str(caught.value) == (
+        f"the components of this lossforge, {__version__} in {package}, are not known: "
+        f"the distribution lossforge {__version__} in {install.folder} has none; remove that one"
+    )
+    assert registry.preset_offers() == ()
+
+
+def test_without_any_distribution_called_lossforge_it_says_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda **_: iter(()))
+    registry.refresh()
+    with pytest.raises(PluginLoadError, match="are not known: no distribution lossforge is installed; install it"):
+        registry.get("mutations", "gaussian")
+    monkeypatch.undo()
+    registry.refresh()
+
+
+def test_the_doctor_names_one_that_is_found_before(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("lossforge", "", version="0.0.1")
+    monkeypatch.setattr(doctor, "_imported", lambda offers, timeout: ([finding(each) for each in offers], ""))
+    found = doctor.examine_all(1.0)[0]
+    text = f"another distribution of this name is found before it, 0.0.1 in {install.folder}"
+    assert (found.distribution, found.version, found.is_well) == ("lossforge", __version__, False)
+    assert (text, "remove it") in [(problem.text, problem.remedy) for problem in found.problems]
+    monkeypatch.undo()
+    assert installed.ahead() == []
+
+
+def finding(offer: registry.Offer) -> doctor.Finding:
+    return doctor.Finding(offer, "ok", "well")
 
 
 def test_one_that_spoils_the_entry_points_of_all_is_named_by_the_command_line(

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lossforge.artifact import Artifact, load_artifact
-from lossforge.errors import ArtifactError, NoFeasibleSolutionError, SearchError
+from lossforge.errors import ArtifactError, NoFeasibleSolutionError, PluginLoadError, SearchError
 from lossforge.gradients import gradient_scale
-from lossforge.interfaces import MutationOperator, Objective, Population, SyntheticSampler
+from lossforge.interfaces import MutationOperator, Objective, Population, SelectiveMutation, SyntheticSampler
 from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.objectives import RankingConsistency
 from lossforge.parameterizations import ClassCorrelation, ClasswiseMLP, PairwiseMLP
@@ -46,6 +46,19 @@ def make_spec(**options: Any) -> SearchSpec:
         "gates": NO_GATES,
     }
     return SearchSpec(**{**defaults, **options})
+
+
+class Picky(GaussianMutation, SelectiveMutation):
+    """Does not like pairwise_mlp."""
+
+    type: Literal["picky"] = "picky"
+    fails: bool = False
+
+    def misfit(self, parameterization):
+        if self.fails:
+            raise SystemExit("no")
+        is_liked = not isinstance(parameterization, PairwiseMLP)
+        return None if is_liked else f"{parameterization.type} is not for me; take another"
 
 
 SPECS = {
@@ -189,6 +202,14 @@ class TestSearch:
             make_spec(mutation=None)
         with pytest.raises(ValidationError, match="'random_search' uses no mutation operator"):
             make_spec(strategy=RandomSearch())
+
+    def test_a_selective_mutation_says_which_families_it_cannot_move_in(self):
+        assert make_spec(mutation=Picky(), parameterization=ClasswiseMLP()).mutation == Picky()
+        with pytest.raises(ValidationError, match="pairwise_mlp is not for me; take another") as caught:
+            make_spec(mutation=Picky())
+        assert [error["loc"] for error in caught.value.errors()] == [("mutation",)]
+        with pytest.raises(PluginLoadError, match="mutation 'picky' fails to say whether it fits: SystemExit: no; upd"):
+            make_spec(mutation=Picky(fails=True))
 
     def test_a_family_for_one_number_of_classes_is_held_to_it(self, closed_form):
         assert make_spec(parameterization=closed_form(classes=4)).num_classes == 4

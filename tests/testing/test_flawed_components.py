@@ -22,6 +22,7 @@ GOES_ON = "test_a_fresh_process_goes_on_bit_for_bit"
 INFERENCE = "test_training_works_after_inference"
 RESTORED = "test_a_restored_state_goes_on_bit_for_bit"
 REGISTRY = "test_the_registry_finds_it_by_its_type"
+LITERAL = "test_its_type_is_one_literal"
 DOCSTRINGS = "test_class_and_module_have_docstrings"
 KEYS = "test_its_keys_are_its_own_and_others_are_passed_on"
 GIVEN = "test_what_it_is_given_is_left_alone"
@@ -32,6 +33,8 @@ EXPECTED: dict[str, tuple[set[str], str]] = {
     "OtherName": ({REGISTRY}, "is called 'other_name', its type is 'another_name'"),
     "OldInterface": ({REGISTRY}, "was written for plugin API 0, this lossforge has 1"),
     "NotInstalled": ({REGISTRY}, r'add \'not_installed = "flawed_mutations:NotInstalled"\' to \[project.entry-points'),
+    "AnyType": ({LITERAL}, r'AnyType.type takes other values, too: declare type: Literal\["any_type"\] = "any_type"'),
+    "TwoTypes": ({LITERAL}, r'declare type: Literal\["two_types"\] = "two_types"'),
     "NoDocstring": ({DOCSTRINGS}, "class NoDocstring has no docstring"),
     "NoSentence": ({DOCSTRINGS}, "does not begin with a line that is a whole sentence: 'Steps of some kind that'"),
     "MutableDefault": ({MUTABLE, REGISTRY}, "the default of 'edges' is a list"),

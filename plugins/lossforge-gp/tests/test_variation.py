@@ -9,6 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from lossforge.errors import SearchError, SpecError
+from lossforge.parameterizations import PairwiseMLP
+from lossforge.spec import spec_from_text
 from lossforge_gp import GPExpression, GPMutation, Grammar, decoded, encoded, equivalent, moves
 from lossforge_gp.draws import Draws
 from lossforge_gp.rejection import are_tame, is_acceptable, labels_matter, probed, repeats, shapes
@@ -145,6 +147,17 @@ class TestRejection:
             GPExpression(grammar=grammar).init(2, generator())
 
 
+SPEC = """\
+name: tiny
+search:
+  parameterization: {family}
+  sampler: mixture
+  objective: gradient_shape
+  strategy: gp_generational
+  mutation: {{type: gp_mutation, grammar: {grammar}}}
+"""
+
+
 class TestOperator:
     def test_another_length_of_solutions_is_refused_naming_both(self):
         operator = GPMutation(grammar=Grammar(max_nodes=10))
@@ -154,6 +167,26 @@ class TestOperator:
         ):
             with pytest.raises(SpecError, match=r"search\.mutation\.grammar.*10 nodes are 20.*parameterization has 40"):
                 call()
+
+    @pytest.mark.parametrize(
+        ("grammar", "told"),
+        [
+            ("{max_nodes: 10}", "grammar.max_nodes: 10 nodes are 20 parameters, but search.parameterization has 40"),
+            ("{functions: [add, mul, log]}", "grammar.functions: sub, neg, abs, square of search.parameterization's"),
+        ],
+    )
+    def test_a_spec_whose_grammars_do_not_go_together_is_refused_with_the_place(self, grammar, told):
+        family = "{type: gp_expression, grammar: {functions: [add, sub, neg, abs, square, mul]}}"
+        with pytest.raises(SpecError) as caught:
+            spec_from_text(SPEC.format(family=family, grammar=grammar), "my.yaml")
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"my.yaml:7:3: search.mutation: {told}")
+        assert problem.endswith("; give both the same grammar")
+
+    def test_a_wider_grammar_and_a_family_without_one_are_fine(self):
+        family = "{type: gp_expression, grammar: {functions: [add, mul]}}"
+        assert spec_from_text(SPEC.format(family=family, grammar="{functions: [add, mul, log]}"))
+        assert GPMutation().misfit(PairwiseMLP(hidden=(10,))) is None
 
     def test_functions_of_another_grammar_are_refused(self):
         operator = GPMutation(grammar=Grammar(functions="autoloss_zero"))

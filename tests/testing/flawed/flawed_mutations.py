@@ -22,6 +22,18 @@ class OldInterface(GaussianMutation):
     api_version = 0
 
 
+class AnyType(GaussianMutation):
+    """Its type may be any text."""
+
+    type: str = "any_type"
+
+
+class TwoTypes(GaussianMutation):
+    """Its type may be one of two."""
+
+    type: Literal["two_types", "both"] = "two_types"
+
+
 class NotInstalled(GaussianMutation):
     """No entry point leads to it."""
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from lossforge.errors import SpecError
-from lossforge.interfaces import MutationOperator
+from lossforge.interfaces import LossParameterization, SelectiveMutation
 from lossforge.types import State
 from lossforge_gp import moves
 from lossforge_gp.crossover import crossed
@@ -23,7 +23,7 @@ FRESH_DEPTH = 4
 """Greatest depth of an expression that takes the place of a vector that stands for none of the grammar."""
 
 
-class GPMutation(MutationOperator):
+class GPMutation(SelectiveMutation):
     """Typed mutation of expressions: each child is one change from its parent, and never the parent itself.
 
     The change is drawn by the shares below: a random subexpression in place of another; another function of as many
@@ -48,6 +48,20 @@ class GPMutation(MutationOperator):
         if not self.subtree:
             raise ValueError("subtree must be above 0: the other changes are not possible in every expression")
         return self
+
+    def misfit(self, parameterization: LossParameterization) -> str | None:
+        """Return how the grammar differs from the family's: in the length of solutions, or in functions it lacks."""
+        if parameterization.num_parameters != self.grammar.num_parameters:
+            return self._other_length(parameterization.num_parameters)
+        grammar = getattr(parameterization, "grammar", None)
+        drawn = grammar.function_codes if isinstance(grammar, Grammar) else ()
+        lacking = [name_of(code, 0.0) for code in drawn if code not in self.grammar.function_codes]
+        if not lacking:
+            return None
+        return (
+            f"grammar.functions: {', '.join(lacking)} of search.parameterization's grammar are not among these; "
+            "give both the same grammar"
+        )
 
     def init(self, num: int, dim: int, generator: torch.Generator) -> State:
         """Return the empty state; SpecError where solutions are not as long as the grammar's."""
@@ -121,13 +135,13 @@ class GPMutation(MutationOperator):
 
     def _check_length(self, dim: int) -> None:
         if dim != self.grammar.num_parameters:
-            raise SpecError(
-                [
-                    f"search.mutation.grammar.max_nodes: {self.grammar.max_nodes} nodes are "
-                    f"{self.grammar.num_parameters} parameters, but search.parameterization has {dim}; give both the "
-                    "same grammar"
-                ]
-            )
+            raise SpecError([f"search.mutation.{self._other_length(dim)}"])
+
+    def _other_length(self, dim: int) -> str:
+        return (
+            f"grammar.max_nodes: {self.grammar.max_nodes} nodes are {self.grammar.num_parameters} parameters, but "
+            f"search.parameterization has {dim}; give both the same grammar"
+        )
 
 
 def _unless_in(parents: tuple[Tree, ...], child: Tree | None) -> Tree | None:
