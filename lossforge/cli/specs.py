@@ -56,7 +56,7 @@ def _sort(source: str) -> str:
     """Return which sort of spec this is, by the fields that only one has; ``run`` where that cannot be told."""
     from lossforge.spec.text import parse_mapping, read_text
 
-    if is_preset(source):
+    if is_preset(source) or not Path(source).is_file():  # a pipe, which holds the spec of a run, is read but once
         return "run"
     try:
         fields = parse_mapping(read_text(Path(source)), source).data.keys()
