@@ -8,12 +8,13 @@ Optimization", CEC 2020, arXiv:1905.11528, there on real data; the synthetic tas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
 from lossforge.objectives.stacked_mlp import StackedMLP, initial_weights
@@ -57,9 +58,11 @@ class ProxyTraining(Objective):
     type: Literal["proxy_training"] = "proxy_training"
     fitness: Literal["error", "nll", "ece"] = Field(default="error", description="what is minimised")
     tasks: TaskOptions = TaskOptions()
-    steps: int = Field(default=100, ge=1, description="gradient steps of a training")
-    batch_size: int | None = Field(default=128, ge=1, description="samples of a step; null: all of the task's")
-    hidden: tuple[PositiveInt, ...] = Field(default=(64, 64), min_length=1, description="widths of the hidden layers")
+    steps: Count = Field(default=100, ge=1, description="gradient steps of a training")
+    batch_size: Count | None = Field(default=128, ge=1, description="samples of a step; null: all of the task's")
+    hidden: tuple[Annotated[Count, Field(gt=0)], ...] = Field(
+        default=(64, 64), min_length=1, description="widths of the hidden layers"
+    )
     learning_rates: tuple[PositiveFloat, ...] = Field(
         default=(0.03, 0.1, 0.3), min_length=1, description="rates tried, of which the best counts"
     )
