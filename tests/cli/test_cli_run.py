@@ -351,6 +351,24 @@ class TestRefusals:
         assert "1000" in line
         assert "32" in line
 
+    @pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)], ids=" ".join)
+    def test_sizes_that_no_memory_holds(self, lossforge, folder, search_spec, command, monkeypatch):
+        monkeypatch.setattr("lossforge.sizes.physical_memory", lambda: 16 * 10**9)
+
+        def refused(option: str, number: int) -> str:
+            outcome = lossforge(command[0], search_spec, *command[1:], "--set", f"search.{option}={number}")
+            assert (outcome.code, outcome.out) == (2, "")
+            assert not (folder / "runs").exists()
+            return outcome.err
+
+        for option in ("strategy.population_size", "batch_size", "generations", "restarts", "workers"):
+            for number in (10**12, 10**22):
+                assert f"search.{option}: must be at most 1" in refused(option, number)
+        assert "1,000,000,000 candidates of 16 numbers take 64.0 GB, but this machine has 16.0 GB" in refused(
+            "strategy.population_size", 10**9
+        )
+        assert "32 pairs of 1,000,000,000 classes take 128.0 GB" in refused("num_classes", 10**9)
+
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
     @pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry-run"])
     def test_cuda_where_there_is_none(self, lossforge, folder, search_spec, more):
