@@ -87,7 +87,7 @@ def told_by_size(options: Options, place: str) -> Iterator[None]:
         sizes = sorted(_sizes(options.model_dump(mode="json"), place), key=lambda size: -size[1])[:_TOLD]
         told = ", ".join(f"{where} ({number:,})" for where, number in sizes)
         raise NotEnoughMemoryError(
-            f"{place}: memory is not enough{_asked_for(error)}; lower what is too large, of the largest sizes: {told}"
+            f"{place}: memory is not enough{_asked_for(error)}; lower what is too large: the largest sizes are {told}"
         ) from error
 
 

@@ -18,6 +18,7 @@ from lossforge.evidence.store import identity_hash
 from lossforge.files import to_json, write_atomically
 from lossforge.run_directory import RunDirectory
 from lossforge.search import resolve
+from lossforge.sizes import told_by_size
 from lossforge.spec import RunSpec, SearchSpec, read_spec
 from lossforge.spec.ablation import AblationSpec, Changes
 
@@ -110,7 +111,8 @@ def _specs(spec: AblationSpec, folder: Path, title: str, changes: Changes) -> tu
             first = read_spec(folder / spec.base, overrides)
     if first.search.objective.fitness_is_relative:
         raise SpecError([f"{title}: the fitness of {first.search.objective.type!r} means nothing beside another run's"])
-    resolved = resolve(first)
+    with titled(title):
+        resolved = resolve(first)
     return tuple(resolved.model_copy(update={"seed": seed}) for seed in range(spec.seeds))
 
 
@@ -120,7 +122,8 @@ def _steps(search: SearchSpec, measured: dict[tuple[str, int], StepSize]) -> Ste
         return None
     key = (search.mutation.model_dump_json(), search.parameterization.num_parameters)
     if key not in measured:
-        measured[key] = measure_steps(search.mutation, key[1])
+        with told_by_size(search, "search"):
+            measured[key] = measure_steps(search.mutation, key[1])
     return measured[key]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -270,7 +271,7 @@ class TestDryRun:
 
     def test_times_are_estimated(self, lossforge, folder, training_spec):
         outcome = lossforge("run", training_spec, "--dry-run", "--json")
-        assert "timing a few generations and training steps" in outcome.err
+        assert "timing a few evaluations and training steps" in outcome.err
         plan = json.loads(outcome.out)
         assert plan["searches"] == [
             {"generations": 4, "num_solutions": 8, "batch_size": 32, "evaluations": 32, "num_parameters": 16}
@@ -292,6 +293,11 @@ class TestDryRun:
         bounded = json.loads(plan(*budget, "search.stop.wall_time=1e-6", options=("--json",)))
         assert (bounded["num_searches"], bounded["evaluations"], bounded["search_seconds"]) == (2, 32 + 3 * 12, 1e-6)
         assert [search["generations"] for search in bounded["searches"]] == [4, 3]
+
+    def test_as_many_generations_as_there_may_be_are_years(self, lossforge, search_spec):
+        out = lossforge("run", search_spec, "--dry-run", "--set", "search.generations=1000000000").out
+        assert "1000000000 generations of 8 candidates on 32 pairs: 8,000,000,000 evaluations" in out
+        assert re.search(r"time: about (\d+ d \d+ h|[\d,]+ years), by evaluations timed here", out)
 
     def test_missing_data_are_told(self, lossforge, training_spec):
         outcome = lossforge("run", training_spec, "--dry-run", "--set", "training.dataset={type: cifar10, root: gone}")

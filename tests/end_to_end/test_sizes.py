@@ -136,7 +136,7 @@ def test_more_than_there_is_memory_is_told_by_its_sizes(little_memory):
     search = Search(RunSpec.model_validate(spec_of(Path(), objective=objective)).search)
     before = search.state_dict()
     with pytest.raises(
-        NotEnoughMemoryError, match=r"GB were asked for at once; lower .* largest sizes: search\.objective"
+        NotEnoughMemoryError, match=r"GB were asked for at once; lower .* largest sizes are search\.objective"
     ) as caught:
         search.step()
     assert "search.objective.tasks.num_samples (1,000,000,000)" in str(caught.value)
