@@ -54,7 +54,10 @@ class TaskOptions(Options):
     num_held_out: Count = Field(default=1000, ge=2, description="held-out samples of a task")
     num_features: Count = Field(default=24, ge=1, description="features of a sample")
     separation: float = Field(
-        default=0.6, gt=0, description="standard deviation of the centres of gaussian_mixture, in units of the noise"
+        default=0.6,
+        gt=0,
+        le=1e9,
+        description="standard deviation of the centres of gaussian_mixture, in units of the noise",
     )
     centres_per_class: Count = Field(default=1, ge=1, description="centres of each class of gaussian_mixture")
     teacher_width: Count = Field(default=48, ge=1, description="hidden units of random_teacher")

@@ -61,7 +61,16 @@ def numbers(value: Any, path: Path_ = ()) -> Iterator[Path_]:
         yield path
 
 
-def changed(content: dict[str, Any], path: Path_, number: int) -> dict[str, Any]:
+def floats(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Yield where numbers stand that need not be whole."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from floats(inner, (*path, key))
+    elif isinstance(value, float):
+        yield path
+
+
+def changed(content: dict[str, Any], path: Path_, number: float) -> dict[str, Any]:
     content = inner = copy.deepcopy(content)
     for key in path[:-1]:
         inner = inner[key]
@@ -92,13 +101,16 @@ def begin(content: dict[str, Any]) -> None:
 def check(content: dict[str, Any], *place: str) -> None:
     """Run what each number at a place, as large as it may be, makes of a spec."""
     content = RunSpec.model_validate_json(json.dumps(content)).model_dump(mode="json")
-    paths = numbers(functools.reduce(lambda inner, key: inner[key], place, content), place)
-    for path in paths:
+    inside = functools.reduce(lambda inner, key: inner[key], place, content)
+    for path in floats(inside, place):
+        begin(changed(content, path, sys.float_info.max))
+    for path in numbers(inside, place):
         number = largest(RunSpec, content, path)
         if number is not None and path[-1] not in TIMES:
             begin(changed(content, path, number))
 
 
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid value).*:RuntimeWarning")
 @pytest.mark.parametrize(("kind", "name"), list(everything()))
 def test_of_a_component(kind, name, recording, little_memory):
     check(
@@ -114,6 +126,7 @@ def test_of_what_trainings_name(kind):
             assert {"maximum", "exclusiveMaximum"} & option.keys(), f"{name} {option}"
 
 
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid value).*:RuntimeWarning")
 def test_of_a_run(recording, little_memory):
     content = plainest_with("samplers", "mixture", recording)
     content["search"] |= {"references": ["taylor_ce"], "gates": {}}
