@@ -122,7 +122,7 @@ class Search:
 
         Raises:
             SearchError: the search has ended.
-            NotEnoughMemoryError: memory is not enough; so is it with all that follows.
+            NotEnoughMemoryError: memory is not enough; likewise in all that is done later.
         """
         self._refuse_if_finished()
         with self._told_by_size():
