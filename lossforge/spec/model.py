@@ -79,7 +79,7 @@ class SearchSpec(Options):
         description="published losses that the objective judges beside the winner, on the held-out batch",
     )
     restarts: int = Field(
-        default=1, ge=1, le=10**5, description="independent searches, one after the other; the best one counts"
+        default=1, ge=1, le=10**6, description="independent searches, one after the other; the best one counts"
     )
     population_growth: float = Field(
         default=1.0, ge=1, description="factor on the population from one search to the next"
