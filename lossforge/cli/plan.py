@@ -77,8 +77,8 @@ def _search_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
     for number, search in zip((1, num_searches), searches, strict=False):
         name = "search" if num_searches == 1 else f"search {number} of {num_searches}"
         lines.append(
-            f"{name}: {search['generations']} generations of {search['num_solutions']} candidates on "
-            f"{search['batch_size']} pairs: {search['evaluations']:,} evaluations of {search['num_parameters']} "
+            f"{name}: {search['generations']:,} generations of {search['num_solutions']:,} candidates on "
+            f"{search['batch_size']:,} pairs: {search['evaluations']:,} evaluations of {search['num_parameters']} "
             "parameters"
         )
     if num_searches > 1:
