@@ -263,7 +263,7 @@ class TestDryRun:
         outcome = lossforge("run", training_spec, "--dry-run", "--set", "search.generations=1000")
         assert outcome.code == 0
         assert "tiny: would run in runs/tiny" in outcome.out
-        assert "1000 generations of 8 candidates on 32 pairs: 8,000 evaluations" in outcome.out
+        assert "1,000 generations of 8 candidates on 32 pairs: 8,000 evaluations" in outcome.out
         assert "evaluated by the back end 'compiled' on cpu" in outcome.out
         assert "2 seeds of tiny and cross_entropy and gce: 6 trainings" in outcome.out
         assert "nothing was run" in outcome.out
@@ -296,7 +296,7 @@ class TestDryRun:
 
     def test_as_many_generations_as_there_may_be_are_years(self, lossforge, search_spec):
         out = lossforge("run", search_spec, "--dry-run", "--set", "search.generations=1000000000").out
-        assert "1000000000 generations of 8 candidates on 32 pairs: 8,000,000,000 evaluations" in out
+        assert "1,000,000,000 generations of 8 candidates on 32 pairs: 8,000,000,000 evaluations" in out
         assert re.search(r"time: about (\d+ d \d+ h|[\d,]+ years), by evaluations timed here", out)
 
     def test_missing_data_are_told(self, lossforge, training_spec):
