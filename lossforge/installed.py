@@ -62,15 +62,27 @@ def installed() -> Installed:
 
 
 def own() -> list[importlib.metadata.Distribution]:
-    """Return the distributions called lossforge, those of the version that is running first."""
-    return sorted(importlib.metadata.distributions(name=OWN), key=lambda each: _version(each) != __version__)
+    """Return the distributions called lossforge, first of the version that is running, and of those with components."""
+    return sorted(importlib.metadata.distributions(name=OWN), key=_strangeness)
 
 
 def ahead() -> list[importlib.metadata.Distribution]:
     """Return the distributions called lossforge that are found before the one that is running; none if that is not."""
     found = list(importlib.metadata.distributions(name=OWN))
-    running = [index for index, each in enumerate(found) if _version(each) == __version__]
-    return found[: running[0]] if running else []
+    ours = min(found, key=_strangeness, default=None)
+    return [] if ours is None or _version(ours) != __version__ else found[: found.index(ours)]
+
+
+def _strangeness(distribution: importlib.metadata.Distribution) -> tuple[bool, bool]:
+    return _version(distribution) != __version__, not _has_components(distribution)
+
+
+def _has_components(distribution: importlib.metadata.Distribution) -> bool:
+    with contextlib.suppress(Exception):  # told where its entry points are read
+        return any(
+            point.group.startswith(PREFIX) and point.value.startswith(PREFIX) for point in distribution.entry_points
+        )
+    return False
 
 
 def _version(distribution: importlib.metadata.Distribution) -> str | None:

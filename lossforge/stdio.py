@@ -6,22 +6,30 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 
 class Results:
     """Stands in for standard output and knows which error it has raised: an OSError by itself does not say whose."""
 
-    error: OSError | None = None
-    """The last one."""
-
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any, errors: list[OSError] | None = None) -> None:
         self._stream = stream
+        self._errors = [] if errors is None else errors
 
-    def write(self, text: str) -> int:
-        """Write ``text``."""
+    @property
+    def error(self) -> OSError | None:
+        """The last one."""
+        return self._errors[-1] if self._errors else None
+
+    @property
+    def buffer(self) -> Results:
+        """The stream of bytes, which click writes to where the encoding is ASCII."""
+        return Results(self._stream.buffer, self._errors)
+
+    def write(self, content: Any) -> int:
+        """Write text, or bytes."""
         with self._remembered():
-            return self._stream.write(text)
+            return int(self._stream.write(content))
 
     def flush(self) -> None:
         """Write what waits to be written."""
@@ -33,7 +41,7 @@ class Results:
         try:
             yield
         except OSError as error:
-            self.error = error
+            self._errors.append(error)
             raise
 
     def drop(self) -> None:
@@ -49,14 +57,19 @@ class Results:
 class Progress:
     """Stands in for standard error: a full disk or a closed terminal is no reason to end a run."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        """Write ``text`` if that is possible."""
+    @property
+    def buffer(self) -> Progress:
+        """The stream of bytes, which click writes to where the encoding is ASCII."""
+        return Progress(self._stream.buffer)
+
+    def write(self, content: Any) -> int:
+        """Write text, or bytes, if that is possible."""
         with contextlib.suppress(OSError):
-            self._stream.write(text)
-        return len(text)
+            self._stream.write(content)
+        return len(content)
 
     def flush(self) -> None:
         """Write what waits to be written if that is possible."""

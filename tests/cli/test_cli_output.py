@@ -21,6 +21,7 @@ from lossforge.stdio import Results
 CODE = "from lossforge.cli import main; main()"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("redirection", "message"),
@@ -29,9 +30,10 @@ CODE = "from lossforge.cli import main; main()"
         (">&-", "error: standard output: closed; send it to /dev/null if it is not wanted"),
     ],
 )
-def test_results_that_cannot_be_written_are_an_error_of_one_line(redirection, message, unbuffered):
+def test_results_that_cannot_be_written_are_an_error_of_one_line(redirection, message, unbuffered, encoding):
+    """In ASCII click writes bytes."""
     command = f"exec {sys.executable} -c '{CODE}' presets show edl {redirection}"
-    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONIOENCODING": encoding}
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr.splitlines()) == (1, [message])
 
@@ -81,8 +83,10 @@ def warned(run: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize(("arguments", "code"), [(("validate", "nothing.yaml"), 2), (("validate",), 2), (("nope",), 2)])
-def test_an_error_that_cannot_be_told_keeps_its_exit_code(stderr, arguments, code):
+def test_an_error_that_cannot_be_told_keeps_its_exit_code(stderr, arguments, code, encoding):
+    stderr.reconfigure(encoding=encoding)
     with contextlib.redirect_stderr(stderr), pytest.raises(SystemExit) as left:
         main.main(list(arguments), prog_name="lossforge")
     assert left.value.code == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_one_without_name_or_version_is_called_unknown(
         registry.get("mutations", "foo")
 
 
-@pytest.mark.parametrize("version", ["0.0.1", "bad\xe9"])
+@pytest.mark.parametrize("version", ["0.0.1", "bad\xe9", __version__])
 def test_another_distribution_called_lossforge_hides_nothing(install: Any, version: str) -> None:
     known = registry.offers("mutations")
     install("lossforge", "[lossforge.mutations]\ngaussian = mod_a:Foo\n", version=version)
@@ -82,8 +83,12 @@ def test_another_distribution_called_lossforge_hides_nothing(install: Any, versi
     assert registry.get("mutations", "gaussian").__module__ == "lossforge.mutations.gaussian"
 
 
-def test_one_of_the_same_version_that_has_none_of_its_components_is_named_with_its_place(install: Any) -> None:
+def test_where_the_only_one_has_none_of_its_components_it_is_named_with_its_place(
+    install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install("lossforge", "[lossforge.mutations]\ngaussian = mod_a:Foo\n", version=__version__)
+    in_folder = functools.partial(importlib.metadata.distributions, path=[str(install.folder)])
+    monkeypatch.setattr(importlib.metadata, "distributions", in_folder)
     package = Path(registry.__file__).parents[1]
     with pytest.raises(PluginLoadError) as caught:
         registry.types("mutations")
@@ -103,11 +108,12 @@ def test_without_any_distribution_called_lossforge_it_says_to_install_it(monkeyp
     registry.refresh()
 
 
-def test_the_doctor_names_one_that_is_found_before(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("lossforge", "", version="0.0.1")
+@pytest.mark.parametrize("version", ["0.0.1", __version__])
+def test_the_doctor_names_one_that_is_found_before(install: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    install("lossforge", "", version=version)
     monkeypatch.setattr(doctor, "_imported", lambda offers, timeout: ([finding(each) for each in offers], ""))
     found = doctor.examine_all(1.0)[0]
-    text = f"another distribution of this name is found before it, 0.0.1 in {install.folder}"
+    text = f"another distribution of this name is found before it, {version} in {install.folder}"
     assert (found.distribution, found.version, found.is_well) == ("lossforge", __version__, False)
     assert (text, "remove it") in [(problem.text, problem.remedy) for problem in found.problems]
     monkeypatch.undo()
