@@ -32,6 +32,7 @@ from lossforge.errors import (
 )
 from lossforge.exits import exit_raised
 from lossforge.stdio import stdout_to_stderr
+from lossforge.surroundings import surroundings_restored
 
 _log = logging.getLogger(__name__)
 
@@ -135,12 +136,17 @@ def load(offer: Offer) -> type[Component]:
     is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
     what = f"plugin {offer} failed to load as {offer.kind} {offer.type!r}"
     output = contextlib.nullcontext() if is_imported else stdout_to_stderr()
-    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, exit_raised():
+    around: contextlib.AbstractContextManager[list[str]] = (
+        contextlib.nullcontext([]) if is_imported else surroundings_restored()
+    )
+    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, around as changed, exit_raised():
         manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
         loaded: Any = manager.driver
         refusal = _refusal(offer, loaded)
     if diverted is not None and diverted.used:
         _warn_once(f"plugin {offer} prints while it is imported; that went to standard error")
+    if changed:
+        _warn_once(f"plugin {offer} changes {' and '.join(changed)} while it is imported; that was undone")
     if refusal is not None:
         raise refusal
     return loaded  # type: ignore[no-any-return]

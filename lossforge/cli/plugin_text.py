@@ -112,6 +112,8 @@ def _print_finding(finding: Finding) -> None:
     slow = ", slow to import" if (finding.seconds or 0) > SLOW else ""
     status = finding.status if finding.status == "ok" else click.style(finding.status, fg="red")
     click.echo(f"  {offer.kind} {offer.type} ({offer.target}): {status}{seconds}{slow}")
+    if finding.changes:
+        click.echo(f"    changes {' and '.join(finding.changes)} while it is imported, which lossforge undoes")
     if finding.status != "ok":
         click.echo(textwrap.indent(finding.traceback.rstrip() or finding.text, "    "))
         if finding.traceback and finding.text not in finding.traceback:

@@ -44,6 +44,7 @@ class Finding:
         seconds: what the import took, torch's own apart; None where it never ended.
         traceback: of a failed import.
         remedy: what mends it.
+        changes: what its import changes for all of the process, which lossforge puts back.
     """
 
     offer: Offer
@@ -52,6 +53,7 @@ class Finding:
     seconds: float | None = None
     traceback: str = ""
     remedy: str = ""
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _context() -> Any:
 
 
 def _finding(offer: Offer, told: dict[str, Any]) -> Finding:
-    missing = told.pop("missing", None)
+    missing, told["changes"] = told.pop("missing", None), tuple(told["changes"])
     claim = contested(offer)
     if missing is not None:
         return Finding(offer, **told, remedy=_remedy_of_missing(missing, offer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import json
@@ -19,6 +20,7 @@ from lossforge.causes import causes
 from lossforge.errors import PluginError
 from lossforge.plugins.standing import status_of, summary_of
 from lossforge.registry import Offer
+from lossforge.surroundings import surroundings_restored
 
 
 def examine(offer: Offer) -> dict[str, Any]:
@@ -27,17 +29,20 @@ def examine(offer: Offer) -> dict[str, Any]:
     What is printed meanwhile stays where it is printed to.
     """
     seconds, started = 0.0, time.perf_counter()
+    changes: list[str] = []
     try:
-        importlib.import_module(offer.target.partition(":")[0].strip())
+        with surroundings_restored() as changes:
+            importlib.import_module(offer.target.partition(":")[0].strip())
         seconds = time.perf_counter() - started
         text = summary_of(offer, registry.load(offer))
     except KeyboardInterrupt:
         raise
     except PluginError as error:
-        return {"status": status_of(error), "seconds": seconds, "text": str(error)}
+        return {"status": status_of(error), "seconds": seconds, "text": str(error), "changes": changes}
     except BaseException as cause:  # noqa: BLE001  whatever the plugin raises is the finding
-        return {"status": "failed", "seconds": time.perf_counter() - started, **_failure(cause)}
-    return {"status": "ok", "seconds": seconds, "text": text}
+        seconds = time.perf_counter() - started
+        return {"status": "failed", "seconds": seconds, **_failure(cause), "changes": changes}
+    return {"status": "ok", "seconds": seconds, "text": text, "changes": changes}
 
 
 def _failure(cause: BaseException) -> dict[str, Any]:
@@ -82,5 +87,6 @@ def examine_into(folder: str, offers: Sequence[Offer], timeout: float) -> NoRetu
             finding = examine(offer)
             faulthandler.cancel_dump_traceback_later()
             print(json.dumps({"finding": finding}), file=file, flush=True)
-    sys.stdout.flush()
+    with contextlib.suppress(ValueError):  # closed by a plugin
+        sys.stdout.flush()
     os._exit(0)  # threads that a plugin has left running would keep the process

@@ -171,6 +171,15 @@ def mutation(type_name: str, before: str = "", extra: str = "") -> str:
     return MUTATION.format(type=type_name, before=before, extra=extra)
 
 
+MEDDLING = """
+import os, random, sys, torch
+os.chdir("/")
+sys.stdout.close()
+sys.stderr = None
+torch.set_default_dtype(torch.float64)
+random.seed(1)
+"""
+
 SOURCES = {
     "toy-missing": {"mutations.toy_missing": "import a_package_nobody_has.inner"},
     "toy-bad": {
@@ -185,6 +194,7 @@ SOURCES = {
     },
     "toy-first": {"mutations.toy_contested": mutation("toy_contested")},
     "toy-second": {"mutations.toy_contested": mutation("toy_contested")},
+    "toy-meddler": {"mutations.toy_meddles": mutation("toy_meddles", before=MEDDLING)},
     "toy-shadow": {"mutations.gaussian": mutation("gaussian")},
     "toy-death": {
         "mutations.toy_dies": "import os; os._exit(9)",

@@ -13,9 +13,9 @@ from lossforge.plugins import doctor, requirements
 @pytest.fixture(scope="module")
 def examined(hostile):
     """What it says of all that misbehave, by distribution, and by type."""
-    outcome = hostile.using("toy-missing", "toy-bad", "toy-first", "toy-second", "toy-shadow", "toy-death").lossforge(
-        "plugins", "doctor", "--timeout", "4", "--json"
-    )
+    outcome = hostile.using(
+        "toy-missing", "toy-bad", "toy-first", "toy-second", "toy-shadow", "toy-meddler", "toy-death"
+    ).lossforge("plugins", "doctor", "--timeout", "4", "--json")
     assert (outcome.code, outcome.err) == (3, "")
     found = json.loads(outcome.out)["distributions"]
     assert found[0]["distribution"] == "lossforge"
@@ -72,6 +72,14 @@ def test_what_prints_or_takes_long_is_well_and_told(examined):
     assert distribution["printed"].split() == ["{hello}", "world"]
     assert findings["toy-bad", "toy_loud"]["status"] == findings["toy-bad", "toy_slow"]["status"] == "ok"
     assert findings["toy-bad", "toy_slow"]["seconds"] >= 2.2
+
+
+def test_what_an_import_changes_for_all_is_told(examined):
+    findings = examined[1]
+    meddler = findings["toy-meddler", "toy_meddles"]
+    assert meddler["status"] == "ok"
+    assert meddler["changes"] == ["sys.stderr", "torch's default dtype", "the current folder"]
+    assert findings["toy-bad", "toy_loud"]["changes"] == []
 
 
 def test_imports_that_end_the_process_or_never_end_leave_the_others_be(examined):

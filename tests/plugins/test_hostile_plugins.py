@@ -126,6 +126,24 @@ def test_what_is_loud_or_has_a_name_of_lossforges_own_changes_no_result(outcomes
     assert json.loads((folder / "shadowed/manifest.json").read_text())["plugins"]
 
 
+def test_a_plugin_that_changes_the_process_moves_no_result(hostile, folder):
+    one = hostile.using("toy-meddler")
+    schema, listed, run = one.commands(
+        ("schema", "--out", "schema.json"),
+        ("plugins", "list", "--kind", "mutations"),
+        ("run", *SOUND, "search.mutation=toy_meddles", "--out", "meddled"),
+        cwd=folder,
+    )
+    told = (
+        "plugin toy-meddler 2.5 (toy_meddles_module:Toy) changes sys.stderr and torch's default dtype and the current "
+        "folder while it is imported; that was undone\n"
+    )
+    assert (schema.code, schema.err, listed.code, listed.err, run.code) == (0, told, 0, "", 0)
+    assert "toy_meddles" in (folder / "schema.json").read_text()
+    assert [line for line in listed.out.splitlines()[1:] if " ok " not in line] == []
+    assert (folder / "meddled/manifest.json").is_file()
+
+
 def test_a_run_whose_plugin_is_gone_names_it_and_how_to_get_it_back(hostile, good, tmp_path):
     (tmp_path / "tiny.yaml").write_text(SPEC)
     site = tmp_path / "site"
