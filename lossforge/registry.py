@@ -133,11 +133,11 @@ def load(offer: Offer) -> type[Component]:
     """Import and return what an entry point offers, whoever else claims its name; raises as :func:`get` does."""
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
-    is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
+    is_there = offer.is_builtin or is_imported(offer)
     what = f"plugin {offer} failed to load as {offer.kind} {offer.type!r}"
-    output = contextlib.nullcontext() if is_imported else stdout_to_stderr()
+    output = contextlib.nullcontext() if is_there else stdout_to_stderr()
     around: contextlib.AbstractContextManager[list[str]] = (
-        contextlib.nullcontext([]) if is_imported else surroundings_restored()
+        contextlib.nullcontext([]) if is_there else surroundings_restored()
     )
     with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, around as changed, exit_raised():
         manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
@@ -150,6 +150,11 @@ def load(offer: Offer) -> type[Component]:
     if refusal is not None:
         raise refusal
     return loaded  # type: ignore[no-any-return]
+
+
+def is_imported(offer: Offer) -> bool:
+    """Return whether the module of an entry point has been imported already."""
+    return offer.target.partition(":")[0].strip() in sys.modules
 
 
 def is_registered(component: Component) -> bool:

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
     from lossforge.plugins.description import Description, Group
     from lossforge.plugins.doctor import Examination, Finding
     from lossforge.plugins.standing import Standing
+    from lossforge.registry import Offer
 
 WIDTH = 100
 """Columns of text where there is no terminal, or a wider one."""
+
+
+def tell_slow(offer: Offer) -> None:
+    """Say which import takes so long."""
+    click.echo(f"importing {offer.distribution} ({offer.target}) takes long ...", err=True)
 
 
 def print_standings(found: Sequence[Standing]) -> None:
@@ -105,7 +111,7 @@ def _print_examination(of: Examination) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
-    from lossforge.plugins.doctor import SLOW
+    from lossforge.plugins.isolated import SLOW
 
     offer = finding.offer
     seconds = "" if finding.seconds is None else f", {finding.seconds:.2f} s"

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
-import json
-import multiprocessing
-import signal
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from lossforge import registry
 from lossforge.errors import PluginError
 from lossforge.installed import NAMELESS, Unreadable, ahead, place
-from lossforge.plugins import examine
-from lossforge.plugins.examine import ERR, OUT, REPORT, examine_into
+from lossforge.plugins.isolated import Outcome, imported
 from lossforge.plugins.requirements import Problem, extras_not_met, remedy_of_missing, unmet
 from lossforge.plugins.standing import contested
 from lossforge.registry import Offer
 from lossforge.spec import preset_files
-
-SLOW = 2.0
-"""Seconds from which on an import is called slow."""
-
-START_SECONDS = 120.0
-"""Seconds that a process may take for anything but the imports that it is for."""
 
 LEFT_OVER = "remove what is left of it from site-packages"
 """What mends a distribution that cannot be named to pip."""
@@ -86,12 +72,8 @@ def examine_all(timeout: float) -> list[Examination]:
 def _examine(name: str, version: str, offers: Sequence[Offer], timeout: float) -> Examination:
     components = [offer for offer in offers if offer.kind in registry.KINDS]
     together = len(components) if offers[0].is_builtin else 1
-    findings: list[Finding] = []
-    printed = ""
-    while len(findings) < len(components):  # a process that dies has told of some of them
-        told, more = _imported(components[len(findings) :][:together], timeout)
-        findings += told
-        printed += more
+    outcomes, printed = imported(components, timeout, together)
+    findings = map(_finding, components, outcomes)
     try:
         problems = unmet(name)
         extras = [] if offers[0].is_builtin else extras_not_met(name)
@@ -121,45 +103,12 @@ def _unreadable(what: Unreadable) -> Examination:
     return Examination(what.distribution, "?", (), (Problem(what.text, "reinstall or remove it"),))
 
 
-def _imported(offers: Sequence[Offer], timeout: float) -> tuple[list[Finding], str]:
-    """Import entry points in a process of their own; return what came of the first ones, and its stdout."""
-    with tempfile.TemporaryDirectory() as folder:
-        report, out, err = (Path(folder) / name for name in (REPORT, OUT, ERR))
-        process = _context().Process(target=examine_into, args=(folder, offers, timeout))
-        process.start()
-        process.join(START_SECONDS + timeout * len(offers))
-        code = process.exitcode
-        if code is None:
-            process.kill()
-            process.join()
-        lines = [json.loads(line) for line in report.read_text("utf-8").splitlines()] if report.exists() else []
-        if not lines:
-            said = err.read_text("utf-8", "replace") if err.exists() else ""
-            raise PluginError(f"a process that imports plugins could not start: exit code {code}\n{said}".rstrip())
-        ended = [line["finding"] for line in lines if "finding" in line]
-        findings = [_finding(offer, finding) for offer, finding in zip(offers, ended, strict=False)]
-        if len(findings) < len(offers):
-            findings.append(_death(offers[len(findings)], code, err.read_text("utf-8", "replace")))
-        return findings, out.read_text("utf-8", "replace")
-
-
-@functools.cache
-def _context() -> Any:
-    """Return what starts processes: where it can, from one that has imported torch, and no plugin."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    context.set_forkserver_preload(["lossforge.interfaces", "lossforge.plugins.examine"])
-    return context
-
-
-def _finding(offer: Offer, told: dict[str, Any]) -> Finding:
-    missing, told["changes"] = told.pop("missing", None), tuple(told["changes"])
-    claim = contested(offer)
-    if missing is not None:
-        return Finding(offer, **told, remedy=_remedy_of_missing(missing, offer))
-    if told["status"] == "ok" and claim is not None:
-        told |= {"status": claim.status, "text": claim.text}
-    return Finding(offer, **told, remedy=_remedy(offer, told["status"]))
+def _finding(offer: Offer, outcome: Outcome) -> Finding:
+    status, text, claim = outcome.status, outcome.text, contested(offer)
+    if status == "ok" and claim is not None:
+        status, text = claim.status, claim.text
+    remedy = _remedy(offer, status) if outcome.missing is None else _remedy_of_missing(outcome.missing, offer)
+    return Finding(offer, status, text, outcome.seconds, outcome.traceback, remedy, outcome.changes)
 
 
 def _remedy_of_missing(module: str, offer: Offer) -> str:
@@ -179,15 +128,3 @@ def _remedy(offer: Offer, status: str) -> str:
         "conflict": f"export {registry.PLUGINS_VARIABLE}={offer.distribution} to use this one, or {uninstall}",
         "shadowed": f"ask its authors for another name; {uninstall} removes it",
     }.get(status, f"{upgrade} or {uninstall}")
-
-
-def _death(offer: Offer, code: int | None, err: str) -> Finding:
-    """Return what is known of the entry point whose import ended the process."""
-    if code is None or "Timeout (" in err:
-        status, text = "hung", "its import does not end"
-    elif code < 0:
-        status, text = "crashed", f"its import kills the process ({signal.Signals(-code).name})"
-    else:
-        status, text = "crashed", f"its import ends the process with exit code {code}"
-    err = err.partition(f'  File "{examine.__file__}"')[0]  # on it stands what imported the plugin
-    return Finding(offer, status, text, traceback=err, remedy=_remedy(offer, status))

@@ -70,12 +70,14 @@ REPORT, OUT, ERR = "report", "out", "err"
 """Files of a process: a JSON line as each import begins and one as it ends, and what was printed."""
 
 
-def examine_into(folder: str, offers: Sequence[Offer], timeout: float) -> NoReturn:
+def examine_into(folder: str, offers: Sequence[Offer], timeout: float, environment: dict[str, str]) -> NoReturn:
     """Examine entry points, tell of them in the files of ``folder``, and end this process.
 
     So whoever reads the report knows of which one the process died. One that takes longer than ``timeout`` seconds ends
     it, with a traceback of where it stood.
     """
+    os.environ.clear()  # that of the server which this process is forked from may be older
+    os.environ.update(environment)
     for name, descriptor in ((OUT, 1), (ERR, 2)):
         os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     faulthandler.enable(file=2)

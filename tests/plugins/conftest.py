@@ -187,7 +187,7 @@ SOURCES = {
         "mutations.toy_assert": "assert False, 'wrong torch'",
         "mutations.toy_exit": "raise SystemExit('no licence')",
         "mutations.toy_loud": mutation("toy_loud", before="import os; print('{hello}'); os.write(1, b'world\\n')"),
-        "mutations.toy_slow": mutation("toy_slow", before="import time; time.sleep(2.2)"),
+        "mutations.toy_slow": mutation("toy_slow", before="import time; time.sleep(2.5)"),
         "mutations.toy_old": mutation("toy_old", extra="api_version: ClassVar[int] = 0"),
         "mutations.toy_base": WRONG_BASE,
         "mutations.toy_mutable": mutation("toy_mutable", extra="lengths: list[float] = [0.1, 0.2]"),
@@ -196,6 +196,11 @@ SOURCES = {
     "toy-second": {"mutations.toy_contested": mutation("toy_contested")},
     "toy-meddler": {"mutations.toy_meddles": mutation("toy_meddles", before=MEDDLING)},
     "toy-shadow": {"mutations.gaussian": mutation("gaussian")},
+    "toy-crash": {
+        "mutations.toy_crashes": "import ctypes; ctypes.string_at(0)",
+        "mutations.toy_quits": "import ctypes; ctypes.CDLL(None)._exit(9)",
+        "mutations.toy_survives": mutation("toy_survives"),
+    },
     "toy-death": {
         "mutations.toy_dies": "import os; os._exit(9)",
         "mutations.toy_hangs": "import time; time.sleep(3600)",

@@ -100,6 +100,27 @@ def test_the_list_tells_how_each_stands_and_is_json_whatever_they_print(hostile)
     assert len(lines) == 4
 
 
+def test_what_kills_a_process_is_listed_and_left_out_of_the_schema(hostile, folder):
+    listed, schema = hostile.using("toy-crash").commands(
+        ("plugins", "list", "--kind", "mutations", "--json"), ("schema",), cwd=folder
+    )
+    causes = {
+        "toy_crashes": "its import kills the process (SIGSEGV)",
+        "toy_quits": "its import ends the process with exit code 9",
+    }
+    expected = {
+        name: f"plugin toy-crash 2.5 ({name}_module:Toy) failed to load as mutations '{name}': {cause}; mend or "
+        "uninstall toy-crash"
+        for name, cause in causes.items()
+    }
+    rows = [row for row in json.loads(listed.out) if row["distribution"] == "toy-crash"]
+    assert {row["type"]: row["summary"] for row in rows if row["status"] == "failed"} == expected
+    assert [row["type"] for row in rows if row["status"] == "ok"] == ["toy_survives"]
+    assert (listed.code, listed.err, schema.code) == (0, "", 0)
+    assert schema.err.splitlines() == [f"warning: left out: {each}" for each in expected.values()]
+    assert "toy_survives" in json.loads(schema.out)["$defs"]["mutations"]["anyOf"][0]["enum"]
+
+
 def test_only_commands_that_need_a_bad_plugin_fail(outcomes):
     others, needed = outcomes[: len(OTHERS)], outcomes[len(OTHERS) : -len(SHADOWED)]
     assert [(outcome.code, "toy" in outcome.out + outcome.err) for outcome in others] == [(0, False)] * len(OTHERS)
