@@ -95,7 +95,8 @@ def print_examinations(found: Sequence[Examination], hidden: Sequence[str]) -> N
 
 
 def _print_examination(of: Examination) -> None:
-    count = f"{len(of.findings)} component{'' if len(of.findings) == 1 else 's'}"
+    numbers = {"component": len(of.findings)} | ({"preset": len(of.presets)} if of.presets else {})
+    count = ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in numbers.items())
     seconds = sum(finding.seconds or 0 for finding in of.findings)
     state = click.style("ok", fg="green") if of.is_well else click.style("PROBLEMS", fg="red")
     click.echo(f"{click.style(f'{of.distribution} {of.version}', bold=True)}: {count}, {seconds:.2f} s, {state}")

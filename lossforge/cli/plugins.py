@@ -40,7 +40,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     That is type, kind, distribution, version, status, and a line on it. A plugin that fails to load is listed with its
     error, also where it would end the command; the others are not affected. STATUS is ok, failed, conflict (two
     distributions claim the name), shadowed (the name is lossforge's own), old api or new api (written for another
-    version of the plugin interface).
+    version of the plugin interface). Presets of plugins are in 'lossforge presets list'.
     """
     from lossforge import registry
     from lossforge.cli.plugin_text import print_standings, tell_slow

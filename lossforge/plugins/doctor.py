@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossforge import registry
-from lossforge.errors import PluginError
+from lossforge.errors import PluginError, SpecError
 from lossforge.installed import NAMELESS, Unreadable, ahead, place
 from lossforge.plugins.isolated import Outcome, imported
 from lossforge.plugins.requirements import Problem, extras_not_met, remedy_of_missing, unmet
 from lossforge.plugins.standing import contested
 from lossforge.registry import Offer
 from lossforge.spec import preset_files
+from lossforge.spec.problems import spec_error
+from lossforge.spec.text import parse_mapping
 
 LEFT_OVER = "remove what is left of it from site-packages"
 """What mends a distribution that cannot be named to pip."""
@@ -44,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """A distribution: its entry points, unmet requirements, unmet extras, and what its import prints to stdout."""
+    """A distribution: its components and presets, what it lacks, unmet extras, and what its import prints to stdout."""
 
     distribution: str
     version: str
@@ -52,6 +54,7 @@ class Examination:
     problems: tuple[Problem, ...] = ()
     printed: str = ""
     extras: tuple[str, ...] = ()
+    presets: tuple[str, ...] = ()
 
     @property
     def is_well(self) -> bool:
@@ -83,8 +86,10 @@ def _examine(name: str, version: str, offers: Sequence[Offer], timeout: float) -
         extras = []
     if offers[0].is_builtin:
         problems += [_namesake(each) for each in ahead()]
-    problems += [each for offer in offers if offer.kind == "presets" for each in _preset_problems(offer)]
-    return Examination(name, version, tuple(findings), tuple(problems), printed, tuple(extras))
+    presets = [offer for offer in offers if offer.kind == "presets"]
+    problems += [each for offer in presets for each in _preset_problems(offer)]
+    names = tuple(offer.type for offer in presets)
+    return Examination(name, version, tuple(findings), tuple(problems), printed, tuple(extras), names)
 
 
 def _namesake(distribution: importlib.metadata.Distribution) -> Problem:
@@ -92,11 +97,20 @@ def _namesake(distribution: importlib.metadata.Distribution) -> Problem:
 
 
 def _preset_problems(offer: Offer) -> list[Problem]:
+    """Return what keeps a preset from being one, by its text and name alone: no component is looked up."""
+    name = preset_files.label(offer.type)
+    rivals = [each for each in preset_files.offers() if each.type == offer.type and each != offer]
+    if preset_files.origin(offer.type) is None:
+        return [Problem(f"{name}: the name is lossforge's own, which is used", _remedy(offer, "shadowed"))]
+    found = [Problem(f"{name}: also claimed by {each}", _remedy(offer, "conflict")) for each in rivals]
     try:
-        preset_files.text_of(offer)
+        document = parse_mapping(preset_files.text_of(offer), name)
+        wrong = spec_error(document.problems).problems if document.problems else ()
     except PluginError as error:
-        return [Problem(f"preset {offer.type}: {error}", _remedy(offer, "failed"))]
-    return []
+        return [*found, Problem(f"{name}: {error}", _remedy(offer, "failed"))]
+    except SpecError as error:
+        wrong = error.problems
+    return found + [Problem(f"{text}; of plugin {offer}", _remedy(offer, "failed")) for text in wrong]
 
 
 def _unreadable(what: Unreadable) -> Examination:
