@@ -123,7 +123,7 @@ def _print_finding(finding: Finding) -> None:
         click.echo(f"    changes {' and '.join(finding.changes)} while it is imported, which lossforge undoes")
     if finding.status != "ok":
         click.echo(textwrap.indent(finding.traceback.rstrip() or finding.text, "    "))
-        if finding.traceback and finding.text not in finding.traceback:
+        if finding.traceback and finding.text.partition(":")[0] not in finding.traceback:  # which ends with the error
             click.echo(f"    {finding.text}")
         click.echo(f"    mend: {finding.remedy}")
 

@@ -20,6 +20,7 @@ from lossforge.causes import causes
 from lossforge.errors import PluginError
 from lossforge.plugins.standing import status_of, summary_of
 from lossforge.registry import Offer
+from lossforge.signals import signals_seen
 from lossforge.surroundings import surroundings_restored
 
 
@@ -30,18 +31,19 @@ def examine(offer: Offer) -> dict[str, Any]:
     """
     seconds, started = 0.0, time.perf_counter()
     changes: list[str] = []
-    try:
-        with surroundings_restored() as changes:
-            importlib.import_module(offer.target.partition(":")[0].strip())
-        seconds = time.perf_counter() - started
-        text = summary_of(offer, registry.load(offer))
-    except KeyboardInterrupt:
-        raise
-    except PluginError as error:
-        return {"status": status_of(error), "seconds": seconds, "text": str(error), "changes": changes}
-    except BaseException as cause:  # noqa: BLE001  whatever the plugin raises is the finding
-        seconds = time.perf_counter() - started
-        return {"status": "failed", "seconds": seconds, **_failure(cause), "changes": changes}
+    with signals_seen() as signals:
+        try:
+            with surroundings_restored() as changes:
+                importlib.import_module(offer.target.partition(":")[0].strip())
+            seconds = time.perf_counter() - started
+            text = summary_of(offer, registry.load(offer))
+        except PluginError as error:
+            return {"status": status_of(error), "seconds": seconds, "text": str(error), "changes": changes}
+        except BaseException as cause:  # whatever the plugin raises is the finding
+            if isinstance(cause, KeyboardInterrupt) and signals:
+                raise
+            seconds = time.perf_counter() - started
+            return {"status": "failed", "seconds": seconds, **_failure(cause), "changes": changes}
     return {"status": "ok", "seconds": seconds, "text": text, "changes": changes}
 
 

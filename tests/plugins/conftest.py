@@ -186,6 +186,8 @@ SOURCES = {
         "mutations.toy_import": "raise ImportError('libfoo is not there')",
         "mutations.toy_assert": "assert False, 'wrong torch'",
         "mutations.toy_exit": "raise SystemExit('no licence')",
+        "mutations.toy_interrupt": "raise KeyboardInterrupt",
+        "mutations.toy_generator": "raise GeneratorExit",
         "mutations.toy_loud": mutation("toy_loud", before="import os; print('{hello}'); os.write(1, b'world\\n')"),
         "mutations.toy_slow": mutation("toy_slow", before="import time; time.sleep(2.5)"),
         "mutations.toy_old": mutation("toy_old", extra="api_version: ClassVar[int] = 0"),

@@ -31,6 +31,8 @@ def test_an_import_that_fails_has_its_traceback_from_the_plugin_on(examined):
         ("toy_import", "ImportError: libfoo is not there"),
         ("toy_assert", "AssertionError: wrong torch"),
         ("toy_exit", "SystemExit: no licence"),
+        ("toy_interrupt", "KeyboardInterrupt"),
+        ("toy_generator", "GeneratorExit"),
     ):
         finding = examined[1]["toy-bad", name]
         assert (finding["status"], finding["text"]) == ("failed", error)
