@@ -174,17 +174,26 @@ def test_a_run_whose_plugin_is_gone_names_it_and_how_to_get_it_back(hostile, goo
     environment = type(hostile)(hostile.folder, (site,), "toy-good")
     assert environment.lossforge("run", "tiny.yaml", "--out", "runs/tiny", cwd=tmp_path).code == 0
     shutil.rmtree(site)
-    report, runs, resume, export = environment.commands(
-        ("report", "runs/tiny"), ("runs", "list"), ("resume", "runs/tiny"), ("export", "runs/tiny"), cwd=tmp_path
+    spec = "runs/tiny/spec.yaml"
+    report, runs, resume, export, validate, show = environment.commands(
+        ("report", "runs/tiny"),
+        ("runs", "list"),
+        ("resume", "runs/tiny"),
+        ("export", "runs/tiny"),
+        ("validate", spec),
+        ("show", spec),
+        cwd=tmp_path,
     )
     assert (report.code, runs.code) == (0, 0)
     assert "tiny" in runs.out
     assert "finished" in runs.out
-    assert (resume.code, export.code) == (2, 2)
+    assert (resume.code, export.code, validate.code, show.code) == (2, 2, 2, 2)
     for outcome, kind, name in (
         (resume, "mutations", "toy_good"),
         (resume, "parameterizations", "toy_family"),
         (export, "parameterizations", "toy_family"),
+        (validate, "mutations", "toy_good"),
+        (show, "parameterizations", "toy_family"),
     ):
         assert f"unknown type '{name}'" in outcome.err
         assert f"error: {kind} '{name}' came from toy-good 2.5 when the run began; get it back with: " in outcome.err
