@@ -31,8 +31,8 @@ def surroundings_restored() -> Iterator[list[str]]:
     torch, which every component needs, for its settings must be known before the block.
     """
     changed: list[str] = []
-    settings, states = _settings()
-    before = [(setting, setting.get()) for setting in (*states, *settings)]
+    settings = _settings()
+    before = [(setting, setting.get()) for setting in (*random_states(), *settings)]
     try:
         yield changed
     finally:
@@ -43,12 +43,10 @@ def surroundings_restored() -> Iterator[list[str]]:
 
 
 @functools.cache
-def _settings() -> tuple[tuple[Setting, ...], tuple[Setting, ...]]:
-    """Return the settings, and the random states."""
-    import numpy as np
+def _settings() -> tuple[Setting, ...]:
     import torch
 
-    settings = (
+    return (
         *(_stream(name) for name in ("stdin", "stdout", "stderr")),
         Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Setting("torch's default device", torch.get_default_device, _put_device),
@@ -57,12 +55,19 @@ def _settings() -> tuple[tuple[Setting, ...], tuple[Setting, ...]]:
         Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
         Setting("the current folder", _folder, _put_folder),  # the last to be put back: it may be gone
     )
-    states = (
+
+
+@functools.cache
+def random_states() -> tuple[Setting, ...]:
+    """Return the global random states of torch on the CPU, of NumPy and of Python."""
+    import numpy as np
+    import torch
+
+    return (
         Setting("torch", torch.get_rng_state, torch.set_rng_state, _plain),
         Setting("numpy.random", lambda: np.random.get_state(legacy=False), np.random.set_state, _plain),
         Setting("random", random.getstate, random.setstate),
     )
-    return settings, states
 
 
 def _plain(value: Any) -> object:
