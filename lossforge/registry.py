@@ -70,6 +70,11 @@ class Offer:
         """Whether it comes with lossforge itself, whose names nobody else can take."""
         return self.distribution == installed.OWN and self.target.startswith("lossforge.")
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether its module has been imported already."""
+        return self.target.partition(":")[0].strip() in sys.modules
+
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})"
 
@@ -133,12 +138,10 @@ def load(offer: Offer) -> type[Component]:
     """Import and return what an entry point offers, whoever else claims its name; raises as :func:`get` does."""
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
-    is_there = offer.is_builtin or is_imported(offer)
+    is_there = offer.is_builtin or offer.is_imported
     what = f"plugin {offer} failed to load as {offer.kind} {offer.type!r}"
     output = contextlib.nullcontext() if is_there else stdout_to_stderr()
-    around: contextlib.AbstractContextManager[list[str]] = (
-        contextlib.nullcontext([]) if is_there else surroundings_restored()
-    )
+    around = contextlib.nullcontext[list[str]]([]) if is_there else surroundings_restored()
     with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, around as changed, exit_raised():
         manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
         loaded: Any = manager.driver
@@ -150,11 +153,6 @@ def load(offer: Offer) -> type[Component]:
     if refusal is not None:
         raise refusal
     return loaded  # type: ignore[no-any-return]
-
-
-def is_imported(offer: Offer) -> bool:
-    """Return whether the module of an entry point has been imported already."""
-    return offer.target.partition(":")[0].strip() in sys.modules
 
 
 def is_registered(component: Component) -> bool:

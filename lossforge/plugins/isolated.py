@@ -85,7 +85,7 @@ def loader_of_survivors(offers: Sequence[Offer], slow: Callable[[Offer], None]) 
     For these it raises a PluginLoadError. All those of other distributions than lossforge that are used and not yet
     imported are tried for that, a process a distribution.
     """
-    foreign = [each for each in offers if not (each.is_builtin or registry.is_imported(each) or contested(each))]
+    foreign = [each for each in offers if not (each.is_builtin or each.is_imported or contested(each))]
     deaths: dict[Offer, str] = {}
     for _, group in groupby(sorted(foreign, key=_of), _of):
         tried = list(group)
