@@ -29,7 +29,8 @@ def blamed(what: str, remedy: str, but: tuple[type[Exception], ...] = ()) -> Ite
 def said(error: BaseException) -> str:
     """Return an error's class and text, as Python prints them, whatever it does when its text is asked for."""
     try:
-        return f"{type(error).__name__}: {error}"
+        text = str(error)
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
     except KeyboardInterrupt:
         raise
     except BaseException as cause:  # noqa: BLE001  this, too, is code of the plugin

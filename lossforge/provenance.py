@@ -107,6 +107,13 @@ def _lost(provider: Provider, text: str) -> Iterator[str]:
         yield f"when the run began there was {name} {version}, which may have had it; get it back with: {command}"
 
 
+def naming_lost_plugins_of(spec: Path) -> contextlib.AbstractContextManager[None]:
+    """Do as :func:`naming_lost_plugins` where ``spec`` is that of a run or of trainings, beside its manifest."""
+    manifest = spec.parent / "manifest.json"
+    is_stored = spec.name in ("spec.yaml", "training.yaml") and manifest.is_file()
+    return naming_lost_plugins(spec, manifest) if is_stored else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def naming_lost_plugins(spec: Path, manifest: Path) -> Iterator[None]:
     """Have an error in a stored spec name the plugins that the run had and that are gone."""

@@ -32,6 +32,7 @@ from lossforge.errors import (
 )
 from lossforge.exits import exit_raised
 from lossforge.stdio import stdout_to_stderr
+from lossforge.surroundings import surroundings_restored
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,11 @@ class Offer:
     def is_builtin(self) -> bool:
         """Whether it comes with lossforge itself, whose names nobody else can take."""
         return self.distribution == installed.OWN and self.target.startswith("lossforge.")
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether its module has been imported already."""
+        return self.target.partition(":")[0].strip() in sys.modules
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.target})"
@@ -132,15 +138,18 @@ def load(offer: Offer) -> type[Component]:
     """Import and return what an entry point offers, whoever else claims its name; raises as :func:`get` does."""
     group = f"lossforge.{offer.kind}"
     ExtensionManager.ENTRY_POINT_CACHE[group] = [each for each in _entry_points(offer.kind) if _offer(each) == offer]
-    is_imported = offer.is_builtin or offer.target.partition(":")[0].strip() in sys.modules
+    is_there = offer.is_builtin or offer.is_imported
     what = f"plugin {offer} failed to load as {offer.kind} {offer.type!r}"
-    output = contextlib.nullcontext() if is_imported else stdout_to_stderr()
-    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, exit_raised():
+    output = contextlib.nullcontext() if is_there else stdout_to_stderr()
+    around = contextlib.nullcontext[list[str]]([]) if is_there else surroundings_restored()
+    with blamed(what, f"mend or uninstall {offer.distribution}"), output as diverted, around as changed, exit_raised():
         manager: DriverManager[Any] = DriverManager(group, offer.type, on_load_failure_callback=_raise)
         loaded: Any = manager.driver
         refusal = _refusal(offer, loaded)
     if diverted is not None and diverted.used:
         _warn_once(f"plugin {offer} prints while it is imported; that went to standard error")
+    if changed:
+        _warn_once(f"plugin {offer} changes {' and '.join(changed)} while it is imported; that was undone")
     if refusal is not None:
         raise refusal
     return loaded  # type: ignore[no-any-return]

@@ -50,6 +50,9 @@ class Results:
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
 
+    def close(self) -> None:
+        """Leave it open: who prints to it is not its owner."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -76,6 +79,9 @@ class Progress:
         with contextlib.suppress(OSError):
             self._stream.flush()
 
+    def close(self) -> None:
+        """Leave it open."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -90,6 +96,9 @@ class Diverted:
         """Write ``text`` to ``sys.stderr``."""
         self.used = True
         return sys.stderr.write(text)
+
+    def close(self) -> None:
+        """Leave standard error open."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)

@@ -10,7 +10,7 @@ import pytest
 from lossforge import registry
 from lossforge.artifact import load_artifact
 from lossforge.errors import ArtifactError, SpecError
-from lossforge.provenance import lost, naming_lost_plugins, providers
+from lossforge.provenance import lost, naming_lost_plugins, naming_lost_plugins_of, providers
 
 LAPLACE = {"distribution": "toy-plugin", "version": "2.5", "components": {"mutations": ["laplace", "gaussian"]}}
 
@@ -106,6 +106,17 @@ def test_an_error_in_a_stored_spec_keeps_its_lines_and_gets_more(manifest, tmp_p
     with pytest.raises(SpecError) as plain, naming_lost_plugins(tmp_path / "spec.yaml", manifest()):
         raise SpecError(["wrong"])
     assert plain.value.problems == ("wrong",)
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("spec.yaml", True), ("training.yaml", True), ("mine.yaml", False)])
+def test_only_a_stored_spec_has_the_manifest_beside_it(manifest, tmp_path, name, is_told):
+    (tmp_path / name).write_text("mutation: laplace")
+    for there, expected in ((False, 1), (True, 1 + is_told)):
+        if there:
+            manifest(LAPLACE)
+        with pytest.raises(SpecError) as caught, naming_lost_plugins_of(tmp_path / name):
+            raise SpecError(["unknown type 'laplace'"])
+        assert len(caught.value.problems) == expected
 
 
 def test_nothing_but_lossforge_provides_nothing():

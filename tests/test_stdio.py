@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lossforge.stdio import stdout_to_stderr
+from lossforge.stdio import Progress, Results, stdout_to_stderr
 
 CODE = """
 import os, sys
@@ -58,4 +58,13 @@ def test_it_has_the_attributes_of_a_stream(capsys):
         assert diverted.encoding == sys.stderr.encoding
         assert not diverted.isatty()
         diverted.flush()
+        diverted.close()
+        assert not sys.stderr.closed
     assert not diverted.used
+
+
+@pytest.mark.parametrize("stand_in", [Results, Progress])
+def test_who_prints_cannot_close_it(stand_in, tmp_path):
+    with (tmp_path / "out").open("w") as stream:
+        stand_in(stream).close()
+        assert not stream.closed

@@ -34,17 +34,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def load_spec(source: str, overrides: tuple[str, ...]) -> RunSpec:
     """Read the spec file called ``source``, or the preset of that name where there is no such file."""
     from lossforge import presets
+    from lossforge.provenance import naming_lost_plugins_of
     from lossforge.spec import read_spec
 
-    return presets.load(source, overrides) if is_preset(source) else read_spec(Path(source), overrides)
+    with naming_lost_plugins_of(Path(source)):
+        return presets.load(source, overrides) if is_preset(source) else read_spec(Path(source), overrides)
 
 
 def trace_spec(source: str, overrides: tuple[str, ...]) -> TracedSpec:
     """Read the spec that :func:`load_spec` reads, and tell where its values come from."""
     from lossforge import spec
+    from lossforge.provenance import naming_lost_plugins_of
 
-    read = spec.trace_preset if is_preset(source) else lambda name, given: spec.trace_spec(Path(name), given)
-    return read(source, overrides)
+    with naming_lost_plugins_of(Path(source)):
+        if is_preset(source):
+            return spec.trace_preset(source, overrides)
+        return spec.trace_spec(Path(source), overrides)
 
 
 def is_preset(source: str) -> bool:

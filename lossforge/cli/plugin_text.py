@@ -14,9 +14,15 @@ if TYPE_CHECKING:
     from lossforge.plugins.description import Description, Group
     from lossforge.plugins.doctor import Examination, Finding
     from lossforge.plugins.standing import Standing
+    from lossforge.registry import Offer
 
 WIDTH = 100
 """Columns of text where there is no terminal, or a wider one."""
+
+
+def tell_slow(offer: Offer) -> None:
+    """Say which import takes so long."""
+    click.echo(f"importing {offer.distribution} ({offer.target}) takes long ...", err=True)
 
 
 def print_standings(found: Sequence[Standing]) -> None:
@@ -89,7 +95,8 @@ def print_examinations(found: Sequence[Examination], hidden: Sequence[str]) -> N
 
 
 def _print_examination(of: Examination) -> None:
-    count = f"{len(of.findings)} component{'' if len(of.findings) == 1 else 's'}"
+    numbers = {"component": len(of.findings)} | ({"preset": len(of.presets)} if of.presets else {})
+    count = ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in numbers.items())
     seconds = sum(finding.seconds or 0 for finding in of.findings)
     state = click.style("ok", fg="green") if of.is_well else click.style("PROBLEMS", fg="red")
     click.echo(f"{click.style(f'{of.distribution} {of.version}', bold=True)}: {count}, {seconds:.2f} s, {state}")
@@ -105,16 +112,18 @@ def _print_examination(of: Examination) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
-    from lossforge.plugins.doctor import SLOW
+    from lossforge.plugins.isolated import SLOW
 
     offer = finding.offer
     seconds = "" if finding.seconds is None else f", {finding.seconds:.2f} s"
     slow = ", slow to import" if (finding.seconds or 0) > SLOW else ""
     status = finding.status if finding.status == "ok" else click.style(finding.status, fg="red")
     click.echo(f"  {offer.kind} {offer.type} ({offer.target}): {status}{seconds}{slow}")
+    if finding.changes:
+        click.echo(f"    changes {' and '.join(finding.changes)} while it is imported, which lossforge undoes")
     if finding.status != "ok":
         click.echo(textwrap.indent(finding.traceback.rstrip() or finding.text, "    "))
-        if finding.traceback and finding.text not in finding.traceback:
+        if finding.traceback and finding.text.partition(":")[0] not in finding.traceback:  # which ends with the error
             click.echo(f"    {finding.text}")
         click.echo(f"    mend: {finding.remedy}")
 

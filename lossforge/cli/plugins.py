@@ -5,20 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from lossforge.cli.options import json_option
-
-if TYPE_CHECKING:
-    from lossforge.component import Component
-    from lossforge.registry import Offer
-
-SLOW = 2.0
-"""Seconds after which the user is told what takes so long to import."""
 
 
 class KindType(click.ParamType[str]):
@@ -47,15 +38,18 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     """List every component and how it stands.
 
     That is type, kind, distribution, version, status, and a line on it. A plugin that fails to load is listed with its
-    error; the others are not affected. STATUS is ok, failed, conflict (two distributions claim the name), shadowed (the
-    name is lossforge's own), old api or new api (written for another version of the plugin interface).
+    error, also where it would end the command; the others are not affected. STATUS is ok, failed, conflict (two
+    distributions claim the name), shadowed (the name is lossforge's own), old api or new api (written for another
+    version of the plugin interface). Presets of plugins are in 'lossforge presets list'.
     """
     from lossforge import registry
-    from lossforge.cli.plugin_text import print_standings
+    from lossforge.cli.plugin_text import print_standings, tell_slow
+    from lossforge.plugins.isolated import loader_of_survivors
     from lossforge.plugins.standing import standings
 
     kinds = registry.KINDS if kind is None else (kind,)
-    found = [standing for each in kinds for standing in standings(each, _load)]
+    load = loader_of_survivors([offer for each in kinds for offer in registry.offers(each)], tell_slow)
+    found = [standing for each in kinds for standing in standings(each, load)]
     if as_json:
         rows = [
             {**dataclasses.asdict(each.offer), "status": each.status, "summary": each.text.strip()} for each in found
@@ -63,20 +57,6 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
     else:
         print_standings(found)
-
-
-def _load(offer: Offer) -> type[Component]:
-    """Import what an entry point offers; say so on stderr if it takes long."""
-    from lossforge import registry
-
-    text = f"importing {offer.distribution} ({offer.target}) takes long ..."
-    timer = threading.Timer(SLOW, lambda: None if offer.is_builtin else click.echo(text, err=True))
-    timer.daemon = True
-    timer.start()
-    try:
-        return registry.load(offer)
-    finally:
-        timer.cancel()
 
 
 @plugins.command()

@@ -30,11 +30,15 @@ def schema(kind: str, out: Path | None, as_json: bool) -> None:
     Specs that lossforge writes name lossforge.schema.json, in their folder, to editors. Write it anew where plugins
     were installed since.
     """
+    from lossforge import registry
+    from lossforge.cli.plugin_text import tell_slow
+    from lossforge.plugins.isolated import loader_of_survivors
     from lossforge.spec import AblationSpec, RunSpec, TrainSpec
     from lossforge.spec.schema import spec_schema
 
     models: dict[str, type[BaseModel]] = {"run": RunSpec, "ablation": AblationSpec, "train": TrainSpec}
-    described = spec_schema(models[kind])
+    offers = [offer for each in registry.KINDS for offer in registry.offers(each)]
+    described = spec_schema(models[kind], loader_of_survivors(offers, tell_slow))
     for problem in described.left_out:
         click.echo(f"warning: left out: {problem}", err=True)
     text = json.dumps(described.schema, indent=2) + "\n"

@@ -37,6 +37,7 @@ def validate(context: click.Context, spec: str, overrides: tuple[str, ...], as_j
 
 def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, str]:
     """Return which sort of spec a valid one is, its name, and a line on it."""
+    from lossforge.provenance import naming_lost_plugins_of
     from lossforge.sizes import refuse_beyond_memory
     from lossforge.spec import AblationSpec, TrainSpec
 
@@ -47,7 +48,8 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
         variants = f"{ablation.name}: {len(ablation.variants)} variants; their steps are measured by: {measures}"
         return sort, ablation.name, f"ablation {variants}"
     if sort == "train":
-        trained = TrainSpec.from_yaml(source, overrides)
+        with naming_lost_plugins_of(Path(source)):
+            trained = TrainSpec.from_yaml(source, overrides)
         return sort, None, f"training with {', '.join((*(loss.label for loss in trained.losses), *trained.found))}"
     run = load_spec(source, overrides)
     refuse_beyond_memory(run.search)

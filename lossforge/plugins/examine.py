@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import json
@@ -19,6 +20,8 @@ from lossforge.causes import causes
 from lossforge.errors import PluginError
 from lossforge.plugins.standing import status_of, summary_of
 from lossforge.registry import Offer
+from lossforge.signals import signals_seen
+from lossforge.surroundings import surroundings_restored
 
 
 def examine(offer: Offer) -> dict[str, Any]:
@@ -27,17 +30,21 @@ def examine(offer: Offer) -> dict[str, Any]:
     What is printed meanwhile stays where it is printed to.
     """
     seconds, started = 0.0, time.perf_counter()
-    try:
-        importlib.import_module(offer.target.partition(":")[0].strip())
-        seconds = time.perf_counter() - started
-        text = summary_of(offer, registry.load(offer))
-    except KeyboardInterrupt:
-        raise
-    except PluginError as error:
-        return {"status": status_of(error), "seconds": seconds, "text": str(error)}
-    except BaseException as cause:  # noqa: BLE001  whatever the plugin raises is the finding
-        return {"status": "failed", "seconds": time.perf_counter() - started, **_failure(cause)}
-    return {"status": "ok", "seconds": seconds, "text": text}
+    changes: list[str] = []
+    with signals_seen() as signals:
+        try:
+            with surroundings_restored() as changes:
+                importlib.import_module(offer.target.partition(":")[0].strip())
+            seconds = time.perf_counter() - started
+            text = summary_of(offer, registry.load(offer))
+        except PluginError as error:
+            return {"status": status_of(error), "seconds": seconds, "text": str(error), "changes": changes}
+        except BaseException as cause:  # whatever the plugin raises is the finding
+            if isinstance(cause, KeyboardInterrupt) and signals:
+                raise
+            seconds = time.perf_counter() - started
+            return {"status": "failed", "seconds": seconds, **_failure(cause), "changes": changes}
+    return {"status": "ok", "seconds": seconds, "text": text, "changes": changes}
 
 
 def _failure(cause: BaseException) -> dict[str, Any]:
@@ -65,12 +72,14 @@ REPORT, OUT, ERR = "report", "out", "err"
 """Files of a process: a JSON line as each import begins and one as it ends, and what was printed."""
 
 
-def examine_into(folder: str, offers: Sequence[Offer], timeout: float) -> NoReturn:
+def examine_into(folder: str, offers: Sequence[Offer], timeout: float, environment: dict[str, str]) -> NoReturn:
     """Examine entry points, tell of them in the files of ``folder``, and end this process.
 
     So whoever reads the report knows of which one the process died. One that takes longer than ``timeout`` seconds ends
     it, with a traceback of where it stood.
     """
+    os.environ.clear()  # that of the server which this process is forked from may be older
+    os.environ.update(environment)
     for name, descriptor in ((OUT, 1), (ERR, 2)):
         os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     faulthandler.enable(file=2)
@@ -82,5 +91,6 @@ def examine_into(folder: str, offers: Sequence[Offer], timeout: float) -> NoRetu
             finding = examine(offer)
             faulthandler.cancel_dump_traceback_later()
             print(json.dumps({"finding": finding}), file=file, flush=True)
-    sys.stdout.flush()
+    with contextlib.suppress(ValueError):  # closed by a plugin
+        sys.stdout.flush()
     os._exit(0)  # threads that a plugin has left running would keep the process

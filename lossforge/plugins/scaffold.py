@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from lossforge import registry
 from lossforge.errors import OutputError, ProjectError
+from lossforge.installed import OWN
 from lossforge.spec.scalars import resolve
 from lossforge.version import __version__
 
@@ -47,6 +48,8 @@ class Project:
         if not re.fullmatch(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
             raise ProjectError(f"{name!r} is no name of a distribution: letters, digits and - only, a letter first")
         stem = canonicalize_name(name).removeprefix(PREFIX)
+        if stem == OWN:
+            raise ProjectError(f"{name!r} is the name of lossforge itself; name the plugin after what it adds")
         module = f"{PREFIX}{stem}".replace("-", "_")
         project = cls(PREFIX + stem, module, kind, type_name or stem.replace("-", "_"))
         for problem in project._problems():

@@ -42,9 +42,14 @@ class SpecSchema:
     """What is wrong with each plugin that could not be described."""
 
 
-def spec_schema(model: type[BaseModel]) -> SpecSchema:
-    """Return the schema of ``model`` with all components that are installed; a broken plugin is left out."""
-    classes, left_out = _components()
+def spec_schema(
+    model: type[BaseModel], load: Callable[[registry.Offer], type[Component]] = registry.load
+) -> SpecSchema:
+    """Return the schema of ``model`` with all components that are installed; a plugin that is broken is left out.
+
+    ``load`` imports what an entry point offers, and raises PluginError.
+    """
+    classes, left_out = _components(load)
     references, collected = models_json_schema([(each, "validation") for each in (model, *classes.values())])
     definitions = collected["$defs"]
     names = {key: references[each, "validation"]["$ref"].removeprefix(_REF) for key, each in classes.items()}
@@ -72,21 +77,23 @@ WRITTEN_BY = "written by lossforge"
 """Beginning of the comment in a schema of ours."""
 
 
-def _components() -> tuple[dict[tuple[str, str], type[Component]], list[str]]:
+def _components(
+    load: Callable[[registry.Offer], type[Component]],
+) -> tuple[dict[tuple[str, str], type[Component]], list[str]]:
     """Return the installed classes by kind and type, and what is wrong with those that cannot be had."""
     classes, wrong = {}, []
     for kind in registry.KINDS:
         for name in registry.types(kind):
             try:
-                classes[kind, name] = _describable(registry.chosen(kind, name))
+                classes[kind, name] = _describable(registry.chosen(kind, name), load)
             except PluginError as error:
                 wrong.append(str(error))
     return classes, wrong
 
 
-def _describable(offer: registry.Offer) -> type[Component]:
+def _describable(offer: registry.Offer, load: Callable[[registry.Offer], type[Component]]) -> type[Component]:
     """Return the class of an entry point after all has been done with its schema that is done with those of all."""
-    found = registry.load(offer)
+    found = load(offer)
     what = f"plugin {offer}: {offer.kind} {offer.type!r} has no JSON schema"
     with blamed(what, f"update or uninstall {offer.distribution}"):
         schema = _mapped(_resolved, found.model_json_schema())

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from lossforge.surroundings import random_states
+
 
 def seeded(seed: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator on the device."""
@@ -25,12 +27,11 @@ def seed_everything(seed: int) -> None:
 @contextmanager
 def global_state_restored() -> Iterator[None]:
     """Put the global random states back at the end."""
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    before = [(state, state.get()) for state in random_states()]
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     yield
-    random.setstate(python)
-    np.random.set_state(numpy)
-    torch.set_rng_state(cpu)
+    for state, value in before:
+        state.put(value)
     if cuda:
         torch.cuda.set_rng_state_all(cuda)
 
@@ -48,12 +49,7 @@ def global_state_untouched(what: str) -> Iterator[None]:
 
 def _global_states() -> dict[str, object]:
     """Return what can be compared of each global state."""
-    name, keys, position, *rest = np.random.get_state(legacy=True)
-    states: dict[str, object] = {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy.random": (name, np.asarray(keys).tobytes(), position, *rest),
-        "random": random.getstate(),
-    }
+    states: dict[str, object] = {state.name: state.key(state.get()) for state in random_states()}
     if torch.cuda.is_available():
         states["torch.cuda"] = [state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()]
     return states

@@ -302,6 +302,20 @@ class TestDoctor:
             "1 of 1 distributions have problems: toy-plugin",
         ]
 
+    @pytest.mark.parametrize(
+        ("code", "error"), [("raise GeneratorExit", "GeneratorExit"), ("def broken(:", "SyntaxError: invalid syntax")]
+    )
+    def test_an_error_is_printed_once(self, lossforge, install, monkeypatch, code, error):
+        install("toy-odd", "toy_odd", code)
+        (offer,) = [offer for offer in registry.offers("mutations") if offer.type == "toy_odd"]
+        told = {name: value for name, value in examine(offer).items() if name not in ("missing", "changes")}
+        odd = Examination("toy-odd", "2.5", (Finding(offer, **told),))
+        monkeypatch.setattr(doctor, "examine_all", lambda timeout: [odd])
+        monkeypatch.setattr(registry, "hidden", lambda: ())
+        lines = [line.strip() for line in lossforge("plugins", "doctor").out.splitlines()]
+        assert [line for line in lines if line.startswith(error)] == [error]
+        assert any(line.startswith('File "') and "toy_odd.py" in line for line in lines)
+
     def test_where_all_is_well_it_says_so_and_exits_with_0(self, lossforge, monkeypatch):
         well = Examination("toy-plugin", "2.5", (finding(seconds=3.0),))
         monkeypatch.setattr(doctor, "examine_all", lambda timeout: [well])

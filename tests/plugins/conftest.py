@@ -171,21 +171,38 @@ def mutation(type_name: str, before: str = "", extra: str = "") -> str:
     return MUTATION.format(type=type_name, before=before, extra=extra)
 
 
+MEDDLING = """
+import os, random, sys, torch
+os.chdir("/")
+sys.stdout.close()
+sys.stderr = None
+torch.set_default_dtype(torch.float64)
+random.seed(1)
+"""
+
 SOURCES = {
     "toy-missing": {"mutations.toy_missing": "import a_package_nobody_has.inner"},
     "toy-bad": {
         "mutations.toy_import": "raise ImportError('libfoo is not there')",
         "mutations.toy_assert": "assert False, 'wrong torch'",
         "mutations.toy_exit": "raise SystemExit('no licence')",
+        "mutations.toy_interrupt": "raise KeyboardInterrupt",
+        "mutations.toy_generator": "raise GeneratorExit",
         "mutations.toy_loud": mutation("toy_loud", before="import os; print('{hello}'); os.write(1, b'world\\n')"),
-        "mutations.toy_slow": mutation("toy_slow", before="import time; time.sleep(2.2)"),
+        "mutations.toy_slow": mutation("toy_slow", before="import time; time.sleep(2.5)"),
         "mutations.toy_old": mutation("toy_old", extra="api_version: ClassVar[int] = 0"),
         "mutations.toy_base": WRONG_BASE,
         "mutations.toy_mutable": mutation("toy_mutable", extra="lengths: list[float] = [0.1, 0.2]"),
     },
     "toy-first": {"mutations.toy_contested": mutation("toy_contested")},
     "toy-second": {"mutations.toy_contested": mutation("toy_contested")},
+    "toy-meddler": {"mutations.toy_meddles": mutation("toy_meddles", before=MEDDLING)},
     "toy-shadow": {"mutations.gaussian": mutation("gaussian")},
+    "toy-crash": {
+        "mutations.toy_crashes": "import ctypes; ctypes.string_at(0)",
+        "mutations.toy_quits": "import ctypes; ctypes.CDLL(None)._exit(9)",
+        "mutations.toy_survives": mutation("toy_survives"),
+    },
     "toy-death": {
         "mutations.toy_dies": "import os; os._exit(9)",
         "mutations.toy_hangs": "import time; time.sleep(3600)",

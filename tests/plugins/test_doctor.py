@@ -13,9 +13,9 @@ from lossforge.plugins import doctor, requirements
 @pytest.fixture(scope="module")
 def examined(hostile):
     """What it says of all that misbehave, by distribution, and by type."""
-    outcome = hostile.using("toy-missing", "toy-bad", "toy-first", "toy-second", "toy-shadow", "toy-death").lossforge(
-        "plugins", "doctor", "--timeout", "4", "--json"
-    )
+    outcome = hostile.using(
+        "toy-missing", "toy-bad", "toy-first", "toy-second", "toy-shadow", "toy-meddler", "toy-death"
+    ).lossforge("plugins", "doctor", "--timeout", "4", "--json")
     assert (outcome.code, outcome.err) == (3, "")
     found = json.loads(outcome.out)["distributions"]
     assert found[0]["distribution"] == "lossforge"
@@ -31,6 +31,8 @@ def test_an_import_that_fails_has_its_traceback_from_the_plugin_on(examined):
         ("toy_import", "ImportError: libfoo is not there"),
         ("toy_assert", "AssertionError: wrong torch"),
         ("toy_exit", "SystemExit: no licence"),
+        ("toy_interrupt", "KeyboardInterrupt"),
+        ("toy_generator", "GeneratorExit"),
     ):
         finding = examined[1]["toy-bad", name]
         assert (finding["status"], finding["text"]) == ("failed", error)
@@ -72,6 +74,14 @@ def test_what_prints_or_takes_long_is_well_and_told(examined):
     assert distribution["printed"].split() == ["{hello}", "world"]
     assert findings["toy-bad", "toy_loud"]["status"] == findings["toy-bad", "toy_slow"]["status"] == "ok"
     assert findings["toy-bad", "toy_slow"]["seconds"] >= 2.2
+
+
+def test_what_an_import_changes_for_all_is_told(examined):
+    findings = examined[1]
+    meddler = findings["toy-meddler", "toy_meddles"]
+    assert meddler["status"] == "ok"
+    assert meddler["changes"] == ["sys.stderr", "torch's default dtype", "the current folder"]
+    assert findings["toy-bad", "toy_loud"]["changes"] == []
 
 
 def test_imports_that_end_the_process_or_never_end_leave_the_others_be(examined):
@@ -168,19 +178,50 @@ def test_a_module_of_its_own_that_is_missing_is_mended_by_installing_it_anew(mon
     assert requirements.remedy_of_missing("my_toy.core", "My.Toy") == "pip install --force-reinstall My.Toy"
 
 
-def test_presets_and_distributions_that_cannot_be_read_are_problems(tmp_path, monkeypatch):
-    for name, metadata in (("toy_presets", b"Name: toy-presets\nVersion: 2.5\n"), ("toy_latin", b"Author: Ren\xe9\n")):
-        info = tmp_path / f"{name}-2.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_bytes(metadata)
-        (info / "entry_points.txt").write_text("[lossforge.presets]\ntoy = nobody_has_this\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "toy-presets,toy-latin")
-    monkeypatch.setattr(registry, "KINDS", ())
-    registry.refresh()
-    presets, latin = doctor.examine_all(1.0)
+@pytest.fixture
+def examined_here(tmp_path, monkeypatch):
+    """What is said of distributions with presets alone, by their metadata, in this process."""
+
+    def examine(metadata, presets="toy = nobody_has_this"):
+        for name, content in metadata.items():
+            info = tmp_path / f"{name}-2.5.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_bytes(content)
+            (info / "entry_points.txt").write_text(f"[lossforge.presets]\n{presets}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv(registry.PLUGINS_VARIABLE, ",".join(metadata))
+        monkeypatch.setattr(registry, "KINDS", ())
+        registry.refresh()
+        return doctor.examine_all(1.0)
+
+    yield examine
     monkeypatch.undo()
     registry.refresh()
+
+
+def test_presets_that_are_no_specs_or_have_the_name_of_another_are_problems(tmp_path, examined_here):
+    texts = {"good": "extends: edl\n", "list": "- a\n", "odd": "name: [\n", "twice": "seed: 1\nseed: 2\n", "edl": ""}
+    folder = tmp_path / "toy_package" / "presets"
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text)
+    metadata = {f"toy_{name}": f"Name: toy-{name}\nVersion: 2.5\n".encode() for name in ("one", "two")}
+    one, two = examined_here(metadata, "\n".join(f"{name} = toy_package" for name in texts))
+    assert one.presets == two.presets == tuple(sorted(texts))
+    problems = [problem.text for problem in one.problems]
+    assert [each for each in problems if "also claimed by" in each] == [
+        f"preset {name}: also claimed by toy-two 2.5 (toy_package)" for name in ("good", "list", "odd", "twice")
+    ]
+    assert [each for each in problems if "good" in each and "also claimed by" not in each] == []
+    assert "preset edl: the name is lossforge's own, which is used" in problems
+    wrong = [each for each in problems if each.endswith("; of plugin toy-one 2.5 (toy_package)")]
+    assert [each.partition(":")[0] for each in wrong] == ["preset list", "preset odd", "preset twice"]
+
+
+def test_presets_and_distributions_that_cannot_be_read_are_problems(examined_here):
+    presets, latin = examined_here(
+        {"toy_presets": b"Name: toy-presets\nVersion: 2.5\n", "toy_latin": b"Author: Ren\xe9\n"}
+    )
     assert not presets.is_well
     assert "no package 'nobody_has_this' with presets/toy.yaml" in presets.problems[0].text
     assert presets.problems[0].remedy == "pip install --upgrade toy-presets or pip uninstall toy-presets"

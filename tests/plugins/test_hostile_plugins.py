@@ -31,6 +31,8 @@ BROKEN = {
     "toy_import": "ImportError: libfoo is not there; mend or uninstall toy-bad",
     "toy_assert": "AssertionError: wrong torch; mend or uninstall toy-bad",
     "toy_exit": "SystemExit: no licence; mend or uninstall toy-bad",
+    "toy_interrupt": "KeyboardInterrupt; mend or uninstall toy-bad",
+    "toy_generator": "GeneratorExit; mend or uninstall toy-bad",
     "toy_old": "was written for plugin API 0, this lossforge has 1; pip install --upgrade toy-bad",
     "toy_base": "is registered as mutations but its base class belongs to losses; update or uninstall toy-bad",
     "toy_mutable": "has the mutable list [0.1, 0.2] as default of field 'lengths'; make it a tuple",
@@ -85,7 +87,7 @@ def test_the_list_tells_how_each_stands_and_is_json_whatever_they_print(hostile)
     outcome = hostile.using(*SURVIVED).lossforge("plugins", "list", "--kind", "mutations", "--json")
     assert outcome.code == 0
     rows = {(row["type"], row["distribution"]): row for row in json.loads(outcome.out)}
-    failed = {"toy_missing", "toy_import", "toy_assert", "toy_exit", "toy_base", "toy_mutable"}
+    failed = {*BROKEN} - {"toy_old", "toy_contested"}
     expected = dict.fromkeys(failed, "failed") | {"toy_old": "old api", "toy_loud": "ok", "toy_slow": "ok"}
     for name, status in expected.items():
         row = rows[name, "toy-missing" if name == "toy_missing" else "toy-bad"]
@@ -98,6 +100,27 @@ def test_the_list_tells_how_each_stands_and_is_json_whatever_they_print(hostile)
     assert len([line for line in lines if "toy_loud_module:Toy) prints while it is imported" in line]) == 1
     assert "importing toy-bad (toy_slow_module:Toy) takes long ..." in lines
     assert len(lines) == 4
+
+
+def test_what_kills_a_process_is_listed_and_left_out_of_the_schema(hostile, folder):
+    listed, schema = hostile.using("toy-crash").commands(
+        ("plugins", "list", "--kind", "mutations", "--json"), ("schema",), cwd=folder
+    )
+    causes = {
+        "toy_crashes": "its import kills the process (SIGSEGV)",
+        "toy_quits": "its import ends the process with exit code 9",
+    }
+    expected = {
+        name: f"plugin toy-crash 2.5 ({name}_module:Toy) failed to load as mutations '{name}': {cause}; mend or "
+        "uninstall toy-crash"
+        for name, cause in causes.items()
+    }
+    rows = [row for row in json.loads(listed.out) if row["distribution"] == "toy-crash"]
+    assert {row["type"]: row["summary"] for row in rows if row["status"] == "failed"} == expected
+    assert [row["type"] for row in rows if row["status"] == "ok"] == ["toy_survives"]
+    assert (listed.code, listed.err, schema.code) == (0, "", 0)
+    assert schema.err.splitlines() == [f"warning: left out: {each}" for each in expected.values()]
+    assert "toy_survives" in json.loads(schema.out)["$defs"]["mutations"]["anyOf"][0]["enum"]
 
 
 def test_only_commands_that_need_a_bad_plugin_fail(outcomes):
@@ -126,6 +149,24 @@ def test_what_is_loud_or_has_a_name_of_lossforges_own_changes_no_result(outcomes
     assert json.loads((folder / "shadowed/manifest.json").read_text())["plugins"]
 
 
+def test_a_plugin_that_changes_the_process_moves_no_result(hostile, folder):
+    one = hostile.using("toy-meddler")
+    schema, listed, run = one.commands(
+        ("schema", "--out", "schema.json"),
+        ("plugins", "list", "--kind", "mutations"),
+        ("run", *SOUND, "search.mutation=toy_meddles", "--out", "meddled"),
+        cwd=folder,
+    )
+    told = (
+        "plugin toy-meddler 2.5 (toy_meddles_module:Toy) changes sys.stderr and torch's default dtype and the current "
+        "folder while it is imported; that was undone\n"
+    )
+    assert (schema.code, schema.err, listed.code, listed.err, run.code) == (0, told, 0, "", 0)
+    assert "toy_meddles" in (folder / "schema.json").read_text()
+    assert [line for line in listed.out.splitlines()[1:] if " ok " not in line] == []
+    assert (folder / "meddled/manifest.json").is_file()
+
+
 def test_a_run_whose_plugin_is_gone_names_it_and_how_to_get_it_back(hostile, good, tmp_path):
     (tmp_path / "tiny.yaml").write_text(SPEC)
     site = tmp_path / "site"
@@ -133,17 +174,26 @@ def test_a_run_whose_plugin_is_gone_names_it_and_how_to_get_it_back(hostile, goo
     environment = type(hostile)(hostile.folder, (site,), "toy-good")
     assert environment.lossforge("run", "tiny.yaml", "--out", "runs/tiny", cwd=tmp_path).code == 0
     shutil.rmtree(site)
-    report, runs, resume, export = environment.commands(
-        ("report", "runs/tiny"), ("runs", "list"), ("resume", "runs/tiny"), ("export", "runs/tiny"), cwd=tmp_path
+    spec = "runs/tiny/spec.yaml"
+    report, runs, resume, export, validate, show = environment.commands(
+        ("report", "runs/tiny"),
+        ("runs", "list"),
+        ("resume", "runs/tiny"),
+        ("export", "runs/tiny"),
+        ("validate", spec),
+        ("show", spec),
+        cwd=tmp_path,
     )
     assert (report.code, runs.code) == (0, 0)
     assert "tiny" in runs.out
     assert "finished" in runs.out
-    assert (resume.code, export.code) == (2, 2)
+    assert (resume.code, export.code, validate.code, show.code) == (2, 2, 2, 2)
     for outcome, kind, name in (
         (resume, "mutations", "toy_good"),
         (resume, "parameterizations", "toy_family"),
         (export, "parameterizations", "toy_family"),
+        (validate, "mutations", "toy_good"),
+        (show, "parameterizations", "toy_family"),
     ):
         assert f"unknown type '{name}'" in outcome.err
         assert f"error: {kind} '{name}' came from toy-good 2.5 when the run began; get it back with: " in outcome.err

@@ -83,6 +83,13 @@ def test_a_project_is_complete_and_says_what_it_offers():
     [
         ("1st", "mutations", None, "'1st' is no name of a distribution"),
         ("../steps", "mutations", None, "'../steps' is no name of a distribution"),
+        (
+            "Lossforge",
+            "losses",
+            None,
+            "'Lossforge' is the name of lossforge itself; name the plugin after what it adds",
+        ),
+        ("lossforge-lossforge", "losses", "steps", "is the name of lossforge itself"),
         ("steps", "mutations", "Wide", "type 'Wide': only lower-case letters"),
         ("steps", "mutations", "y" * (LONGEST + 1), "at most 32 characters"),
         ("gaussian", "mutations", None, "mutations 'gaussian' is there already, of lossforge"),
@@ -105,6 +112,13 @@ def test_what_is_installed_already_is_refused(monkeypatch, tmp_path):
         Project.named("steps", "mutations")
     with pytest.raises(ProjectError, match="a module lossforge_other can be imported already"):
         Project.named("other", "mutations")
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy", "json"])
+def test_a_name_of_another_package_hides_it_from_nobody(name):
+    project = Project.named(name, "losses")
+    files = [path.removesuffix(".py") for path in render(project) if path.startswith("src/")]
+    assert (project.module, files) == (f"lossforge_{name}", [f"src/lossforge_{name}"])
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -158,6 +158,6 @@ def test_whatever_a_validator_raises_names_its_plugin(install: Any, raised: str)
     with pytest.raises(PluginLoadError) as caught:
         Holder.model_validate({"step": "toy_boom"})
     name = raised.partition("(")[0]
-    start = f"plugin toy-boom 1.0 (toy_boom:Toy) fails to check the options of mutations 'toy_boom': {name}: "
+    start = f"plugin toy-boom 1.0 (toy_boom:Toy) fails to check the options of mutations 'toy_boom': {name}"
     assert str(caught.value).startswith(start)
     assert str(caught.value).endswith("; update or uninstall toy-boom")

@@ -276,6 +276,35 @@ def test_what_is_printed_while_a_plugin_is_imported_is_no_result(
     ]
 
 
+def test_what_an_import_changes_for_all_of_the_process_is_put_back_and_told_once(
+    install: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "import os, sys\nos.chdir('/')\nsys.stdout.close()\nsys.stdout = sys.stderr = None\n"
+    install.mutation("toy-sound", "toy_sound")
+    code += dedent(MUTATION.format(class_name="Toy", type_name="toy_odd"))
+    install("toy-odd", ONE_MUTATION.format(type_name="toy_odd", module="toy_odd"), code)
+    before = Path.cwd(), sys.stdout, sys.stderr
+    for name in ("toy_odd", "toy_sound", "toy_odd"):
+        registry.get("mutations", name)
+    assert (Path.cwd(), sys.stdout, sys.stderr) == before
+    print("whole", file=sys.stderr)
+    print("sound")
+    assert capsys.readouterr() == ("sound\n", "whole\n")
+    assert caplog.messages == [
+        "plugin toy-odd 1.0 (toy_odd:Toy) changes sys.stdout and sys.stderr and the current folder while it is "
+        "imported; that was undone"
+    ]
+
+
+def test_a_plugin_that_fails_leaves_the_process_as_it_was(install: Any) -> None:
+    points = ONE_MUTATION.format(type_name="toy_odd", module="toy_odd")
+    install("toy-odd", points, "import os\nos.chdir('/')\nraise ImportError")
+    before = Path.cwd()
+    with pytest.raises(PluginLoadError):
+        registry.get("mutations", "toy_odd")
+    assert Path.cwd() == before
+
+
 def test_a_plugin_that_is_left_out_is_named_to_those_who_ask_for_it(
     install: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

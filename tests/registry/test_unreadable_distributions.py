@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from lossforge import cli, installed, registry
 from lossforge.errors import PluginLoadError
-from lossforge.plugins import doctor
+from lossforge.plugins import doctor, isolated
 from lossforge.version import __version__
 
 POINTS = b"[lossforge.mutations]\nfoo = mod_a:Foo\n"
@@ -111,17 +111,14 @@ def test_without_any_distribution_called_lossforge_it_says_to_install_it(monkeyp
 @pytest.mark.parametrize("version", ["0.0.1", __version__])
 def test_the_doctor_names_one_that_is_found_before(install: Any, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     install("lossforge", "", version=version)
-    monkeypatch.setattr(doctor, "_imported", lambda offers, timeout: ([finding(each) for each in offers], ""))
+    well = isolated.Outcome("ok", "well", 0.0)
+    monkeypatch.setattr(doctor, "imported", lambda offers, *_: ([well] * len(offers), ""))
     found = doctor.examine_all(1.0)[0]
     text = f"another distribution of this name is found before it, {version} in {install.folder}"
     assert (found.distribution, found.version, found.is_well) == ("lossforge", __version__, False)
     assert (text, "remove it") in [(problem.text, problem.remedy) for problem in found.problems]
     monkeypatch.undo()
     assert installed.ahead() == []
-
-
-def finding(offer: registry.Offer) -> doctor.Finding:
-    return doctor.Finding(offer, "ok", "well")
 
 
 def test_one_that_spoils_the_entry_points_of_all_is_named_by_the_command_line(
