@@ -29,6 +29,7 @@ from lossforge.fields import AnyParameterization
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
 from lossforge.provenance import lost
+from lossforge.spec.given import named
 from lossforge.spec.model import NAME_PATTERN
 from lossforge.spec.problems import shorten
 from lossforge.version import __version__
@@ -126,6 +127,9 @@ def load_artifact(path: Path | str) -> Artifact:
         ArtifactError: nothing is there, a file is damaged, or it was written by a newer lossforge.
         PluginError: its parameterization belongs to a plugin that fails.
     """
+    if not isinstance(path, Path | str):
+        remedy = "it has its loss: artifact.loss()" if isinstance(path, Artifact) else "give that of its folder"
+        raise ArtifactError(f"a loss is loaded from an artifact folder or a run directory, got {named(path)}; {remedy}")
     folder = _artifact_folder(Path(path))
     content = _read_json(folder / "loss.json")
     parameterization = _parameterization(folder / "loss.json", content["parameterization"], Path(path))

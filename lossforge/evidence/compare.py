@@ -17,6 +17,7 @@ from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
 from lossforge.evidence.training_pool import TrainingPool
+from lossforge.spec.given import refuse_other
 from lossforge.spec.training import TrainingSpec
 from lossforge.training import PreparedData, TrainingResult, prepare
 
@@ -67,9 +68,11 @@ def compare(
 
     Raises:
         ValueError: a name cannot be that of a folder, the reference is not among the losses, or identities are missing.
+        SpecError: ``training`` is no TrainingSpec.
         DataError: the images are not to be had.
         RunDirectoryError: ``folder`` holds results of another spec, seed or loss, or damaged ones.
     """
+    refuse_other(training, TrainingSpec, "lossforge.compare")
     reference = next(iter(losses), "") if reference is None else reference
     _check(losses, reference, folder, identities)
     device, observer = torch.device(device), observer or TrainingObserver()

@@ -33,7 +33,7 @@ from lossforge.search.progress import SearchEnd
 from lossforge.search.stopping import Progress, affordable_generations, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.search.workers import WorkerPool, block_evaluator
-from lossforge.spec import SearchSpec
+from lossforge.spec import SearchSpec, refuse_other
 from lossforge.streams import derive_generator
 from lossforge.types import State
 
@@ -58,6 +58,7 @@ class Search:
     """
 
     def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
+        refuse_other(spec, SearchSpec, "lossforge.Search")
         self.seed, self.name, self.device = seed, name, torch.device(device)
         spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
         self.spec = spec.model_copy(update={"generations_per_launch": launch_size(spec, self.device)})
