@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import Strategy
@@ -251,13 +252,13 @@ class Search:
         """Return the state before the first generation of a search, after ``earlier`` ones."""
         mutation, parameterization = self.spec.mutation, self.spec.parameterization
         strategy, evaluator = self.spec.strategy_of(restart), self.evaluator_of(restart)
-        solutions_PD = parameterization.init(strategy.num_solutions, evaluator.generator("prior"))
+        solutions_PD = answers.draw(parameterization, strategy.num_solutions, evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:
             generator = evaluator.generator("mutation")
-            memory = mutation.init(strategy.num_children, parameterization.num_parameters, generator)
+            memory = answers.first_steps(mutation, strategy.num_children, parameterization.num_parameters, generator)
         return {
-            **strategy.init(solutions_PD, evaluator.generator("strategy.init")),
+            **answers.first_state(strategy, solutions_PD, evaluator.generator("strategy.init")),
             **memory,
             **(progress.handed_on(earlier) if earlier else progress.of_a_new_run(self.seed, solutions_PD)),
             **progress.of_a_new_search(restart, solutions_PD),
