@@ -31,6 +31,7 @@ from lossforge.search.generation import (
 )
 from lossforge.search.history import Record, num_passing, record_of
 from lossforge.search.progress import SearchEnd
+from lossforge.search.resolution import existing_device
 from lossforge.search.stopping import Progress, affordable_generations, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.search.workers import WorkerPool, block_evaluator
@@ -56,11 +57,22 @@ class Search:
     Every random number comes from a stream of (seed, name, generation), and ``state_dict()`` holds all that changes, so
     a search that loads it goes on exactly as the other would have. Leaving it as a context manager, or ``close()``,
     ends its worker processes.
+
+    Args:
+        spec: what is searched, and how.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        name: of the loss that is found.
+
+    Raises:
+        SpecError: ``spec`` is no SearchSpec, or the device or what serves it is not there.
     """
 
-    def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
+    def __init__(
+        self, spec: SearchSpec, *, seed: int = 0, device: str | torch.device = "cpu", name: str = "search"
+    ) -> None:
         refuse_other(spec, SearchSpec, "lossforge.Search")
-        self.seed, self.name, self.device = seed, name, torch.device(device)
+        self.seed, self.name, self.device = seed, name, existing_device(device)
         spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
         self.spec = spec.model_copy(update={"generations_per_launch": launch_size(spec, self.device)})
         self._blocks = block_evaluator(self.spec, self.device)
