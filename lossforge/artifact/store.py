@@ -64,6 +64,18 @@ class Artifact:
                 f"scale {shorten(repr(self.scale))}: must be a positive number, such as 0.5, of float32"
             )
 
+    def __repr__(self) -> str:
+        """Return one line: the family, the held-out fitness, and what the search has cost."""
+        parts = [f"{self.parameterization.type} of {len(self.solution_D)} parameters"]
+        held_out = self.evidence.get("held_out")
+        fitness = held_out.get("fitness") if isinstance(held_out, Mapping) else None
+        if isinstance(fitness, int | float):
+            parts.append(f"held-out fitness {fitness:.4g}")
+        for name in ("generations", "evaluations"):
+            if isinstance(count := self.evidence.get(name), int):
+                parts.append(f"{count} {name}")
+        return f"<Artifact {self.name!r}: {', '.join(parts)}>"
+
     def loss(
         self,
         weight: Tensor | None = None,
