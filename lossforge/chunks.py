@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -14,6 +14,14 @@ _Population = TypeVar("_Population", bound=Population)
 
 MOST_NUMBERS = 1 << 27
 """Float32 numbers that may be in memory at once for the candidates that are looked at together: half a gigabyte."""
+
+
+@runtime_checkable
+class Chunked(Protocol):
+    """An objective that evaluates candidates in chunks of one shape: one that is not full costs as much."""
+
+    def chunk_size(self, device: torch.device) -> int:
+        """Return the number of candidates of a chunk."""
 
 
 def chunks(population: _Population, numbers_a_candidate: int, most_numbers: int | None = None) -> Iterator[_Population]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 API_VERSION = 1
 """Version of the plugin interface; raised when a plugin written for the previous one can no longer work."""
+
+Count: TypeAlias = Annotated[int, Field(le=10**9)]
+"""Type of an option that counts: a product of two counts fits 63 bits, so that none ends in an overflow of its own."""
 
 
 class Options(BaseModel):

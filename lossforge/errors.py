@@ -15,6 +15,7 @@
     |-- SearchError                 1   a search that cannot go on
     |   `-- NothingFoundError       1   ... or has ended with no loss to show
     |       `-- NoFeasibleSolutionError 1   ... for no candidate passed the gates
+    |-- NotEnoughMemoryError        1   sizes of a spec for which memory is not enough
     `-- RunInterrupted            130   stopped from outside; the checkpoint is saved
 
 A message says what is wrong, where, and what to do about it.
@@ -112,6 +113,10 @@ class NothingFoundError(SearchError):
 
 class NoFeasibleSolutionError(NothingFoundError):
     """No candidate passed the gates: for ``patience`` generations, or of those that the winner is chosen from."""
+
+
+class NotEnoughMemoryError(LossforgeError, MemoryError):
+    """Sizes of a spec for which memory is not enough."""
 
 
 class RunInterrupted(LossforgeError):  # noqa: N818  it is an interruption, not an error

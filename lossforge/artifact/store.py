@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -24,14 +23,17 @@ from torch import Tensor
 from lossforge.artifact.export import standalone_source
 from lossforge.artifact.format_version import FORMAT_VERSION, check_version
 from lossforge.artifact.learned import LearnedLoss
+from lossforge.component import Options
 from lossforge.errors import ArtifactError
 from lossforge.fields import AnyParameterization
 from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
 from lossforge.provenance import lost
+from lossforge.spec.document import Document, Spot
 from lossforge.spec.given import named
+from lossforge.spec.load import checked
 from lossforge.spec.model import NAME_PATTERN
-from lossforge.spec.problems import shorten
+from lossforge.spec.problems import Source, shorten
 from lossforge.version import __version__
 
 
@@ -113,7 +115,7 @@ class Artifact:
             "format_version": FORMAT_VERSION,
             "lossforge_version": __version__,
             "name": self.name,
-            "parameterization": _ADAPTER.dump_python(self.parameterization, mode="json"),
+            **_Family(parameterization=self.parameterization).model_dump(mode="json"),
             "scale": self.scale,
             **self.evidence,
         }
@@ -122,7 +124,12 @@ class Artifact:
         write_atomically(folder / "loss.json", to_json(content))
 
 
-_ADAPTER: TypeAdapter[LossParameterization] = TypeAdapter(AnyParameterization)
+class _Family(Options):
+    """The part of ``loss.json`` that components have a say in."""
+
+    parameterization: AnyParameterization
+
+
 _REQUIRED = ("format_version", "name", "parameterization", "scale")
 _NOT_EVIDENCE = (*_REQUIRED, "lossforge_version")
 _LARGEST_JSON = 10_000_000
@@ -154,17 +161,18 @@ def load_artifact(path: Path | str) -> Artifact:
 
 
 def _parameterization(path: Path, options: Any, given: Path) -> LossParameterization:
-    try:
-        found = _ADAPTER.validate_python(options)
-    except ValidationError as cause:
-        errors = cause.errors()
-        more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
-        problems = "; ".join(shorten(error["msg"], _LONGEST_ERROR) for error in errors[:_MOST_ERRORS]) + more
+    place = Source(str(path), has_lines=False).at(0, 0)
+    family, problems = checked(_Family, Document({"parameterization": options}, {(): Spot(place, place)}))
+    if family is None:
+        lines = [shorten(str(problem), _LONGEST_ERROR) for problem in problems[:_MOST_ERRORS]]
+        if len(problems) > _MOST_ERRORS:
+            lines.append(f"{path}: parameterization: {len(problems) - _MOST_ERRORS} more mistakes")
         is_run = path.parent != given and (given / "spec.yaml").is_file()
-        lines = lost(given / "manifest.json", json.dumps(options)) if is_run else []
-        if lines:
-            lines.append(f"{path.parent / 'loss.py'} has the same loss, and needs torch alone")
-        raise ArtifactError("\n".join([f"{path}: parameterization: {problems}", *lines])) from cause
+        reasons = lost(given / "manifest.json", json.dumps(options)) if is_run else []
+        if reasons:
+            reasons.append(f"{path.parent / 'loss.py'} has the same loss, and needs torch alone")
+        raise ArtifactError("\n".join([*lines, *reasons]))
+    found = family.parameterization
     if found.num_parameters > _LARGEST_COUNT:
         raise ArtifactError(f"{path}: parameterization: more than {_LARGEST_COUNT:,} parameters; export it anew")
     return found

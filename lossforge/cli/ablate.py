@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="Change one value of the file, as in --set seeds=5; may be repeated.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.  [default: runs/NAME]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Searches at a time.  [default: one a core]")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Searches at a time.  [default: one a core]")
 @click.option("--dry-run", is_flag=True, help="Check every variant, say what would be done, and stop.")
 @json_option
 def ablate(

@@ -260,7 +260,7 @@ def _rate(record: EpochRecord) -> str:
 
 def _fitness_text(record: Record) -> str:
     if not record["num_feasible"]:
-        return "none feasible yet"
+        return "none feasible"
     best = record["best_fitness"]
     return "best fitness not finite" if best is None else f"best fitness {best:.4g}"
 

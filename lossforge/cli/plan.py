@@ -18,12 +18,12 @@ _TRAINING_NOTE = "one after the other, not compiled; seven steps timed here"
 
 
 def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
-    """Print the plan of a resolved spec in ``path``; its images are read, a few generations and steps are timed.
+    """Print the plan of a resolved spec in ``path``; its images are read, evaluations and steps are timed.
 
     Raises:
         DataError: the images are not where the spec says.
     """
-    click.echo("timing a few generations" + ("" if spec.training is None else " and training steps"), err=True)
+    click.echo("timing a few evaluations" + ("" if spec.training is None else " and training steps"), err=True)
     plan = _plan(spec, path)
     if as_json:
         click.echo(json.dumps(plan, indent=2))
@@ -77,14 +77,14 @@ def _search_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
     for number, search in zip((1, num_searches), searches, strict=False):
         name = "search" if num_searches == 1 else f"search {number} of {num_searches}"
         lines.append(
-            f"{name}: {search['generations']} generations of {search['num_solutions']} candidates on "
-            f"{search['batch_size']} pairs: {search['evaluations']:,} evaluations of {search['num_parameters']} "
+            f"{name}: {search['generations']:,} generations of {search['num_solutions']:,} candidates on "
+            f"{search['batch_size']:,} pairs: {search['evaluations']:,} evaluations of {search['num_parameters']} "
             "parameters"
         )
     if num_searches > 1:
         lines.append(f"all {num_searches} searches: {plan['evaluations']:,} evaluations")
     lines.append(f"evaluated by the back end {plan['backend']!r} on {plan['device']}")
-    lines.append(f"time: about {duration(plan['search_seconds'])}, by a few generations timed here")
+    lines.append(f"time: about {duration(plan['search_seconds'])}, by evaluations timed here")
     if plan["stop"]:
         lines.append(f"stopped by: {', '.join(f'{limit} {value}' for limit, value in plan['stop'].items())}")
     return lines

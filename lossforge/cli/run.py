@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @spec_argument
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory, new or empty.  [default: runs/NAME]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Run directory, new or empty.  [default: runs/NAME, or the first free of runs/NAME-2, ...]",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of the run, in place of the spec's.")
 @click.option("--dry-run", is_flag=True, help="Check the spec, say what would be done and how long it takes, and stop.")
 @json_option

@@ -37,6 +37,7 @@ def validate(context: click.Context, spec: str, overrides: tuple[str, ...], as_j
 
 def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, str]:
     """Return which sort of spec a valid one is, its name, and a line on it."""
+    from lossforge.sizes import refuse_beyond_memory
     from lossforge.spec import AblationSpec, TrainSpec
 
     sort = _sort(source)
@@ -49,6 +50,7 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
         trained = TrainSpec.from_yaml(source, overrides)
         return sort, None, f"training with {', '.join((*(loss.label for loss in trained.losses), *trained.found))}"
     run = load_spec(source, overrides)
+    refuse_beyond_memory(run.search)
     return sort, run.name, f"{run.name}: {run.search.generations} generations"
 
 
@@ -56,7 +58,7 @@ def _sort(source: str) -> str:
     """Return which sort of spec this is, by the fields that only one has; ``run`` where that cannot be told."""
     from lossforge.spec.text import parse_mapping, read_text
 
-    if is_preset(source):
+    if is_preset(source) or not Path(source).is_file():  # a pipe, which holds the spec of a run, is read but once
         return "run"
     try:
         fields = parse_mapping(read_text(Path(source)), source).data.keys()

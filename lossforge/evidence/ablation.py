@@ -17,6 +17,7 @@ from lossforge.evidence.store import identity_hash
 from lossforge.files import to_json, write_atomically
 from lossforge.run_directory import RunDirectory
 from lossforge.search import resolve
+from lossforge.sizes import told_by_size
 from lossforge.spec import RunSpec, SearchSpec, load, refuse_other
 from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.arms import ArmKey
@@ -101,7 +102,8 @@ def _steps(search: SearchSpec, measured: dict[tuple[str, int], StepSize]) -> Ste
         return None
     key = (search.mutation.model_dump_json(), search.parameterization.num_parameters)
     if key not in measured:
-        measured[key] = measure_steps(search.mutation, key[1])
+        with told_by_size(search, "search"):
+            measured[key] = measure_steps(search.mutation, key[1])
     return measured[key]
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
+from lossforge.chunks import Chunked
 from lossforge.search import Search
+from lossforge.search.generation import asked
 from lossforge.spec import EvidenceSpec, RunSpec, SearchSpec
 from lossforge.training import PreparedData, resolve_precision
 from lossforge.training.steps import start
 from lossforge.training.timing import step_seconds
 
 TIMED_SECONDS = 1.0
-"""For so long generations are timed, after the first, which may compile; each that has begun is ended."""
+"""For so long evaluations and generations are timed; each that has begun is ended."""
+
+SLOW_START = 3.0
+"""Seconds that the first evaluation may take for loading and compiling; one that takes longer is not repeated."""
+
+SMALLEST_CONTEST = 8
+"""Of fewer candidates too large a share would come to the dear rungs of a contest."""
 
 
 class Planned(NamedTuple):
@@ -28,6 +37,11 @@ class Planned(NamedTuple):
     def evaluations(self) -> int:
         """What it costs."""
         return self.generations * self.num_solutions
+
+    @property
+    def num_judged(self) -> int:
+        """With the final choice: among the best of each generation and the last population."""
+        return self.evaluations + self.generations + self.num_solutions
 
 
 def planned(spec: SearchSpec) -> Iterator[Planned]:
@@ -49,17 +63,47 @@ def search_seconds(spec: RunSpec) -> float:
     Fitness does not stop them here; a larger population is taken to cost as much more.
     """
     with Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name) as search:
-        began = time.perf_counter()
-        search.step()
-        first, num = time.perf_counter() - began, 0
-        began = time.perf_counter()
-        while not search.finished and time.perf_counter() - began < TIMED_SECONDS - first:
-            search.step()
-            num += 1
-        each = (time.perf_counter() - began) / num if num else first
-    evaluations = sum(search.evaluations for search in planned(spec.search))
-    seconds = first + each * (evaluations / spec.search.strategy.num_solutions - 1)
+        each = _generation_seconds(search)
+    num_judged = sum(search.num_judged for search in planned(spec.search))
+    seconds = each * num_judged / spec.search.strategy.num_solutions
     return seconds if spec.search.stop.wall_time is None else min(seconds, spec.search.stop.wall_time)
+
+
+def _generation_seconds(search: Search) -> float:
+    """Return about how many seconds a generation takes, by a part of its candidates where all would take long.
+
+    Those are counted that pass the gates, and others hardly cost anything: before long, most do pass.
+    """
+    solutions_PD, _ = asked(search.state, search.evaluator)
+    num = part = _smallest_part(search)
+    began = time.perf_counter()
+    seconds, num_passing = _timed(search, solutions_PD[:num])
+    if seconds < SLOW_START:
+        seconds, num_passing = _timed(search, solutions_PD[:num])
+    while time.perf_counter() - began < TIMED_SECONDS and num < len(solutions_PD):
+        num = min(2 * num, len(solutions_PD))
+        seconds, num_passing = _timed(search, solutions_PD[:num])
+    if num < len(solutions_PD):
+        return seconds * len(solutions_PD) / (part * math.ceil(num_passing / part) or num)
+    num_steps, began_steps = 0, time.perf_counter()
+    while not search.finished and time.perf_counter() - began < TIMED_SECONDS:
+        search.step()
+        num_steps += 1
+    return (time.perf_counter() - began_steps) / num_steps if num_steps else seconds
+
+
+def _timed(search: Search, solutions_PD: Tensor) -> tuple[float, int]:
+    """Return the seconds of an evaluation, and how many candidates passed the gates in it."""
+    began = time.perf_counter()
+    num_passing = int(search.evaluate(solutions_PD).gates.feasible_P.sum())
+    return time.perf_counter() - began, num_passing
+
+
+def _smallest_part(search: Search) -> int:
+    """Return of how many candidates the time says something of that of more: a chunk, or some rungs of a contest."""
+    objective, num_solutions = search.spec.objective, search.strategy.num_solutions
+    chunk_sizes = [each.chunk_size(search.device) for each in objective.within() if isinstance(each, Chunked)]
+    return min(num_solutions, max([SMALLEST_CONTEST if objective.has_contest else 1, *chunk_sizes]))
 
 
 def training_seconds(spec: RunSpec, data: PreparedData) -> float:

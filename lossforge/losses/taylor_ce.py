@@ -33,7 +33,7 @@ class TaylorCE(LocalLoss):
     """
 
     type: Literal["taylor_ce"] = "taylor_ce"
-    order: int = Field(default=2, ge=1, description="number of terms N; 1 is the MAE")
+    order: int = Field(default=2, ge=1, le=1000, description="number of terms N; 1 is the MAE")
 
     def of_log_prob(self, log_prob: Tensor) -> Tensor:
         """Return sum_j (1 - p)^j / j, by Horner's rule."""

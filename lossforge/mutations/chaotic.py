@@ -50,7 +50,7 @@ class ChaoticMutation(MutationOperator):
     form: Literal["standardised", "gaussianised"] = Field(
         default="standardised", description="distribution of the steps: the map's own, scaled, or normal"
     )
-    burn_in: int = Field(default=100, ge=0, description="map steps before the first child")
+    burn_in: int = Field(default=100, ge=0, le=10**6, description="map steps before the first child")
 
     def init(self, num: int, dim: int, generator: torch.Generator) -> State:
         """Return orbits of shape (num, dim), for henon (num, dim, 2), and a count of reseeded points."""

@@ -48,7 +48,7 @@ class ChaoticEvolution(MutationOperator):
     crossover_rate: float = Field(
         default=1.0, ge=0, le=1, description="probability that a coordinate moves; one a child always does"
     )
-    burn_in: int = Field(default=100, ge=0, description="map steps before the first child")
+    burn_in: int = Field(default=100, ge=0, le=10**6, description="map steps before the first child")
 
     def init(self, num: int, dim: int, generator: torch.Generator) -> State:
         """Return orbits of shape (num, dim) after burn-in, and a count of reseeded points."""

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 
 from lossforge.chunks import evaluated_in_chunks
+from lossforge.component import Count
 from lossforge.finite import all_finite
 from lossforge.gradients import band_violation, profile_grid, relative_to_mean, sign_violation
 from lossforge.interfaces import Objective, Population
@@ -58,7 +59,7 @@ class GradientShape(Objective):
     p_min: float = Field(default=1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
     p_max: float = Field(default=0.9, gt=0, lt=1, description="largest one but for p_top, and up to which signs count")
     p_top: float = Field(default=0.99, gt=0, lt=1, description="largest true-class probability of the grid")
-    num_points: int = Field(default=11, ge=3, description="points of the grid")
+    num_points: Count = Field(default=11, ge=3, description="points of the grid")
     sign_weight: float = Field(default=1.0, ge=0, description="factor on the wrong signs")
     sign_tolerance: float = Field(
         default=1e-3, ge=0, description="wrong-signed share of a gradient's L1 norm that is passed over"

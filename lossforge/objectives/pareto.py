@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.dominance import crowding_distances, front_numbers, normalised_sums
 from lossforge.interfaces import Objective, Population
 from lossforge.objectives.parts import Part, figures, names_differ, values_stand_alone
@@ -46,7 +47,7 @@ class Pareto(Objective):
         examples=[[{"objective": "ranking_consistency"}, {"objective": "gradient_shape"}]],
         description="what is minimised at once",
     )
-    archive_size: int = Field(default=64, ge=2, description="most trade-offs kept, the least crowded ones")
+    archive_size: Count = Field(default=64, ge=2, description="most trade-offs kept, the least crowded ones")
 
     @field_validator("objectives")
     @classmethod

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lossforge.chunks import evaluated_in_chunks
+from lossforge.component import Count
 from lossforge.finite import all_finite
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
@@ -44,9 +45,9 @@ class PredictionDescent(Objective):
 
     type: Literal["prediction_descent"] = "prediction_descent"
     fitness: Literal["nll", "error"] = Field(default="nll", description="what is minimised")
-    steps: int = Field(default=40, ge=1, description="steps of gradient descent")
+    steps: Count = Field(default=40, ge=1, description="steps of gradient descent")
     learning_rate: float = Field(default=0.5, gt=0, description="step size, in the scale of cross-entropy")
-    num_rows: int = Field(
+    num_rows: Count = Field(
         default=1024, ge=1, description="rows of the batch that are used, drawn at random; at most all"
     )
 

@@ -8,12 +8,13 @@ Optimization", CEC 2020, arXiv:1905.11528, there on real data; the synthetic tas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
 from lossforge.objectives.stacked_mlp import StackedMLP, initial_weights
@@ -57,9 +58,11 @@ class ProxyTraining(Objective):
     type: Literal["proxy_training"] = "proxy_training"
     fitness: Literal["error", "nll", "ece"] = Field(default="error", description="what is minimised")
     tasks: TaskOptions = TaskOptions()
-    steps: int = Field(default=100, ge=1, description="gradient steps of a training")
-    batch_size: int | None = Field(default=128, ge=1, description="samples of a step; null: all of the task's")
-    hidden: tuple[PositiveInt, ...] = Field(default=(64, 64), min_length=1, description="widths of the hidden layers")
+    steps: Count = Field(default=100, ge=1, description="gradient steps of a training")
+    batch_size: Count | None = Field(default=128, ge=1, description="samples of a step; null: all of the task's")
+    hidden: tuple[Annotated[Count, Field(gt=0)], ...] = Field(
+        default=(64, 64), min_length=1, description="widths of the hidden layers"
+    )
     learning_rates: tuple[PositiveFloat, ...] = Field(
         default=(0.03, 0.1, 0.3), min_length=1, description="rates tried, of which the best counts"
     )
@@ -74,7 +77,7 @@ class ProxyTraining(Objective):
             return self._evaluated(population, scale_P, trials)
 
     def _evaluated(self, population: Population, scale_P: Tensor, trials: _Trials) -> Evaluation:
-        size = self._chunk_size(trials)
+        size = self.chunk_size(trials.batches.device)
         results = []
         for start in range(0, population.num_solutions, size):
             index = torch.arange(start, start + size, device=scale_P.device)
@@ -97,15 +100,21 @@ class ProxyTraining(Objective):
         sizes = (self.tasks.num_features, *self.hidden, num_classes)
         weights = initial_weights(self.tasks.num_tasks, sizes, generator)
         num = self.tasks.num_samples
-        size = num if self.batch_size is None else min(self.batch_size, num)
         # A row is a random subset; batches of consecutive steps are drawn independently.
         order = torch.rand(self.steps, num, generator=generator, device=generator.device).argsort(dim=1)
-        return _Trials(tasks, weights, order[:, :size])
+        return _Trials(tasks, weights, order[:, : self._num_rows])
 
-    def _chunk_size(self, trials: _Trials) -> int:
-        rows = max(trials.batches.shape[1], self.tasks.num_held_out // 2)
+    def chunk_size(self, device: torch.device) -> int:
+        """Return how many candidates' classifiers are one computation, which costs the same for fewer."""
+        rows = max(self._num_rows, self.tasks.num_held_out // 2)
         items = self.tasks.num_tasks * len(self.learning_rates) * rows * max(self.hidden)
-        return min(LARGEST_CHUNK, max(1, CHUNK_ITEMS[trials.batches.device.type] // items))
+        return min(LARGEST_CHUNK, max(1, CHUNK_ITEMS[device.type] // items))
+
+    @property
+    def _num_rows(self) -> int:
+        """Samples of a step."""
+        num = self.tasks.num_samples
+        return num if self.batch_size is None else min(self.batch_size, num)
 
     def _trained(self, population: Population, scale_P: Tensor, trials: _Trials) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean error_PR, nll_PR and ece_PR over tasks, of every candidate and learning rate."""

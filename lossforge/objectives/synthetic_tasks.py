@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from lossforge.component import Options
+from lossforge.component import Count, Options
 
 POOL_FACTOR = 8
 """For a class prior, teachers label so many times the samples wanted, of which each class gets its share."""
@@ -49,15 +49,18 @@ class TaskOptions(Options):
     families: tuple[Literal["gaussian_mixture", "random_teacher"], ...] = Field(
         default=("gaussian_mixture", "random_teacher"), min_length=1, description="kinds of tasks, in turn"
     )
-    num_tasks: int = Field(default=16, ge=1, description="tasks drawn afresh in every evaluation")
-    num_samples: int = Field(default=500, ge=2, description="training samples of a task")
-    num_held_out: int = Field(default=1000, ge=2, description="held-out samples of a task")
-    num_features: int = Field(default=24, ge=1, description="features of a sample")
+    num_tasks: Count = Field(default=16, ge=1, description="tasks drawn afresh in every evaluation")
+    num_samples: Count = Field(default=500, ge=2, description="training samples of a task")
+    num_held_out: Count = Field(default=1000, ge=2, description="held-out samples of a task")
+    num_features: Count = Field(default=24, ge=1, description="features of a sample")
     separation: float = Field(
-        default=0.6, gt=0, description="standard deviation of the centres of gaussian_mixture, in units of the noise"
+        default=0.6,
+        gt=0,
+        le=1e9,
+        description="standard deviation of the centres of gaussian_mixture, in units of the noise",
     )
-    centres_per_class: int = Field(default=1, ge=1, description="centres of each class of gaussian_mixture")
-    teacher_width: int = Field(default=48, ge=1, description="hidden units of random_teacher")
+    centres_per_class: Count = Field(default=1, ge=1, description="centres of each class of gaussian_mixture")
+    teacher_width: Count = Field(default=48, ge=1, description="hidden units of random_teacher")
     teacher_gain: float = Field(default=2.0, gt=0, description="sd of the teacher's pre-activations; larger is harder")
     label_noise: float = Field(
         default=0.0, ge=0, lt=1, description="share of training labels that are replaced by another class"

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.interfaces import LossParameterization
 from lossforge.parameterizations.common import checked, full_precision, network_code
 
@@ -33,7 +34,7 @@ class ClassCorrelation(LossParameterization):
     """
 
     type: Literal["class_correlation"] = "class_correlation"
-    num_classes: int = Field(default=10, ge=2, description="C, the one number of classes the loss is for")
+    num_classes: Count = Field(default=10, ge=2, description="C, the one number of classes the loss is for")
     squash: bool = Field(default=False, description="the bounded form -sigmoid(y^T Phi log p)")
     spread: float = Field(default=0.05, gt=0, description="standard deviation of the prior around the identity")
 

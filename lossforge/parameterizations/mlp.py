@@ -6,13 +6,14 @@ import inspect
 from abc import ABC
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossforge.component import Count
 from lossforge.forms import Activation, PerceptronForm
 from lossforge.interfaces import PerceptronParameterization
 from lossforge.parameterizations.common import checked, full_precision, literal
@@ -53,7 +54,9 @@ class MLPParameterization(PerceptronParameterization, ABC):
         default="log_prob", description="what the network sees of a probability p: -log p / log_scale, or p itself"
     )
     log_scale: float = Field(default=10.0, gt=0, description="divisor of -log p, in nats")
-    hidden: tuple[PositiveInt, ...] = Field(default=(12,), min_length=1, description="widths of the hidden layers")
+    hidden: tuple[Annotated[Count, Field(gt=0)], ...] = Field(
+        default=(12,), min_length=1, description="widths of the hidden layers"
+    )
     activation: Activation = Field(
         default="tanh",
         description="activation of the hidden layers; rational_tanh is tanh to 1e-4, and faster to evaluate",

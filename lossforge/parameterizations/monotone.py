@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from lossforge.component import Count
 from lossforge.parameterizations.local import LocalParameterization
 
 STEEPNESS = (2.0, 2.0)
@@ -74,7 +75,9 @@ class Monotone(LocalParameterization):
     """
 
     type: Literal["monotone"] = "monotone"
-    hidden: tuple[PositiveInt, ...] = Field(default=(8,), min_length=1, description="widths of the hidden layers")
+    hidden: tuple[Annotated[Count, Field(gt=0)], ...] = Field(
+        default=(8,), min_length=1, description="widths of the hidden layers"
+    )
     activation: Literal["tanh", "softsign", "sigmoid"] = Field(
         default="tanh", description="increasing and bounded on both sides: others make convex functions only"
     )

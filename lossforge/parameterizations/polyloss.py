@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.parameterizations.common import expm1
 from lossforge.parameterizations.local import LocalParameterization
 
@@ -44,7 +45,7 @@ class PolyLoss(LocalParameterization):
     """
 
     type: Literal["polyloss"] = "polyloss"
-    degree: int = Field(default=5, ge=1, description="N, the number of coefficients")
+    degree: Count = Field(default=5, ge=1, description="N, the number of coefficients")
     cross_entropy: bool = Field(default=True, description="add -log p_y to the polynomial")
 
     @property

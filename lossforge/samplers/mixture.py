@@ -28,12 +28,16 @@ Draw = Callable[[Tensor, int, torch.Generator], Tensor]
 class MixtureWeights(Options):
     """Shares of the regimes; they are divided by their sum."""
 
-    dirichlet: float = Field(default=1.0, ge=0, description="p ~ Dirichlet(alpha)")
-    softmax_normal: float = Field(default=1.0, ge=0, description="p = softmax(tau N(0, I)), tau log-uniform")
-    confident_right: float = Field(default=1.0, ge=0, description="1 - p_y log-uniform and small")
-    confident_wrong: float = Field(default=1.0, ge=0, description="p_y log-uniform and tiny, one dominant rival")
-    boundary: float = Field(default=1.0, ge=0, description="p_y within delta of its largest rival")
-    near_uniform: float = Field(default=1.0, ge=0, description="p = softmax(small normal), as at initialisation")
+    dirichlet: float = Field(default=1.0, ge=0, le=1e9, description="p ~ Dirichlet(alpha)")
+    softmax_normal: float = Field(default=1.0, ge=0, le=1e9, description="p = softmax(tau N(0, I)), tau log-uniform")
+    confident_right: float = Field(default=1.0, ge=0, le=1e9, description="1 - p_y log-uniform and small")
+    confident_wrong: float = Field(
+        default=1.0, ge=0, le=1e9, description="p_y log-uniform and tiny, one dominant rival"
+    )
+    boundary: float = Field(default=1.0, ge=0, le=1e9, description="p_y within delta of its largest rival")
+    near_uniform: float = Field(
+        default=1.0, ge=0, le=1e9, description="p = softmax(small normal), as at initialisation"
+    )
 
     @model_validator(mode="after")
     def _some_share(self) -> MixtureWeights:

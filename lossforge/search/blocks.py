@@ -15,6 +15,7 @@ from torch import Tensor
 from lossforge import answers
 from lossforge.interfaces import LossParameterization, stated_form
 from lossforge.search.blocked_perceptron import BlockedPerceptron
+from lossforge.sizes import is_out_of_memory
 from lossforge.threads import one_thread
 
 Quantity = Literal["losses", "gradients"]
@@ -105,11 +106,6 @@ def assembled(quantity: Quantity, block: Block, rows: list[Tensor | None]) -> Bl
     padded = [*rows, *[None] * (len(block.solutions_PD) - len(rows))]
     values = torch.stack([missing if row is None else row for row in padded])
     return BlockResult(values, torch.tensor([row is None for row in padded], device=inputs.device))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory is exhausted; on the CPU torch raises a plain RuntimeError then."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _of_row(parameterization: LossParameterization, quantity: Quantity, block: Block, row: int) -> Tensor | None:

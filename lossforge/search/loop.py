@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,7 @@ from lossforge.search.resolution import existing_device
 from lossforge.search.stopping import Progress, affordable_generations, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.search.workers import WorkerPool, block_evaluator
+from lossforge.sizes import refuse_beyond_memory, told_by_size
 from lossforge.spec import SearchSpec, refuse_other
 from lossforge.streams import derive_generator
 from lossforge.types import State
@@ -72,12 +74,14 @@ class Search:
         self, spec: SearchSpec, *, seed: int = 0, device: str | torch.device = "cpu", name: str = "search"
     ) -> None:
         refuse_other(spec, SearchSpec, "lossforge.Search")
+        refuse_beyond_memory(spec)
         self.seed, self.name, self.device = seed, name, existing_device(device)
         spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
         self.spec = spec.model_copy(update={"generations_per_launch": launch_size(spec, self.device)})
         self._blocks = block_evaluator(self.spec, self.device)
         self._evaluators: dict[int, Evaluator] = {}
-        self.state: State = self._first_state(0, {})
+        with self._told_by_size():
+            self.state: State = self._first_state(0, {})
         self._start_clock()
 
     @property
@@ -132,14 +136,17 @@ class Search:
 
         Raises:
             SearchError: the search has ended.
+            NotEnoughMemoryError: memory is not enough; likewise in all that is done later.
         """
         self._refuse_if_finished()
-        solutions_PD, self.state = asked(self.state, self.evaluator)
+        with self._told_by_size():
+            solutions_PD, self.state = asked(self.state, self.evaluator)
         return solutions_PD.clone()  # theirs to change
 
     def evaluate(self, solutions_PD: Tensor) -> Assessment:
         """Evaluate any solutions on this generation's batch, which all of them share."""
-        return assessed(self.state, self.evaluator, solutions_PD)
+        with self._told_by_size():
+            return assessed(self.state, self.evaluator, solutions_PD)
 
     def tell(self, solutions_PD: Tensor, result: Assessment | Tensor | Sequence[float]) -> Record:
         """Take in what a generation came to, and return its line of the history.
@@ -155,9 +162,10 @@ class Search:
         """
         self._refuse_if_finished()
         solutions_PD, assessment = checked(self.state, solutions_PD, result)
-        generation = told(self.state, self.evaluator, solutions_PD, assessment, self._seconds)
-        (account,) = accounts_of([generation])
-        return self._taken_in(generation, account)
+        with self._told_by_size():
+            generation = told(self.state, self.evaluator, solutions_PD, assessment, self._seconds)
+            (account,) = accounts_of([generation])
+            return self._taken_in(generation, account)
 
     def step(self) -> Record:
         """Run one generation."""
@@ -179,14 +187,15 @@ class Search:
             raise ValueError(f"a launch has at least one generation, not {num}")
         self._refuse_if_finished()
         affordable = affordable_generations(self.spec, self._progress(self.state))
-        generations = generations_after(
-            self.state, self.evaluator, max(1, min(num, affordable)), self._seconds, self.spec.stop.wall_time
-        )
         records: list[Record] = []
-        for generation, account in zip(generations, accounts_of(generations), strict=True):
-            records.append(self._taken_in(generation, account))
-            if records[-1]["stopped"] is not None:
-                break
+        with self._told_by_size():
+            generations = generations_after(
+                self.state, self.evaluator, max(1, min(num, affordable)), self._seconds, self.spec.stop.wall_time
+            )
+            for generation, account in zip(generations, accounts_of(generations), strict=True):
+                records.append(self._taken_in(generation, account))
+                if records[-1]["stopped"] is not None:
+                    break
         return records
 
     def run(self, on_generation: Callable[[Record], None] | None = None) -> Artifact:
@@ -215,7 +224,8 @@ class Search:
             "searches": [{**vars(end), "seed": self.evaluator_of(end.restart).seed} for end in self.ended],
         }
         try:
-            return choose_winner(pools, self.evaluator_of(0), self.name, effort)
+            with self._told_by_size():
+                return choose_winner(pools, self.evaluator_of(0), self.name, effort)
         except NoFeasibleSolutionError as cause:
             if self.finished and all(end.stopped == "no_feasible" for end in self.ended):
                 raise NoFeasibleSolutionError(_no_feasible_message(self.spec.gates.patience, self.state)) from cause
@@ -223,7 +233,8 @@ class Search:
 
     def archive(self) -> Archive | None:
         """Return the trade-offs found in all searches, judged afresh on one batch; None where nothing told of any."""
-        return archive.judged(self.state, self.evaluator_of(0), self.name)
+        with self._told_by_size():
+            return archive.judged(self.state, self.evaluator_of(0), self.name)
 
     def state_dict(self) -> dict[str, Tensor | float | int]:
         """Return a copy, on the CPU, of all that changes: tensors, and numbers that JSON can hold."""
@@ -259,6 +270,9 @@ class Search:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _told_by_size(self) -> AbstractContextManager[None]:
+        return told_by_size(self.spec, "search")
 
     def _first_state(self, restart: int, earlier: State) -> State:
         """Return the state before the first generation of a search, after ``earlier`` ones."""

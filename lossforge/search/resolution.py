@@ -8,6 +8,7 @@ from lossforge.errors import SpecError
 from lossforge.search.backends import resolved_backend
 from lossforge.search.generation import launch_size
 from lossforge.search.workers import check_workers
+from lossforge.sizes import refuse_beyond_memory
 from lossforge.spec import RunSpec
 
 
@@ -15,8 +16,10 @@ def resolve(spec: RunSpec) -> RunSpec:
     """Return the spec with each ``auto`` that follows from a rule, such as that of the device, settled.
 
     Raises:
-        SpecError: it asks for CUDA and there is none, or for workers or a back end that cannot serve.
+        SpecError: it asks for CUDA and there is none, for workers or a back end that cannot serve, or for more than
+            memory holds.
     """
+    refuse_beyond_memory(spec.search)
     device = resolve_device(spec.device)
     backend = resolved_backend(spec.search, torch.device(device))
     search = spec.search.model_copy(update={"backend": backend})

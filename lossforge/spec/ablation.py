@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from lossforge.component import Options
+from lossforge.component import Count, Options
 from lossforge.spec import dump, load
 from lossforge.spec.arms import SETTINGS, VARIANTS, ArmKey, read
 from lossforge.spec.document import Document, Spot
@@ -36,12 +36,14 @@ class AblationSpec(Options):
     reference: str | None = Field(
         default=None, validate_default=True, description="variant that the others are compared with; null: the first"
     )
-    seeds: int = Field(default=20, ge=2, description="searches of each variant in each setting: seeds 0, 1, 2, ...")
+    seeds: int = Field(
+        default=20, ge=2, le=10**5, description="searches of each variant in each setting: seeds 0, 1, 2, ..."
+    )
     targets: dict[str, FiniteFloat] = Field(
         default={},
         description="setting to a fitness to be reached; without one, the upper median of the ends of the reference",
     )
-    curve_points: int = Field(default=50, ge=2, description="generations, evenly spaced, that are judged afresh")
+    curve_points: Count = Field(default=50, ge=2, description="generations, evenly spaced, that are judged afresh")
     equal_step_variance: bool = Field(
         default=True, description="refuse variants of one setting whose mutation steps have different variances"
     )

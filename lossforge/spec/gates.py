@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from lossforge.component import Options
+from lossforge.component import Count, Options
 
 
 class WeightBandGate(Options):
@@ -21,7 +21,7 @@ class WeightBandGate(Options):
     p_top: float = Field(default=0.99, gt=0, lt=1, description="up to where w is bounded above")
     minimum: float = Field(default=0.3, gt=0, description="smallest w / mean(w)")
     maximum: float = Field(default=3.0, gt=0, description="largest w / mean(w)")
-    num_points: int = Field(default=11, ge=3, description="points of the grid")
+    num_points: Count = Field(default=11, ge=3, description="points of the grid")
 
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:
@@ -78,6 +78,6 @@ class GateSpec(Options):
     signs: SignGate | None = SignGate()
     same_prediction: SamePredictionGate | None = SamePredictionGate()
     duplicate: DuplicateGate | None = DuplicateGate()
-    patience: int = Field(
+    patience: Count = Field(
         default=50, ge=1, description="generations without a candidate that passes before the search stops"
     )

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.blame import blamed
-from lossforge.component import Options
+from lossforge.component import Count, Options
 from lossforge.fields import (
     AnyLoss,
     AnyMutation,
@@ -41,7 +41,7 @@ class StopSpec(Options):
     next of ``restarts`` begins.
     """
 
-    evaluations: int | None = Field(
+    evaluations: Count | None = Field(
         default=None, ge=1, description="evaluations that all searches together may cost; no generation exceeds it"
     )
     wall_time: float | None = Field(
@@ -50,7 +50,7 @@ class StopSpec(Options):
     target_fitness: float | None = Field(
         default=None, description="stop once a generation's best feasible fitness, on its own batch, is no higher"
     )
-    stagnation: int | None = Field(
+    stagnation: Count | None = Field(
         default=None,
         ge=2,
         description="stop once the (lower) median best fitness of so many generations is no lower than that of as many "
@@ -66,10 +66,10 @@ class SearchSpec(Options):
     objective: AnyObjective
     strategy: AnyStrategy
     mutation: AnyMutation | None = None
-    generations: int = Field(default=150, ge=1)
-    num_classes: int = Field(default=10, ge=2, description="classes of the synthetic predictions")
-    batch_size: int = Field(default=512, ge=2, description="synthetic pairs a generation")
-    selection_batch_size: int = Field(
+    generations: Count = Field(default=150, ge=1)
+    num_classes: Count = Field(default=10, ge=2, description="classes of the synthetic predictions")
+    batch_size: Count = Field(default=512, ge=2, description="synthetic pairs a generation")
+    selection_batch_size: Count = Field(
         default=4096, ge=2, description="synthetic pairs of the selection and the held-out stream, each"
     )
     gates: GateSpec = GateSpec()
@@ -79,7 +79,9 @@ class SearchSpec(Options):
         validate_default=True,
         description="published losses that the objective judges beside the winner, on the held-out batch",
     )
-    restarts: int = Field(default=1, ge=1, description="independent searches, one after the other; the best one counts")
+    restarts: int = Field(
+        default=1, ge=1, le=10**6, description="independent searches, one after the other; the best one counts"
+    )
     population_growth: float = Field(
         default=1.0, ge=1, description="factor on the population from one search to the next"
     )
@@ -88,7 +90,7 @@ class SearchSpec(Options):
         description="what evaluates candidates: compiled C++ on the CPU, triton on CUDA, or torch operations (eager); "
         "auto: by a fixed rule",
     )
-    generations_per_launch: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    generations_per_launch: Literal["auto"] | Annotated[Count, Field(ge=1)] = Field(
         default="auto",
         description="generations that are run before what they came to is read, for which a GPU is waited for; results "
         "are the same. auto: 16 where a GPU is asked for nothing else, else 1",
@@ -96,10 +98,11 @@ class SearchSpec(Options):
     workers: int = Field(
         default=1,
         ge=1,
+        le=1024,
         description="processes that evaluate, 16 candidates at a time, with the eager back end; 1: this one alone. The "
         "compiled one uses as many threads as torch",
     )
-    checkpoint_every: int = Field(default=10, ge=1, description="generations between checkpoints")
+    checkpoint_every: Count = Field(default=10, ge=1, description="generations between checkpoints")
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds after which one is saved anyway")
 
     def strategy_of(self, restart: int) -> AnyStrategy:
@@ -183,7 +186,7 @@ class EvidenceSpec(Options):
     """How the found loss is compared: against which losses, over how many seeds."""
 
     baselines: tuple[AnyLoss, ...] = Field(default=("cross_entropy",), min_length=1, validate_default=True)
-    seeds: int = Field(default=3, ge=2, description="independent trainings of each loss")
+    seeds: int = Field(default=3, ge=2, le=10**5, description="independent trainings of each loss")
     confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
 
     @field_validator("baselines")

@@ -28,7 +28,7 @@ class TrainSpec(Options):
     losses: tuple[AnyLoss, ...] = Field(default=(), description="published losses")
     found: tuple[str, ...] = Field(default=(), description="found losses: run directories or artifact folders")
     training: TrainingSpec
-    seeds: int = Field(default=1, ge=1, description="independent trainings of each loss")
+    seeds: int = Field(default=1, ge=1, le=10**5, description="independent trainings of each loss")
     baseline: AnyLoss | None = Field(
         default=None,
         description="published loss that all are compared with; null: cross_entropy if it is among them, or the first",

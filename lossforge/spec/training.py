@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from lossforge.component import Options
+from lossforge.component import Count, Options
 from lossforge.fields import AnyDataset, AnyModel
 from lossforge.plugin_field import refuse_class
 from lossforge.spec.problems import shorten
@@ -179,13 +179,13 @@ class TrainingSpec(Options):
     type: Literal["classifier"] = "classifier"
     dataset: AnyDataset
     model: AnyModel
-    num_train: int | None = Field(default=None, ge=2, description="training images, drawn at random; None: all left")
-    num_validation: int = Field(
+    num_train: Count | None = Field(default=None, ge=2, description="training images, drawn at random; None: all left")
+    num_validation: Count = Field(
         default=0,
         ge=0,
         description="images held out of the dataset's training part, drawn at random, for choices and the temperature",
     )
-    num_test: int | None = Field(default=None, ge=2, description="test images, drawn at random; None: all")
+    num_test: Count | None = Field(default=None, ge=2, description="test images, drawn at random; None: all")
     label_noise: LabelNoise | None = Field(
         default=None, description="wrong labels in training and validation; the test stays clean"
     )
@@ -194,8 +194,8 @@ class TrainingSpec(Options):
         ge=1,
         description="how much more training images the first class has than the last, falling exponentially between",
     )
-    epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=128, ge=2)
+    epochs: Count = Field(default=8, ge=1)
+    batch_size: Count = Field(default=128, ge=2)
     optimizer: Optimizer = SGD()
     learning_rate: float = Field(
         default_factory=_by_optimizer(sgd=0.1, adamw=1e-3),
@@ -212,8 +212,8 @@ class TrainingSpec(Options):
         default=None, gt=0, lt=1, description="test the running mean of weights, which keeps this share each step"
     )
     flip: bool = Field(default=True, description="mirror training images left to right at random")
-    crop_padding: int = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
-    cutout: int = Field(default=0, ge=0, description="side, in pixels, of a square of zeros at random; 0: none")
+    crop_padding: Count = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
+    cutout: Count = Field(default=0, ge=0, description="side, in pixels, of a square of zeros at random; 0: none")
     mixup: float = Field(default=0.0, ge=0, description="alpha of mixup's Beta distribution; 0: none")
     cutmix: float = Field(default=0.0, ge=0, description="alpha of CutMix's; with mixup, each batch has one of the two")
     precision: Literal["auto"] | Precision = Field(
@@ -221,7 +221,7 @@ class TrainingSpec(Options):
     )
     compile: bool = Field(default=False, description="torch.compile the network: a minute at first, then faster steps")
     cuda_graphs: bool = Field(default=False, description="with compile, replay the network's kernels as CUDA graphs")
-    stacked: int = Field(default=1, ge=1, description="how many seeds of a loss are trained at once")
+    stacked: int = Field(default=1, ge=1, le=1024, description="how many seeds of a loss are trained at once")
     replication: Literal["auto"] | Replication = Field(
         default="auto", description="how they are; auto: the fastest here, timed once before the first training"
     )

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.strategies.matching import places
 from lossforge.strategies.ranking import finite_or_worst, rank_order
@@ -43,7 +44,7 @@ class DifferentialEvolution(Strategy):
     type: Literal["differential_evolution"] = "differential_evolution"
     uses_mutation: ClassVar[bool] = False
 
-    population_size: int = Field(
+    population_size: Count = Field(
         default=48,
         ge=8,
         multiple_of=2,

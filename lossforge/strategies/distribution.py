@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.strategies.ranking import log_weights, rank_order
 from lossforge.strategies.state import GENERATION, tensor
@@ -40,7 +41,7 @@ class DistributionStrategy(Strategy, ABC):
     granularity: ClassVar[int] = 1
     """What the population size is a multiple of."""
 
-    population_size: int = Field(default=48, ge=2, description="solutions evaluated in a generation")
+    population_size: Count = Field(default=48, ge=2, description="solutions evaluated in a generation")
     sigma: float = Field(default=0.3, gt=0, description="standard deviation of the first steps")
     start: Literal["best", "mean"] = Field(
         default="best",

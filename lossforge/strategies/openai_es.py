@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.strategies.distribution import MEAN, DistributionStrategy, shortening
 from lossforge.strategies.ranking import shared_by_rank
 from lossforge.strategies.state import GENERATION, SIGMA, tensor
@@ -38,7 +39,7 @@ class OpenAIES(DistributionStrategy):
     type: Literal["openai_es"] = "openai_es"
     granularity: ClassVar[int] = 2
 
-    population_size: int = Field(
+    population_size: Count = Field(
         default=48, ge=2, multiple_of=2, description="solutions evaluated in a generation, in pairs: an even number"
     )
     optimizer: Literal["adam", "sgd"] = "adam"

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.types import State
 
@@ -20,7 +21,7 @@ class RandomSearch(Strategy):
 
     type: Literal["random_search"] = "random_search"
     uses_mutation: ClassVar[bool] = False
-    population_size: int = Field(default=48, ge=2, description="solutions evaluated in a generation")
+    population_size: Count = Field(default=48, ge=2, description="solutions evaluated in a generation")
 
     @property
     def num_solutions(self) -> int:

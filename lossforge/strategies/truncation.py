@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from lossforge import answers
+from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.strategies import step_size
 from lossforge.strategies.matching import in_places, places
@@ -44,8 +45,8 @@ class TruncationStrategy(Strategy, ABC):
     parents_live: ClassVar[bool]
     """Whether parents are asked again, and compete with their children."""
 
-    population_size: int = Field(default=48, ge=2, description="solutions evaluated in a generation")
-    num_parents: int = Field(default=8, ge=1, description="best solutions kept, mu")
+    population_size: Count = Field(default=48, ge=2, description="solutions evaluated in a generation")
+    num_parents: Count = Field(default=8, ge=1, description="best solutions kept, mu")
     recombination: Literal["mean", "none", "weighted"] = Field(
         default="mean",
         description="children of the parents' mean, (mu/mu, lambda), of one parent each in turn, or of the mean with "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lossforge.errors import DataError, SpecError
+from lossforge.sizes import told_by_size
 from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training.data_record import DrawnPart, data_record
@@ -74,7 +75,13 @@ def prepare(spec: TrainingSpec, seed: int, device: torch.device | str, *, record
     Raises:
         DataError: the dataset is not where it should be, or has fewer images than asked for.
         SpecError: ``crop_padding`` or ``cutout`` does not fit the images, or the noise does not fit the classes.
+        NotEnoughMemoryError: memory is not enough for them.
     """
+    with told_by_size(spec, "training"):
+        return _prepared(spec, seed, device, recorded)
+
+
+def _prepared(spec: TrainingSpec, seed: int, device: torch.device | str, recorded: bool) -> PreparedData:
     loaded = spec.dataset.load()
     _check_sizes(spec, loaded.train.images_NCHW)
     train_M, validation_M = _training_indices(spec, loaded, seed)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
+from lossforge.sizes import told_by_size
 from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
 from lossforge.training.checkpoint import Records, TrainingCheckpoint
@@ -55,6 +56,7 @@ def train_classifier(
 
     Raises:
         SpecError: an option does not go with the model.
+        NotEnoughMemoryError: memory is not enough.
         RunDirectoryError: the checkpoint is that of another training.
         ValueError: there is a checkpoint, and the precision is ``auto``.
     """
@@ -82,6 +84,19 @@ def train_together(
         raise ValueError(
             "a training with a checkpoint needs its precision settled: 'auto' may come to another one later"
         )
+    with told_by_size(spec, "training"):
+        return _trained_together(spec, data, loss, seeds, on_epoch, on_step, checkpoint)
+
+
+def _trained_together(
+    spec: TrainingSpec,
+    data: PreparedData,
+    loss: nn.Module,
+    seeds: Sequence[int],
+    on_epoch: Callable[[Mapping[int, EpochRecord]], None] | None,
+    on_step: Callable[[float], None] | None,
+    checkpoint: TrainingCheckpoint | None,
+) -> list[TrainingResult]:
     precision, _ = resolve_precision(spec, data)
     began = time.perf_counter()
     with reproducible_cudnn(), kept_memory(data.device):

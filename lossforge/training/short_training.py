@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from lossforge.component import Count
 from lossforge.devices import is_queued
 from lossforge.errors import DataError, SpecError
 from lossforge.fields import AnyDataset, AnyModel
@@ -53,14 +54,14 @@ class ShortTraining(Objective):
     dataset: AnyDataset
     model: AnyModel
     fitness: Literal["error", "nll", "ece"] = Field(default="error", description="what is minimised")
-    num_train: int | None = Field(default=None, ge=2, description="training images; null: all that are not held out")
-    num_validation: int = Field(default=1000, ge=2, description="images held out of the dataset's training part")
-    epochs: int = Field(default=2, ge=1)
-    batch_size: int = Field(default=128, ge=2, description="images of a step")
+    num_train: Count | None = Field(default=None, ge=2, description="training images; null: all that are not held out")
+    num_validation: Count = Field(default=1000, ge=2, description="images held out of the dataset's training part")
+    epochs: Count = Field(default=2, ge=1)
+    batch_size: Count = Field(default=128, ge=2, description="images of a step")
     learning_rate: float = Field(default=0.1, gt=0, description="peak of the schedule")
     weight_decay: float = Field(default=5e-4, ge=0, description="L2 penalty, on every parameter")
     flip: bool = Field(default=True, description="mirror training images left to right at random")
-    crop_padding: int = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
+    crop_padding: Count = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
 
     def evaluate(self, population: Population, batch: PredictionBatch, generator: torch.Generator) -> Evaluation:
         """Train a network with every candidate; of ``batch`` only the scale of the losses is taken.

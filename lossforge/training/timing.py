@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
+from lossforge.sizes import told_by_size
 from lossforge.training.memory import kept_memory
 from lossforge.training.reproducible import reproducible_cudnn
 from lossforge.training.steps import Training, batches, train_step
@@ -25,7 +26,7 @@ def step_seconds(trainings: Sequence[Training]) -> list[float]:
     seconds: list[list[float]] = [[] for _ in trainings]
     first_batches = [next(batches(training, 1)) for training in trainings]
     device = trainings[0].data.device
-    with reproducible_cudnn(), kept_memory(device):
+    with told_by_size(trainings[0].spec, "training"), reproducible_cudnn(), kept_memory(device):
         for turn, index in itertools.product(range(WARM_UP_STEPS + TIMED_STEPS), range(len(trainings))):
             began = time.perf_counter()
             train_step(trainings[index], 0, first_batches[index])

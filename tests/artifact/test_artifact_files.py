@@ -218,10 +218,13 @@ DAMAGE = {
     ),
     "family without a type": (edit_json(parameterization={}), "loss.json: parameterization: 'type' is missing"),
     "family not a mapping": (edit_json(parameterization=3), "loss.json: parameterization: expected a mapping"),
-    "unknown option": (edit_json(parameterization={**OPTIONS, "depth": 3}), "loss.json: parameterization: Extra"),
+    "unknown option": (
+        edit_json(parameterization={**OPTIONS, "depth": 3}),
+        "loss.json: parameterization.depth: unknown field",
+    ),
     "impossible option": (
         edit_json(parameterization={**OPTIONS, "hidden": [0]}),
-        "loss.json: parameterization: Input should be greater than 0",
+        "loss.json: parameterization.hidden.0: must be greater than 0, got 0",
     ),
     "scale zero": (edit_json(scale=0.0), r"loss.json: scale 0\.0: must be a positive number"),
     "scale not a number": (edit_json(scale="large"), "loss.json: scale 'large': must be a positive number"),
@@ -233,7 +236,7 @@ DAMAGE = {
     "name of any length": (edit_json(name=LONG + "!"), r"loss.json: name 'x+\.\.\.: only letters"),
     "options without end": (
         edit_json(parameterization={**OPTIONS, **{f"x{n}": n for n in range(5000)}}),
-        "(Extra inputs are not permitted; ){5}and 4995 more$",
+        r"(?s)^\S+loss.json: parameterization.x0: unknown field.*parameterization: 4995 more mistakes$",
     ),
     "a family of any name": (edit_json(parameterization=LONG), r"loss.json: parameterization: unknown type 'x+\.\.\.'"),
     "tensors of any type": (
@@ -286,10 +289,14 @@ DAMAGE = {
     ),
     "json nested without end": (write("loss.json", b"[" * 200_000), "loss.json: cannot be read: maximum recursion"),
     "json too large": (write("loss.json", b" " * 10_000_001), "loss.json: larger than 10,000,000 bytes"),
-    "family nested without end": (edit_json(parameterization=nested(900)), "loss.json: parameterization: "),
+    "family nested without end": (edit_json(parameterization=nested(900)), "loss.json: .*recursion"),
     "parameters without end": (
-        edit_json(parameterization={**OPTIONS, "hidden": [10**4000, 10**4000]}),
+        edit_json(parameterization={**OPTIONS, "hidden": [10**9, 10**9]}),
         "loss.json: parameterization: more than 1,000,000,000 parameters",
+    ),
+    "an option of any number": (
+        edit_json(parameterization={**OPTIONS, "hidden": [10**4000]}),
+        r"loss.json: parameterization.hidden.0: must be at most 1000000000, got 10+\.\.\.$",
     ),
     "infinite in float32": (
         store(solution=torch.full((48,), 1e300, dtype=torch.float64)),

@@ -132,7 +132,7 @@ class TestDescribe:
         assert outcome.out.startswith("chaotic (mutations)\nlossforge.mutations.chaotic:ChaoticMutation, lossforge ")
         for part in (
             "\nOptions\n  map: ",
-            "\n  burn_in: integer, >= 0; default 100\n",
+            "\n  burn_in: integer, >= 0, <= 1e+06; default 100\n",
             "\nSource\n",
             "arXiv:2605.03722",
             "\nIn a spec\n  search:\n    mutation: chaotic\n",

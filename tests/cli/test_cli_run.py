@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -262,7 +263,7 @@ class TestDryRun:
         outcome = lossforge("run", training_spec, "--dry-run", "--set", "search.generations=1000")
         assert outcome.code == 0
         assert "tiny: would run in runs/tiny" in outcome.out
-        assert "1000 generations of 8 candidates on 32 pairs: 8,000 evaluations" in outcome.out
+        assert "1,000 generations of 8 candidates on 32 pairs: 8,000 evaluations" in outcome.out
         assert "evaluated by the back end 'compiled' on cpu" in outcome.out
         assert "2 seeds of tiny and cross_entropy and gce: 6 trainings" in outcome.out
         assert "nothing was run" in outcome.out
@@ -270,7 +271,7 @@ class TestDryRun:
 
     def test_times_are_estimated(self, lossforge, folder, training_spec):
         outcome = lossforge("run", training_spec, "--dry-run", "--json")
-        assert "timing a few generations and training steps" in outcome.err
+        assert "timing a few evaluations and training steps" in outcome.err
         plan = json.loads(outcome.out)
         assert plan["searches"] == [
             {"generations": 4, "num_solutions": 8, "batch_size": 32, "evaluations": 32, "num_parameters": 16}
@@ -292,6 +293,11 @@ class TestDryRun:
         bounded = json.loads(plan(*budget, "search.stop.wall_time=1e-6", options=("--json",)))
         assert (bounded["num_searches"], bounded["evaluations"], bounded["search_seconds"]) == (2, 32 + 3 * 12, 1e-6)
         assert [search["generations"] for search in bounded["searches"]] == [4, 3]
+
+    def test_as_many_generations_as_there_may_be_are_years(self, lossforge, search_spec):
+        out = lossforge("run", search_spec, "--dry-run", "--set", "search.generations=1000000000").out
+        assert "1,000,000,000 generations of 8 candidates on 32 pairs: 8,000,000,000 evaluations" in out
+        assert re.search(r"time: about (\d+ d \d+ h|[\d,]+ years), by evaluations timed here", out)
 
     def test_missing_data_are_told(self, lossforge, training_spec):
         outcome = lossforge("run", training_spec, "--dry-run", "--set", "training.dataset={type: cifar10, root: gone}")
@@ -350,6 +356,24 @@ class TestRefusals:
         (line,) = [line for line in outcome.err.splitlines() if line.startswith("error")]
         assert "1000" in line
         assert "32" in line
+
+    @pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)], ids=" ".join)
+    def test_sizes_that_no_memory_holds(self, lossforge, folder, search_spec, command, monkeypatch):
+        monkeypatch.setattr("lossforge.sizes.physical_memory", lambda: 16 * 10**9)
+
+        def refused(option: str, number: int) -> str:
+            outcome = lossforge(command[0], search_spec, *command[1:], "--set", f"search.{option}={number}")
+            assert (outcome.code, outcome.out) == (2, "")
+            assert not (folder / "runs").exists()
+            return outcome.err
+
+        for option in ("strategy.population_size", "batch_size", "generations", "restarts", "workers"):
+            for number in (10**12, 10**22):
+                assert f"search.{option}: must be at most 1" in refused(option, number)
+        assert "1,000,000,000 candidates of 16 numbers take 64.0 GB, but this machine has 16.0 GB" in refused(
+            "strategy.population_size", 10**9
+        )
+        assert "32 pairs of 1,000,000,000 classes take 128.0 GB" in refused("num_classes", 10**9)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
     @pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry-run"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -47,6 +48,14 @@ class TestValidate:
         assert "lossforge ablate study.yaml --dry-run" in lossforge("validate", "study.yaml").out
         Path("training.yaml").write_text("losses: [gce]\ntraining: {dataset: digits, model: resnet8}\n")
         assert "training.yaml: valid (training with gce)" in lossforge("validate", "training.yaml").out
+
+    def test_a_pipe_is_read_once(self, lossforge):
+        reading, writing = os.pipe()
+        os.write(writing, b"extends: edl\nname: piped\n")
+        os.close(writing)
+        outcome = lossforge("validate", f"/dev/fd/{reading}")
+        os.close(reading)
+        assert (outcome.code, outcome.out) == (0, f"/dev/fd/{reading}: valid (piped: 150 generations)\n")
 
     @pytest.mark.parametrize("command", ["validate", "show", "run"])
     def test_three_mistakes_are_three_located_messages_in_one_pass(self, lossforge, folder, command):

@@ -180,7 +180,7 @@ class TestPlainLines:
 
     def test_a_search_line_with_nothing_feasible(self, display):
         display.generation(record(3, num_feasible=0, best_fitness=0.5), 1.0)
-        assert text(display).splitlines()[-1] == ("search 4/4  none feasible yet; gates passed: finite 100%, signs 50%")
+        assert text(display).splitlines()[-1] == ("search 4/4  none feasible; gates passed: finite 100%, signs 50%")
 
     def test_a_fitness_that_is_not_finite(self, display):
         display.generation(record(3, best_fitness=None), 1.0)

@@ -59,7 +59,7 @@ def test_groups_of_options_are_described_after_those_of_the_component():
     groups = describe("mixture")[0].groups
     assert [group.name for group in groups] == ["", "MixtureWeights"]
     weights = {option.name: option for option in groups[1].options}["boundary"]
-    assert (weights.values, weights.default) == ("number, >= 0", "`1.0`")
+    assert (weights.values, weights.default) == ("number, >= 0, <= 1e+09", "`1.0`")
 
 
 def test_an_unknown_type_is_told_with_the_nearest_of_all_kinds():

@@ -179,7 +179,7 @@ def test_an_editor_gets_descriptions_defaults_and_names() -> None:
     schema = spec_schema(RunSpec).schema["$defs"]
     assert schema["SearchSpec"]["properties"]["workers"]["description"].startswith("processes that evaluate")
     assert schema["SearchSpec"]["properties"]["batch_size"] == {
-        "default": 512, "description": "synthetic pairs a generation", "minimum": 2, "type": "integer"
+        "default": 512, "description": "synthetic pairs a generation", "maximum": 10**9, "minimum": 2, "type": "integer"
     }  # fmt: skip
     assert set(schema["mutations"]["anyOf"][0]["enum"]) >= {"toy_step", "gaussian"}
     assert "toy_images" not in schema["datasets"]["anyOf"][0]["enum"]

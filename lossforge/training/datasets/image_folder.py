@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field
 
+from lossforge.component import Count
 from lossforge.errors import DataError
 from lossforge.interfaces import Dataset
 from lossforge.training.image_cache import cached, files_digest
@@ -28,7 +29,7 @@ class ImageFolder(Dataset):
     root: str = Field(
         min_length=1, examples=["~/images"], description="folder that holds train/ and test/; ~ is expanded"
     )
-    image_size: int | None = Field(
+    image_size: Count | None = Field(
         default=None,
         ge=1,
         description="side in pixels: images are scaled and cut to a square; None: they have one size",

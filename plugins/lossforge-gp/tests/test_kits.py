@@ -27,6 +27,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("component", [GPExpression, GPGenerational, GPMutation])
+def test_no_number_is_without_a_bound(component):
+    schema = component.model_json_schema()
+    for group in (schema, *schema.get("$defs", {}).values()):
+        for name, option in group.get("properties", {}).items():
+            assert option.get("type") != "integer" or "maximum" in option, name
+
+
 class TestGPExpression(ParameterizationKit):
     @pytest.fixture(params=GRAMMARS)
     def component(self, request):

@@ -42,8 +42,8 @@ class GPExpression(LossParameterization):
     grammar: Grammar = Field(
         default=Grammar(), description="the expressions there are; that of gp_mutation is the same"
     )
-    init_min_depth: int = Field(default=2, ge=1, description="least depth asked for in the prior")
-    init_max_depth: int = Field(default=4, ge=1, description="greatest depth asked for in the prior")
+    init_min_depth: int = Field(default=2, ge=1, le=16, description="least depth asked for in the prior")
+    init_max_depth: int = Field(default=4, ge=1, le=16, description="greatest depth asked for in the prior")
 
     @model_validator(mode="after")
     def _depths_fit(self) -> Self:

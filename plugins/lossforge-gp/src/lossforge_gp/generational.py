@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.types import State
 
@@ -43,8 +44,10 @@ class GPGenerational(Strategy):
 
     type: Literal["gp_generational"] = "gp_generational"
     uses_mutation: ClassVar[bool] = True
-    population_size: int = Field(default=48, ge=2, description="solutions evaluated in a generation")
-    tournament_size: int = Field(default=4, ge=1, description="solutions of which the best one becomes a parent")
+    population_size: Count = Field(default=48, ge=2, description="solutions evaluated in a generation")
+    tournament_size: int = Field(
+        default=4, ge=1, le=1000, description="solutions of which the best one becomes a parent"
+    )
     crossover_rate: float = Field(default=0.7, ge=0, le=1, description="share of children by crossover")
     elite_share: float = Field(
         default=0.05, ge=0, le=0.5, description="share of the population that lives on, rounded; at least one solution"

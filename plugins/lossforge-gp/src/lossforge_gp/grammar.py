@@ -33,7 +33,7 @@ class Grammar(Options):
         default="evomal", description="the functions: the set of a source, or their names"
     )
     max_nodes: int = Field(default=20, ge=3, le=256, description="N, most nodes of an expression")
-    max_depth: int = Field(default=6, ge=1, description="most functions from the root down to a terminal")
+    max_depth: int = Field(default=6, ge=1, le=256, description="most functions from the root down to a terminal")
 
     @model_validator(mode="after")
     def _p_and_y_can_meet(self) -> Self:
