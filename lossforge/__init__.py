@@ -13,6 +13,7 @@ from lossforge.version import __version__
 if TYPE_CHECKING:
     from lossforge import interfaces as interfaces
     from lossforge import losses as losses
+    from lossforge import presets as presets
     from lossforge.artifact import load_loss as load_loss
     from lossforge.evidence import ablate as ablate
     from lossforge.evidence.compare import compare as compare
@@ -38,7 +39,7 @@ _HOMES = {
     "run": "lossforge.pipeline",
     "train": "lossforge.evidence",
 }
-_MODULES = ("interfaces", "losses")
+_MODULES = ("interfaces", "losses", "presets")
 
 __all__ = [
     "AblationSpec",
@@ -52,6 +53,7 @@ __all__ = [
     "interfaces",
     "load_loss",
     "losses",
+    "presets",
     "resume",
     "run",
     "train",

@@ -8,7 +8,7 @@
     |-- ProjectError                2   a new plugin that cannot be written as asked
     |-- ArtifactError               2   an artifact that is missing, damaged or too new
     |-- DataError                   2   a dataset that is not where it should be
-    |-- PluginError                 3   an installed plugin that is at fault
+    |-- PluginError                 3   a plugin, or a component of your own, that is at fault
     |   |-- PluginLoadError         3   ... it cannot be imported, or is not what its entry point promises
     |   |   `-- PluginVersionError    3   ... or was written for another version of the plugin interface
     |   `-- PluginConflictError     3   ... two distributions claim one name
@@ -82,7 +82,7 @@ class DataError(LossforgeError):
 
 
 class PluginError(LossforgeError):
-    """An installed plugin that is at fault."""
+    """A plugin, or a component of your own, that is at fault."""
 
     exit_code = 3
 

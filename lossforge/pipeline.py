@@ -8,6 +8,7 @@ from pathlib import Path
 from lossforge import run_directory
 from lossforge.artifact import Artifact
 from lossforge.environment import manifest
+from lossforge.errors import RunDirectoryError
 from lossforge.evidence import Comparison, begin_settled, compare_found, settle_as_before
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
@@ -15,7 +16,8 @@ from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve, run_search
-from lossforge.spec import RunSpec, read_spec
+from lossforge.spec import RunSpec, read_spec, refuse_other
+from lossforge.spec.given import named
 from lossforge.tracked import tracked
 from lossforge.training import PreparedData, prepare
 
@@ -33,10 +35,12 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
     """Carry out ``spec`` in the new directory ``out``, by default ``runs/<name>`` or the first free number after it.
 
     Raises:
+        SpecError: it is no RunSpec, or asks for what this machine lacks.
         RunDirectoryError: ``out`` is not empty or cannot be written.
         SearchError: the search cannot go on.
         DataError: the training data are not where the spec says.
     """
+    refuse_other(spec, RunSpec, "lossforge.run")
     resolved, observer = resolve(spec), observer or Observer()
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
     run_directory.refuse_occupied(path)
@@ -53,8 +57,13 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
         observer: told of progress.
 
     Raises:
+        SpecError: ``spec`` is no RunSpec.
         RunDirectoryError: it is not a run directory, or its spec (or ``spec``) is not the one it was started with.
     """
+    if not isinstance(path, Path | str):
+        raise RunDirectoryError(f"lossforge.resume takes the path of a run directory, got {named(path)}")
+    if spec is not None:
+        refuse_other(spec, RunSpec, "lossforge.resume")
     directory = run_directory.reopen(Path(path))
     with naming_lost_plugins(directory.spec, directory.manifest):
         began = spec or read_spec(directory.spec)

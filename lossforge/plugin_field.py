@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import Any, NoReturn
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 
 from lossforge import registry
@@ -45,13 +46,16 @@ class Plugin:
             if kind != self.kind:
                 _refuse(f"expected one of {self.kind}, got {value.type!r} of {kind}")
             return value
+        if isinstance(value, type) and getattr(value, "kind", None) != self.kind:
+            _refuse(f"expected one of {self.kind}, got the class {value.__name__}")
+        refuse_class(value)
         if isinstance(value, str):
             value = {"type": value}
         if not isinstance(value, dict):
             _refuse(f"expected a mapping with a 'type'; installed: {self._installed()}")
         name = value.get("type")
         if name is None:
-            _refuse(f"'type' is missing; installed {self.kind}: {self._installed()}")
+            _refuse(f"{_without_type(value)}; installed {self.kind}: {self._installed()}")
         if not isinstance(name, str):
             _refuse(f"'type' must be a string; installed {self.kind}: {self._installed()}")
         if value.get("unregistered"):
@@ -80,6 +84,19 @@ class Plugin:
 
     def _installed(self) -> str:
         return ", ".join(registry.types(self.kind)) or "none"
+
+
+def refuse_class(value: object) -> None:
+    """Raise PydanticCustomError for a class of options in place of an instance."""
+    if isinstance(value, type):
+        needs = issubclass(value, BaseModel) and any(field.is_required() for field in value.model_fields.values())
+        _refuse(f"expected an instance, got the class {value.__name__}; write {value.__name__}({'...' * needs})")
+
+
+def _without_type(options: dict[Any, Any]) -> str:
+    """Say that a mapping has no type, and what in it looks like one that is misspelt."""
+    near = difflib.get_close_matches("type", [key for key in options if isinstance(key, str)], n=1)
+    return f"unknown field {near[0]!r} (did you mean 'type'?)" if near and near[0] != "type" else "'type' is missing"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -147,6 +147,8 @@ class TestRun:
         result = lossforge.run(spec)
         assert result.directory.path == Path("runs/tiny")
         assert result.comparison is None
+        assert len(repr(result)) < 300
+        assert "\n" not in repr(result)
         assert not result.directory.training.exists()
         loaded = lossforge.load_loss("runs/tiny")
         logits, target = torch.randn(4, 10, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])

@@ -32,6 +32,7 @@ def test_the_public_names():
         "interfaces",
         "load_loss",
         "losses",
+        "presets",
         "resume",
         "run",
         "train",

@@ -30,6 +30,7 @@ from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import LossParameterization
 from lossforge.provenance import lost
 from lossforge.spec.document import Document, Spot
+from lossforge.spec.given import named
 from lossforge.spec.load import checked
 from lossforge.spec.model import NAME_PATTERN
 from lossforge.spec.problems import Source, shorten
@@ -64,6 +65,18 @@ class Artifact:
             raise ArtifactError(
                 f"scale {shorten(repr(self.scale))}: must be a positive number, such as 0.5, of float32"
             )
+
+    def __repr__(self) -> str:
+        """Return one line: the family, the held-out fitness, and what the search has cost."""
+        parts = [f"{self.parameterization.type} of {len(self.solution_D)} parameters"]
+        held_out = self.evidence.get("held_out")
+        fitness = held_out.get("fitness") if isinstance(held_out, Mapping) else None
+        if isinstance(fitness, int | float):
+            parts.append(f"held-out fitness {fitness:.4g}")
+        for name in ("generations", "evaluations"):
+            if isinstance(count := self.evidence.get(name), int):
+                parts.append(f"{count} {name}")
+        return f"<Artifact {self.name!r}: {', '.join(parts)}>"
 
     def loss(
         self,
@@ -133,6 +146,9 @@ def load_artifact(path: Path | str) -> Artifact:
         ArtifactError: nothing is there, a file is damaged, or it was written by a newer lossforge.
         PluginError: its parameterization belongs to a plugin that fails.
     """
+    if not isinstance(path, Path | str):
+        remedy = "it has its loss: artifact.loss()" if isinstance(path, Artifact) else "give that of its folder"
+        raise ArtifactError(f"a loss is loaded from an artifact folder or a run directory, got {named(path)}; {remedy}")
     folder = _artifact_folder(Path(path))
     content = _read_json(folder / "loss.json")
     parameterization = _parameterization(folder / "loss.json", content["parameterization"], Path(path))

@@ -18,7 +18,7 @@ from lossforge.files import to_json, write_atomically
 from lossforge.run_directory import RunDirectory
 from lossforge.search import resolve
 from lossforge.sizes import told_by_size
-from lossforge.spec import RunSpec, SearchSpec, load
+from lossforge.spec import RunSpec, SearchSpec, load, refuse_other
 from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.arms import ArmKey
 
@@ -63,10 +63,11 @@ def ablate(
         on_search: told of every search.
 
     Raises:
-        SpecError: see :func:`plan`.
+        SpecError: it is no AblationSpec, or see :func:`plan`.
         RunDirectoryError: ``out`` holds something else, another process is at work in it, or it cannot be written.
         SearchError: a search's process was ended from outside.
     """
+    refuse_other(spec, AblationSpec, "lossforge.ablate")
     arms = plan(spec, folder)
     with remedied(out):
         _open(out, spec)

@@ -81,6 +81,12 @@ class Ablation:
     targets: dict[str, float]
     rows: tuple[Row, ...]
 
+    def __repr__(self) -> str:
+        """Return one line: what was compared."""
+        spec = self.spec
+        variants = ", ".join(spec.variants)
+        return f"<Ablation {spec.name!r}: {variants} in {len(spec.settings)} setting(s) over {spec.seeds} seeds>"
+
 
 def analyse(spec: AblationSpec, arms: Sequence[Arm]) -> Ablation:
     """Compare every variant with the reference of its setting."""

@@ -17,6 +17,8 @@ from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
 from lossforge.evidence.training_pool import TrainingPool
+from lossforge.search import existing_device
+from lossforge.spec.given import refuse_other
 from lossforge.spec.training import TrainingSpec
 from lossforge.training import PreparedData, TrainingResult, prepare
 
@@ -67,12 +69,14 @@ def compare(
 
     Raises:
         ValueError: a name cannot be that of a folder, the reference is not among the losses, or identities are missing.
+        SpecError: ``training`` is no TrainingSpec, or there is no such device.
         DataError: the images are not to be had.
         RunDirectoryError: ``folder`` holds results of another spec, seed or loss, or damaged ones.
     """
+    refuse_other(training, TrainingSpec, "lossforge.compare")
     reference = next(iter(losses), "") if reference is None else reference
     _check(losses, reference, folder, identities)
-    device, observer = torch.device(device), observer or TrainingObserver()
+    device, observer = existing_device(device), observer or TrainingObserver()
     # Loaded only if something is left to train.
     images = functools.cache(lambda: data or prepare(training, seed, device))
     store = None if folder is None else ArmStore(folder)

@@ -74,6 +74,12 @@ class Comparison:
     confidence: float
     training_seeds: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        """Return one line: how many seeds, and the accuracy of each loss, mean and standard deviation."""
+        of_losses = ", ".join(f"{name} {_accuracy(loss)}" for name, loss in self.losses.items())
+        num = len(self.training_seeds)
+        return f"<Comparison over {num} seed{'s' * (num != 1)}, accuracy: {of_losses}>"
+
     @property
     def notes(self) -> tuple[str, ...]:
         """A sentence for each loss with trainings that diverged: they are counted, and left out of all means."""
@@ -100,6 +106,14 @@ class Comparison:
                 for name, loss in self.losses.items()
             ],
         }
+
+
+def _accuracy(loss: LossSummary) -> str:
+    sample = loss.metrics["accuracy"].sample
+    if sample is None:
+        return "diverged"
+    spread = "" if sample.sd is None else f" ± {sample.sd:.4f}"
+    return f"{sample.mean:.4f}{spread}" + (f" ({loss.num_diverged} diverged)" if loss.num_diverged else "")
 
 
 def metric_values(results: Sequence[TrainingResult], metric: str) -> tuple[float, ...]:

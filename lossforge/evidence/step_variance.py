@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lossforge import answers
 from lossforge.interfaces import MutationOperator
 from lossforge.streams import derive_generator
 
@@ -30,10 +31,10 @@ class StepSize:
 def measure_steps(mutation: MutationOperator, dim: int) -> StepSize:
     """Return how far a mutation operator steps at sigma = 1, in ``dim`` dimensions."""
     parents_PD = torch.zeros(CHILDREN, dim, dtype=torch.float64)
-    state = mutation.init(CHILDREN, dim, derive_generator(0, "steps.mutation"))
+    state = answers.first_steps(mutation, CHILDREN, dim, derive_generator(0, "steps.mutation"))
     total, squares, count = 0.0, 0.0, 0
     for index in range(max(1, math.ceil(NUM_STEPS / parents_PD.numel()))):
-        children_PD, state = mutation.mutate(parents_PD, 1.0, state, derive_generator(0, "steps", index))
+        children_PD, state = answers.mutate(mutation, parents_PD, 1.0, state, derive_generator(0, "steps", index))
         total += float(children_PD.sum())
         squares += float(children_PD.square().sum())
         count += children_PD.numel()

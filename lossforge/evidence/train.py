@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lossforge import registry, run_directory
 from lossforge.artifact import load_artifact
+from lossforge.component import Component, Options
 from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.choices import Choices, choose
@@ -25,7 +27,8 @@ from lossforge.losses import FixedLoss, LossModule
 from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve_device
-from lossforge.spec import TrainSpec, differences
+from lossforge.spec import TrainingSpec, TrainSpec, differences
+from lossforge.spec.given import named
 from lossforge.training import prepare
 
 BEGUN_WITH = "training.yaml"
@@ -70,12 +73,13 @@ def train(
         UnknownComponentError: a name is none of the installed components, nor a path.
         SpecError, DataError, ArtifactError, RunDirectoryError: as their messages say.
     """
-    named = [loss for loss in losses if not is_path(loss)]
+    for loss in losses:
+        _refuse_no_loss(loss)
     spec = TrainSpec.model_validate(
         {
-            "losses": tuple(named),
+            "losses": tuple(loss for loss in losses if not is_path(loss)),
             "found": tuple(str(loss) for loss in losses if is_path(loss)),
-            "training": {"dataset": dataset, "model": model, **options},
+            "training": TrainingSpec(**{"dataset": dataset, "model": model, **options}),
             "baseline": baseline,
             "seeds": seeds,
             "seed": seed,
@@ -84,6 +88,19 @@ def train(
         }
     )
     return train_spec(spec, None if out is None else Path(out), observer)
+
+
+def _refuse_no_loss(loss: object) -> None:
+    if isinstance(loss, str | Path | Loss | Mapping):
+        return
+    remedy = "name the losses, and give the fields of its training as options: dataset=..., model=..."
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        remedy = f"give an instance: {loss.__name__}(...)"
+    elif isinstance(loss, nn.Module):
+        remedy = "lossforge.compare trains with modules"
+    elif not isinstance(loss, Options) or isinstance(loss, Component):
+        remedy = "see lossforge.losses.list()"
+    raise SpecError([f"lossforge.train takes names of losses, components and paths, got {named(loss)}; {remedy}"])
 
 
 def is_path(loss: object) -> bool:

@@ -22,7 +22,8 @@ class LossModule(nn.Module):
     and by the number of samples N, for class probabilities. Smoothing turns q into (1 - s) q + s / C.
 
     Half-precision logits are computed in float32, inside autocast too; float64 stays float64. Whatever the logits of an
-    ignored sample are, its loss and its gradient are 0. The mean over no samples is NaN, as in torch.
+    ignored sample are, its loss and its gradient are 0. The mean over no samples is NaN, as in torch. Logits of
+    one class, whose cross-entropy is 0, are refused; a class index out of range is torch's own error.
 
     Args:
         weight: (C,) factor of each class, or None for 1.
@@ -140,8 +141,11 @@ class LossModule(nn.Module):
                 f"logits must be floating point of shape (C,), (N, C) or (N, C, d1, ...), got {logits.dtype} {shape}"
             )
         num_classes = shape[0] if len(shape) == 1 else shape[1]
-        if num_classes == 0:
-            raise ValueError(f"logits {shape} have no classes")
+        if num_classes < 2:
+            raise ValueError(
+                f"logits {shape} have {num_classes} class(es), a loss compares at least 2; for two classes with one "
+                "logit z a sample, give torch.cat((torch.zeros_like(z), z), dim=1)"
+            )
         if self.weight is not None and self.weight.shape[0] != num_classes:
             raise ValueError(f"weight has {self.weight.shape[0]} classes, logits {shape} have {num_classes}")
         if target.dtype == torch.bool or target.is_complex():

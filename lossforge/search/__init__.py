@@ -4,7 +4,7 @@ from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.gates import GateResult, apply_gates, constrained_rank
 from lossforge.search.loop import Search
 from lossforge.search.population import ParameterPopulation
-from lossforge.search.resolution import resolve, resolve_device
+from lossforge.search.resolution import existing_device, resolve, resolve_device
 from lossforge.search.runner import run_search
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Search",
     "apply_gates",
     "constrained_rank",
+    "existing_device",
     "resolve",
     "resolve_device",
     "run_search",

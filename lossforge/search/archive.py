@@ -112,6 +112,10 @@ class Archive:
     members: tuple[Mapping[str, Any], ...]
     search: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """Return one line: how many there are, of what family."""
+        return f"<Archive {self.name!r}: {len(self.members)} trade-offs of {self.parameterization.type}>"
+
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """The members as losses, called after the run and their number, which counts from 0."""

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.interfaces import LossParameterization, stated_form
 from lossforge.search.blocked_perceptron import BlockedPerceptron
 from lossforge.sizes import is_out_of_memory
@@ -122,10 +123,10 @@ def _evaluate(parameterization: LossParameterization, quantity: Quantity, block:
         with torch.no_grad():
             if form is not None and block.inputs_PBC.dtype == torch.float32 and block.inputs_PBC.device.type == "cpu":
                 return BlockedPerceptron(form).losses(block.solutions_PD.float(), block.inputs_PBC, block.labels_B)
-            return parameterization.loss(block.solutions_PD, block.inputs_PBC, block.labels_B)
+            return answers.loss(parameterization, block.solutions_PD, block.inputs_PBC, block.labels_B)
     # One leaf a candidate: a shared leaf would sum the gradients over candidates.
     leaf = block.inputs_PBC.detach().expand(len(block.solutions_PD), -1, -1).clone().requires_grad_()
     with torch.enable_grad():
-        loss_PB = parameterization.loss(block.solutions_PD, torch.log_softmax(leaf, dim=-1), block.labels_B)
+        loss_PB = answers.loss(parameterization, block.solutions_PD, torch.log_softmax(leaf, dim=-1), block.labels_B)
         (gradient_PBC,) = torch.autograd.grad(loss_PB.sum(), leaf)
     return gradient_PBC

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lossforge import devices
+from lossforge import answers, devices
 from lossforge.interfaces import Population
 from lossforge.search.backends import Kernel, kernel_of
 from lossforge.search.blocks import BlockEvaluator, InProcess
@@ -100,7 +100,7 @@ class Evaluator:
     def evaluate_afresh(self, population: Population, stream: str) -> Evaluation:
         """Return the objective's judgement on the batch that :meth:`assess_afresh` takes; of any population."""
         batch, generator = self.fixed_batch(f"{stream}.sampler"), self.generator(f"{stream}.objective")
-        return self.spec.objective.evaluate(population, batch, generator)
+        return answers.evaluate(self.spec.objective, population, batch, generator)
 
     def fixed_batch(self, stream: str) -> PredictionBatch:
         """Return a large batch of a stream of its own."""
@@ -141,14 +141,14 @@ class Evaluator:
         To know which these are is to wait for a GPU; there, all are evaluated where the objective allows it.
         """
         if devices.is_queued(self.device) and self.spec.objective.may_see_all:
-            return _of_passing(self.spec.objective.evaluate(population, batch, generator), passes_P)
+            return _of_passing(answers.evaluate(self.spec.objective, population, batch, generator), passes_P)
         index = passes_P.nonzero().squeeze(1)
         if len(index) == population.num_solutions:
-            return self.spec.objective.evaluate(population, batch, generator)
+            return answers.evaluate(self.spec.objective, population, batch, generator)
         missing_P = torch.full((population.num_solutions,), torch.nan, device=population.solutions_PD.device)
         if len(index) == 0:
             return Evaluation(missing_P, {})
-        evaluation = self.spec.objective.evaluate(population.take(index), batch, generator)
+        evaluation = answers.evaluate(self.spec.objective, population.take(index), batch, generator)
 
         def spread(values: Tensor) -> Tensor:
             values = _with_nan(values)
@@ -160,7 +160,9 @@ class Evaluator:
 
     def _sample(self, stream: str, num: int, index: int = 0, progress: float = 1.0) -> PredictionBatch:
         with one_thread():
-            return self.spec.sampler.sample(num, self.spec.num_classes, self.generator(stream, index), progress)
+            return answers.sample(
+                self.spec.sampler, num, self.spec.num_classes, self.generator(stream, index), progress
+            )
 
 
 def _of_passing(evaluation: Evaluation, passes_P: Tensor) -> Evaluation:

@@ -6,6 +6,7 @@ what a generation came to is put into one table, its account, which can be read 
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lossforge import devices
+from lossforge import answers, devices
 from lossforge.search import archive, progress
 from lossforge.search.evaluator import Assessment, Evaluator
 from lossforge.search.history import account_of
@@ -102,7 +103,10 @@ def asked(state: State, evaluator: Evaluator) -> tuple[Tensor, State]:
     strategy = spec.strategy_of(progress.integer(state, progress.RESTART))
     generator = evaluator.generator("strategy", generation)
     with one_thread():
-        return strategy.ask(state, spec.mutation, spec.parameterization.init, generator)
+        prior = functools.partial(answers.draw, spec.parameterization)
+        return answers.ask(
+            strategy, state, spec.mutation, prior, generator, like_PD=progress.tensor(state, progress.LAST)
+        )
 
 
 def assessed(state: State, evaluator: Evaluator, solutions_PD: Tensor) -> Assessment:
@@ -118,7 +122,7 @@ def told(state: State, evaluator: Evaluator, solutions_PD: Tensor, assessment: A
     strategy = evaluator.spec.strategy_of(progress.integer(state, progress.RESTART))
     with one_thread():
         after = {
-            **strategy.tell(state, solutions_PD, assessment.rank_P),
+            **answers.tell(strategy, state, solutions_PD, assessment.rank_P),
             **progress.after_telling(state, solutions_PD, assessment),
             **archive.after_generation(state, solutions_PD, assessment, archive.size_for(evaluator.spec.objective)),
             **clock(),

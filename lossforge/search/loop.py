@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.artifact import Artifact
 from lossforge.errors import NoFeasibleSolutionError, SearchError
 from lossforge.interfaces import Strategy
@@ -31,11 +32,12 @@ from lossforge.search.generation import (
 )
 from lossforge.search.history import Record, num_passing, record_of
 from lossforge.search.progress import SearchEnd
+from lossforge.search.resolution import existing_device
 from lossforge.search.stopping import Progress, affordable_generations, reason_to_stop
 from lossforge.search.winner import Pool, choose_winner
 from lossforge.search.workers import WorkerPool, block_evaluator
 from lossforge.sizes import refuse_beyond_memory, told_by_size
-from lossforge.spec import SearchSpec
+from lossforge.spec import SearchSpec, refuse_other
 from lossforge.streams import derive_generator
 from lossforge.types import State
 
@@ -57,11 +59,23 @@ class Search:
     Every random number comes from a stream of (seed, name, generation), and ``state_dict()`` holds all that changes, so
     a search that loads it goes on exactly as the other would have. Leaving it as a context manager, or ``close()``,
     ends its worker processes.
+
+    Args:
+        spec: what is searched, and how.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        name: of the loss that is found.
+
+    Raises:
+        SpecError: ``spec`` is no SearchSpec, or the device or what serves it is not there.
     """
 
-    def __init__(self, spec: SearchSpec, *, seed: int = 0, device: str = "cpu", name: str = "search") -> None:
+    def __init__(
+        self, spec: SearchSpec, *, seed: int = 0, device: str | torch.device = "cpu", name: str = "search"
+    ) -> None:
+        refuse_other(spec, SearchSpec, "lossforge.Search")
         refuse_beyond_memory(spec)
-        self.seed, self.name, self.device = seed, name, torch.device(device)
+        self.seed, self.name, self.device = seed, name, existing_device(device)
         spec = spec.model_copy(update={"backend": resolved_backend(spec, self.device)})
         self.spec = spec.model_copy(update={"generations_per_launch": launch_size(spec, self.device)})
         self._blocks = block_evaluator(self.spec, self.device)
@@ -264,13 +278,13 @@ class Search:
         """Return the state before the first generation of a search, after ``earlier`` ones."""
         mutation, parameterization = self.spec.mutation, self.spec.parameterization
         strategy, evaluator = self.spec.strategy_of(restart), self.evaluator_of(restart)
-        solutions_PD = parameterization.init(strategy.num_solutions, evaluator.generator("prior"))
+        solutions_PD = answers.draw(parameterization, strategy.num_solutions, evaluator.generator("prior"))
         memory: State = {}
         if mutation is not None:
             generator = evaluator.generator("mutation")
-            memory = mutation.init(strategy.num_children, parameterization.num_parameters, generator)
+            memory = answers.first_steps(mutation, strategy.num_children, parameterization.num_parameters, generator)
         return {
-            **strategy.init(solutions_PD, evaluator.generator("strategy.init")),
+            **answers.first_state(strategy, solutions_PD, evaluator.generator("strategy.init")),
             **memory,
             **(progress.handed_on(earlier) if earlier else progress.of_a_new_run(self.seed, solutions_PD)),
             **progress.of_a_new_search(restart, solutions_PD),

@@ -35,7 +35,27 @@ def resolve_device(device: str) -> str:
     Raises:
         SpecError: CUDA is asked for and there is none.
     """
+    return str(existing_device(device))
+
+
+def existing_device(device: str | torch.device) -> torch.device:
+    """Return the device of a name, for ``auto`` CUDA where there is one, else the CPU.
+
+    Raises:
+        SpecError: torch knows no device of that name, or CUDA is asked for and there is none, or none of that number.
+    """
     has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise SpecError(["device: cuda is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
-    return ("cuda" if has_cuda else "cpu") if device == "auto" else device
+    if device == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as cause:
+        raise SpecError([f"device: torch knows none called {device!r}; use 'auto', 'cpu' or 'cuda'"]) from cause
+    if found.type == "cuda" and not has_cuda:
+        raise SpecError([f"device: {found} is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
+    if found.type == "cuda" and found.index is not None and found.index >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise SpecError(
+            [f"device: {found} is asked for, but the last that torch finds is cuda:{last}; use that or less"]
+        )
+    return found

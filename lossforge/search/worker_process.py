@@ -16,7 +16,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from lossforge.errors import SearchError
+from lossforge.errors import LossforgeError, SearchError
 from lossforge.fields import AnyParameterization
 from lossforge.interfaces import LossParameterization
 from lossforge.search.blocks import Block, BlockResult, Quantity, evaluate_block
@@ -65,7 +65,7 @@ class WorkerProcess:
         """Return the answer, or None if the process has ended.
 
         Raises:
-            RuntimeError: the evaluation failed there.
+            RuntimeError: the evaluation failed there; an error of lossforge comes over as it is.
         """
         try:
             answer = self.channel.recv()
@@ -73,6 +73,8 @@ class WorkerProcess:
             self._process.join()
             return None
         self.is_busy = False
+        if isinstance(answer, LossforgeError):
+            raise answer
         if isinstance(answer, str):
             raise RuntimeError(f"evaluating a block failed in a worker process:\n{answer}")
         values, exhausted = answer
@@ -114,6 +116,8 @@ def serve(channel: Connection, family: bytes) -> None:
 def _answer(parameterization: LossParameterization, quantity: Quantity, block: Block) -> Any:
     try:
         result = evaluate_block(parameterization, quantity, block)
+    except LossforgeError as error:
+        return error
     except Exception:  # noqa: BLE001  whatever a plugin raises is told to the search, which raises it
         return traceback.format_exc()
     return result.values.numpy(), result.exhausted_P.numpy()

@@ -6,6 +6,7 @@ from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
+from lossforge.spec.given import refuse_other
 from lossforge.spec.model import Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec
 from lossforge.spec.read import TracedSpec, read_spec, spec_from_text, trace_preset, trace_spec
 from lossforge.spec.train import TrainSpec
@@ -31,6 +32,7 @@ __all__ = [
     "differences",
     "leaves",
     "read_spec",
+    "refuse_other",
     "spec_from_text",
     "to_yaml",
     "trace_preset",

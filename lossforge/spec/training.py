@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from lossforge.component import Count, Options
 from lossforge.fields import AnyDataset, AnyModel
+from lossforge.plugin_field import refuse_class
 from lossforge.spec.problems import shorten
 
 Precision = Literal["float32", "bfloat16"]
@@ -30,6 +31,7 @@ def _typed(*choices: type[Options]) -> BeforeValidator:
     default = next(iter(classes))
 
     def chosen(value: Any) -> Any:
+        refuse_class(value)
         options = {"type": value} if isinstance(value, str) else value
         if not isinstance(options, dict):
             return value

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.strategies import step_size
@@ -132,7 +133,7 @@ class TruncationStrategy(Strategy, ABC):
         sources = self._recombined(parents)
         sigma = self._sigma_of_children(state, parents, generator)
         steps = sigma.to(parents.dtype) if isinstance(sigma, Tensor) else sigma
-        children, state = mutation.mutate(sources, steps, state, generator)
+        children, state = answers.mutate(mutation, sources, steps, state, generator)
         lasting = parents if self.parents_live else parents[:0]
         asked = torch.cat((lasting, children, sources[: self._num_references]))
         return asked, {**state, **self._remembered(state, asked, sigma)}

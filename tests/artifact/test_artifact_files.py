@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -36,6 +37,21 @@ def make_artifact(family=FAMILIES[0]) -> Artifact:
 def folder(tmp_path) -> Path:
     make_artifact().save(tmp_path / "artifact")
     return tmp_path / "artifact"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "told"),
+    [
+        ({}, ""),
+        (EVIDENCE, ", held-out fitness 0.1"),
+        ({"held_out": {"fitness": None}, "generations": 5, "evaluations": 240}, ", 5 generations, 240 evaluations"),
+        ({"held_out": "x", "generations": {}, "evaluations": None}, ""),
+    ],
+)
+def test_it_shows_as_a_line(evidence, told):
+    artifact = dataclasses.replace(make_artifact(), evidence=evidence)
+    num = PairwiseMLP().num_parameters
+    assert repr(artifact) == f"<Artifact 'my-loss': pairwise_mlp of {num} parameters{told}>"
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.label)

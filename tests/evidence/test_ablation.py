@@ -268,6 +268,7 @@ class TestAnalysis:
         good = [curve(4.0, 1.0 + 0.1 * k, found=0.5 + 0.01 * k) for k in range(8)]
         bad = [curve(4.0, 3.0 + 0.2 * k, found=2.0 + 0.02 * k) for k in range(8)]
         found = analyse(self.asked("bad", "good", seeds=8), self.arms(bad=bad, good=good))
+        assert repr(found) == f"<Ablation {found.spec.name!r}: bad, good in 1 setting(s) over 8 seeds>"
         rows = {(row.variant, row.measure): row for row in found.rows}
         assert rows["bad", "area"].difference is None
         for measure in ("area", "end"):

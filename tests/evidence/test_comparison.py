@@ -55,6 +55,14 @@ def test_a_reference_that_diverged_gives_no_differences():
     assert comparison.losses["found"].metrics["accuracy"].sample is not None
 
 
+def test_it_shows_as_a_line():
+    comparison = compared(found=[0.7, None, 0.9], lost=[None, None, None], reference=[0.5, None, None])
+    assert repr(comparison) == (
+        "<Comparison over 3 seeds, accuracy: found 0.8000 ± 0.1414 (1 diverged), lost diverged, "
+        "reference 0.5000 (2 diverged)>"
+    )
+
+
 def test_json_holds_everything_but_predictions_and_times():
     comparison = compared(found=[0.7, None, 0.9], reference=[0.5, 0.6, 0.55])
     data = comparison.to_json()

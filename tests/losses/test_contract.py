@@ -128,6 +128,14 @@ def test_any_shape_is_its_rows(make, shape):
         torch.testing.assert_close(found.flatten(), module(logits_NC, rows), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(1,), (6, 1), (0, 1), (2, 1, 3), (6, 0)], ids=str)
+def test_one_class_is_refused(make, shape):
+    index_shape = shape[:-1] if len(shape) == 1 else (shape[0], *shape[2:])
+    for target in (torch.zeros(index_shape, dtype=torch.int64), torch.ones(shape)):
+        with pytest.raises(ValueError, match=r"have [01] class\(es\), a loss compares at least 2"):
+            make()(torch.zeros(shape), target)
+
+
 @pytest.mark.parametrize("shape", [(0, C), (0, C, 2), (2, C, 0)], ids=str)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_no_samples(make, shape, smoothing):

@@ -308,7 +308,7 @@ def test_refused_arguments(arguments, message):
     [
         (torch.tensor(1.0), torch.tensor(1), "logits must be floating point of shape"),
         (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), "got torch.int64 "),
-        (torch.zeros(2, 0), torch.zeros(2, 0), "have no classes"),
+        (torch.zeros(2, 0), torch.zeros(2, 0), r"logits \(2, 0\) have 0 class\(es\)"),
         (torch.zeros(2, 3), torch.zeros(3, dtype=torch.int64), r"must have shape \(2,\), got \(3,\)"),
         (torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.int64), "class probabilities must be floating point"),
         (torch.zeros(2, 3), torch.zeros(2), "class indices must be integers"),
@@ -320,6 +320,14 @@ def test_refused_arguments(arguments, message):
 def test_refused_shapes_and_types(logits, target, message):
     with pytest.raises(ValueError, match=message):
         FixedLoss(CrossEntropy())(logits, target)
+
+
+def test_the_remedy_for_one_logit_a_sample_is_binary_cross_entropy():
+    z, target = make_logits((6, 1)), torch.tensor([0, 1, 1, 0, 1, 0])
+    with pytest.raises(ValueError, match=r"torch\.cat\(\(torch\.zeros_like\(z\), z\), dim=1\)"):
+        FixedLoss(CrossEntropy())(z, target)
+    two = FixedLoss(CrossEntropy())(torch.cat((torch.zeros_like(z), z), dim=1), target)
+    torch.testing.assert_close(two, F.binary_cross_entropy_with_logits(z[:, 0], target.float()))
 
 
 def test_weight_of_another_number_of_classes():

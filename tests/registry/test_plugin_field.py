@@ -26,6 +26,10 @@ class Homemade(Component):
     type: Literal["homemade"] = "homemade"
 
 
+class Demanding(Homemade):
+    sigma: float
+
+
 class OfAnotherKind(Component):
     kind: ClassVar[str] = "losses"
     type: Literal["of_another_kind"] = "of_another_kind"
@@ -75,6 +79,13 @@ def test_all_errors_come_at_once_with_their_exact_places() -> None:
         (OfNoKind(), "expected one of mutations, got 'of_no_kind' of no kind"),
         (3, "expected a mapping with a 'type'; installed: {installed}"),
         (None, "expected a mapping with a 'type'; installed: {installed}"),
+        (Homemade, "expected an instance, got the class Homemade; write Homemade()"),
+        (Demanding, "expected an instance, got the class Demanding; write Demanding(...)"),
+        (OfAnotherKind, "expected one of mutations, got the class OfAnotherKind"),
+        (int, "expected one of mutations, got the class int"),
+        ({"typ": "toy_step"}, "unknown field 'typ' (did you mean 'type'?); installed mutations: {installed}"),
+        ({"tpye": "toy_step", 3: 4}, "unknown field 'tpye' (did you mean 'type'?); installed mutations: {installed}"),
+        ({"type": None}, "'type' is missing; installed mutations: {installed}"),
         ({"sigma": 1.0}, "'type' is missing; installed mutations: {installed}"),
         ({"type": 3}, "'type' must be a string; installed mutations: {installed}"),
         ("toy_stpe", "unknown type 'toy_stpe' (did you mean 'toy_step'?); installed mutations: {installed}"),

@@ -53,7 +53,7 @@ from lossforge.parameterizations import PairwiseMLP
 CODES = {
     name: float(code)
     for code, name in enumerate(
-        "sound memory_error torch_memory allocator mistake killed stalls_once slow nan threads".split()
+        "sound memory_error torch_memory allocator mistake killed stalls_once slow nan threads flat".split()
     )
 }
 NETWORK = PairwiseMLP(hidden=(7, 5), activation="silu")
@@ -84,6 +84,8 @@ class Fragile(LossParameterization):
         loss_PB = NETWORK.loss(solutions_PD[:, 1:], log_probs_PBC, labels_B)
         if CODES["threads"] in found:
             return torch.full_like(loss_PB, torch.get_num_threads())
+        if CODES["flat"] in found:
+            return loss_PB.flatten()
         return torch.where(solutions_PD[:, :1] == CODES["nan"], torch.nan, loss_PB)
 
     def source(self, solution_D: Tensor) -> str:

@@ -460,3 +460,9 @@ class TestExport:
         assert done.exit_code == 2
         assert f"there are 0 to {last}" in done.output
         assert not (tmp_path / "x.py").exists()
+
+
+def test_it_shows_as_a_line():
+    family = PairwiseMLP(hidden=(4,))
+    found = Archive("toy", family, torch.zeros(2, family.num_parameters), ({}, {}), {})
+    assert repr(found) == "<Archive 'toy': 2 trade-offs of pairwise_mlp>"

@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossforge.errors import SearchError, SpecError
+from lossforge.errors import PluginError, SearchError, SpecError
 from lossforge.interfaces import LossParameterization
 from lossforge.mutations import ChaoticMutation, GaussianMutation
 from lossforge.objectives import RankingConsistency
@@ -237,6 +237,12 @@ class TestCandidatesThatGoWrong:
             crew.population(60, {20: "mistake"}).losses(*draw_batch())
         assert "ValueError: this candidate is a mistake" in str(caught.value)
         assert "lossforge_fragile.py" in str(caught.value)
+        assert crew.works()
+
+    def test_a_loss_of_another_shape(self, crew):
+        """It is told as it would be without workers."""
+        with pytest.raises(PluginError, match=r"'fragile' \(class Fragile\): loss\(\) must return loss_PB as a tensor"):
+            crew.population(60, {20: "flat"}).losses(*draw_batch())
         assert crew.works()
 
     def test_one_that_kills_its_worker(self, crew, caplog):

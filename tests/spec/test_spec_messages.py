@@ -84,6 +84,11 @@ def test_a_valid_spec_tells_nothing(spec_text: str) -> None:
          "(did you mean 'toy_step'?); installed mutations: ..."),
         ("type: toy_step", "type: 3", "8:11: search.mutation: 'type' must be a string; installed mutations: ..."),
         ("    type: toy_step\n", "", "7:3: search.mutation: 'type' is missing; installed mutations: ..."),
+        (
+            "    type: toy_step\n",
+            "    tyep: toy_step\n",
+            "7:3: search.mutation: unknown field 'tyep' (did you mean 'type'?); installed mutations: ...",
+        ),
         ("[0, 2]", "[0]", "5:31: search.objective.span: item 1 is missing"),
         ("[0, 2]", "[0, x]", "5:41: search.objective.span.1: expected a number, got the string 'x'"),
         ("[0, 2]", "3", "5:37: search.objective.span: expected a list, got the number 3"),
