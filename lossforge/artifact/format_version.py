@@ -32,7 +32,7 @@ def _who_reads_it(written_by: Any) -> str:
     if not (isinstance(written_by, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,40}", written_by)):
         return f"a later one {upgrade}"
     try:
-        is_later = Version(written_by) > Version(__version__)
+        is_later = Version(Version(written_by).public) > Version(__version__)
     except InvalidVersion:
         return f"a later one {upgrade}"
     if is_later:

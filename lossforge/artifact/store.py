@@ -161,6 +161,10 @@ def load_artifact(path: Path | str) -> Artifact:
 
 
 def _parameterization(path: Path, options: Any, given: Path) -> LossParameterization:
+    try:
+        json.dumps(options, ensure_ascii=False).encode()
+    except UnicodeEncodeError as cause:
+        raise ArtifactError(f"{path}: parameterization: half of a surrogate pair is not a character") from cause
     place = Source(str(path), has_lines=False).at(0, 0)
     family, problems = checked(_Family, Document({"parameterization": options}, {(): Spot(place, place)}))
     if family is None:

@@ -103,11 +103,7 @@ def _change(ablation: Document, field: str, name: str, key: str) -> Change:
 def _arm(document: Document, changes: Iterable[Change]) -> tuple[RunSpec | None, list[Problem]]:
     """Return the spec that changes make of a base: a search alone, on one worker, without references."""
     for change in changes:
-        if change.names == ("seed",):
-            message = "an ablation counts its seeds from 0 by itself; leave it out, and say seeds: n"
-            document.problems.append(Problem(change.place, change.path, message))
-        elif not all(change.names):
-            message = "expected a field of the spec, such as search.generations"
+        if (message := _why_not(change.names)) is not None:
             document.problems.append(Problem(change.place, change.path, message))
         else:
             change.make(document)
@@ -121,6 +117,20 @@ def _arm(document: Document, changes: Iterable[Change]) -> tuple[RunSpec | None,
         message = f"the fitness of {spec.search.objective.type!r} means nothing beside another run's"
         problems.append(Problem(document.spot(path).key, path, message))
     return spec, problems
+
+
+def _why_not(names: tuple[str, ...]) -> str | None:
+    """Return why an ablation changes no such field, or None."""
+    if not all(names):
+        return "expected a field of the spec, such as search.generations"
+    if names == ("seed",):
+        return "an ablation counts its seeds from 0 by itself; leave it out, and say seeds: n"
+    if names[0] in ("training", "evidence", "trackers") or names[:2] in (
+        ("search", "workers"),
+        ("search", "references"),
+    ):
+        return "an ablation compares searches alone, on one worker each; leave it out"
+    return None
 
 
 def _moved(problem: Problem, changes: Sequence[Change]) -> Problem:

@@ -199,6 +199,10 @@ DAMAGE = {
         edit_json(format_version=2, lossforge_version=__version__),
         rf"which is 1; yet it says that lossforge {re.escape(__version__)} wrote it, which writes no such format",
     ),
+    "newer, by a build of this version": (
+        edit_json(format_version=2, lossforge_version=f"{__version__}+local"),
+        "which writes no such format: it was changed since$",
+    ),
     "newer, by an older one": (
         edit_json(format_version=2, lossforge_version="0.0.9"),
         r"which is 1; yet it says that lossforge 0\.0\.9 wrote it, .*: it was changed since$",
@@ -293,6 +297,10 @@ DAMAGE = {
     "parameters without end": (
         edit_json(parameterization={**OPTIONS, "hidden": [10**9, 10**9]}),
         "loss.json: parameterization: more than 1,000,000,000 parameters",
+    ),
+    "half a character": (
+        edit_json(parameterization={**OPTIONS, "features": "\ud800"}),
+        "loss.json: parameterization: half of a surrogate pair is not a character$",
     ),
     "an option of any number": (
         edit_json(parameterization={**OPTIONS, "hidden": [10**4000]}),

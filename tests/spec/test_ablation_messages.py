@@ -155,3 +155,12 @@ def test_what_an_ablation_extends_keeps_its_places() -> None:
         "study.yaml:1:10: extends: nothing.yaml: no such file",
         "study.yaml:2:1: sede: unknown field (did you mean 'seeds'?)",
     ]
+
+
+@pytest.mark.parametrize(
+    "field", ["training.epochs", "evidence", "trackers.0", "search.workers", "search.references.0"]
+)
+def test_what_an_ablation_leaves_out_cannot_be_varied(field: str) -> None:
+    assert told(STUDY + f"    {field}: 3\n") == [
+        f"study.yaml:10:5: variants.big.{field}: an ablation compares searches alone, on one worker each; leave it out"
+    ]

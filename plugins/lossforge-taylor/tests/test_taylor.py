@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +21,12 @@ VARIANTS = [
     Taylor(order=4, factorials="total", spread=0.5, invariant=Invariant(rule="published", classes=3)),
     Taylor(order=9, spread=0.3),
 ]
+
+
+def test_no_number_of_classes_is_without_a_bound():
+    for classes in (1, 10**9 + 1):
+        with pytest.raises(ValidationError, match="classes"):
+            Invariant(classes=classes)
 
 
 class TestConformance(ParameterizationKit):

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from lossforge.component import Options
+from lossforge.component import Count, Options
 from lossforge_taylor.polynomial import Divisors, in_powers
 
 
@@ -37,7 +37,7 @@ class Invariant(Options):
     """
 
     rule: Literal["softmax", "published"] = Field(default="softmax", description="which margin has to be positive")
-    classes: int = Field(default=10, ge=2, description="C, the number of classes of the null epoch")
+    classes: Count = Field(default=10, ge=2, description="C, the number of classes of the null epoch")
 
     def margin(self, solutions_PD: Tensor, divisors: Divisors) -> Tensor:
         """Return margin_P: what must be positive, linear in the coefficients theta."""
