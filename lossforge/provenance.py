@@ -110,7 +110,7 @@ def _lost(provider: Provider, text: str) -> Iterator[str]:
 def naming_lost_plugins_of(spec: Path) -> contextlib.AbstractContextManager[None]:
     """Do as :func:`naming_lost_plugins` where ``spec`` is that of a run or of trainings, beside its manifest."""
     manifest = spec.parent / "manifest.json"
-    is_stored = spec.name in ("spec.yaml", "training.yaml") and manifest.is_file()
+    is_stored = spec.name in ("spec.yaml", "training.yaml") and os.path.isfile(manifest)
     return naming_lost_plugins(spec, manifest) if is_stored else contextlib.nullcontext()
 
 
@@ -120,6 +120,9 @@ def naming_lost_plugins(spec: Path, manifest: Path) -> Iterator[None]:
     try:
         yield
     except SpecError as error:
-        if lines := lost(manifest, spec.read_text("utf-8", "replace")) if spec.is_file() else []:
+        lines: list[str] = []
+        with contextlib.suppress(OSError):  # that it cannot be read is told already
+            lines = lost(manifest, spec.read_text("utf-8", "replace")) if spec.is_file() else []
+        if lines:
             raise SpecError([*error.problems, *lines]) from error
         raise

@@ -1,4 +1,4 @@
-"""Whether a signal has come, which tells Ctrl-C from a KeyboardInterrupt that code has raised by itself."""
+"""Signals: what they are called, and whether one has come, which tells Ctrl-C from a KeyboardInterrupt of code."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def signals_seen() -> Iterator[list[int]]:
                     signal.signal(kind, recorder)
                     stack.callback(_restore, kind, recorder, before)
         yield seen
+
+
+def name_of(number: int) -> str:
+    """Return ``SIGKILL`` for 9; those that have no name of their own, as real-time ones, are numbered."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _recorder(

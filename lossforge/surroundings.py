@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Setting:
+class ProcessSetting:
     """Something of the whole process that can be read and set; ``key``: what two equal values have in common."""
 
     name: str
@@ -37,36 +37,50 @@ def surroundings_restored() -> Iterator[list[str]]:
         yield changed
     finally:
         for setting, value in before:
-            if setting.key(setting.get()) != setting.key(value):
+            found = setting.get()
+            if setting.key(found) != setting.key(value):
+                _keep(found)
                 changed += [setting.name] if setting in settings else []
                 setting.put(value)
 
 
+_KEPT: list[object] = []
+"""A text stream that wraps the one before closes it as it is collected."""
+
+
+def _keep(found: object) -> None:
+    """Keep a stream that is taken out, and have it write what it has not written."""
+    if hasattr(found, "flush"):
+        _KEPT.append(found)
+        with contextlib.suppress(OSError, ValueError):
+            found.flush()
+
+
 @functools.cache
-def _settings() -> tuple[Setting, ...]:
+def _settings() -> tuple[ProcessSetting, ...]:
     import torch
 
     return (
         *(_stream(name) for name in ("stdin", "stdout", "stderr")),
-        Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-        Setting("torch's default device", torch.get_default_device, _put_device),
-        Setting("whether torch has gradients", torch.is_grad_enabled, torch.set_grad_enabled),
-        Setting("torch's deterministic algorithms", _deterministic, _put_deterministic),
-        Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-        Setting("the current folder", _folder, _put_folder),  # the last to be put back: it may be gone
+        ProcessSetting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+        ProcessSetting("torch's default device", torch.get_default_device, _put_device),
+        ProcessSetting("whether torch has gradients", torch.is_grad_enabled, torch.set_grad_enabled),
+        ProcessSetting("torch's deterministic algorithms", _deterministic, _put_deterministic),
+        ProcessSetting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+        ProcessSetting("the current folder", _folder, _put_folder),  # the last to be put back: it may be gone
     )
 
 
 @functools.cache
-def random_states() -> tuple[Setting, ...]:
+def random_states() -> tuple[ProcessSetting, ...]:
     """Return the global random states of torch on the CPU, of NumPy and of Python."""
     import numpy as np
     import torch
 
     return (
-        Setting("torch", torch.get_rng_state, torch.set_rng_state, _plain),
-        Setting("numpy.random", lambda: np.random.get_state(legacy=False), np.random.set_state, _plain),
-        Setting("random", random.getstate, random.setstate),
+        ProcessSetting("torch", torch.get_rng_state, torch.set_rng_state, _plain),
+        ProcessSetting("numpy.random", lambda: np.random.get_state(legacy=False), np.random.set_state, _plain),
+        ProcessSetting("random", random.getstate, random.setstate),
     )
 
 
@@ -77,8 +91,10 @@ def _plain(value: Any) -> object:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _stream(name: str) -> Setting:
-    return Setting(f"sys.{name}", lambda: getattr(sys, name, None), lambda stream: setattr(sys, name, stream), id)
+def _stream(name: str) -> ProcessSetting:
+    return ProcessSetting(
+        f"sys.{name}", lambda: getattr(sys, name, None), lambda stream: setattr(sys, name, stream), id
+    )
 
 
 def _folder() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,17 @@ def test_only_a_stored_spec_has_the_manifest_beside_it(manifest, tmp_path, name,
 
 def test_nothing_but_lossforge_provides_nothing():
     assert providers() == []
+
+
+def test_a_path_that_cannot_be_asked_about_keeps_its_error(manifest, tmp_path, monkeypatch):
+    with naming_lost_plugins_of(tmp_path / ("a" * 300) / "spec.yaml"):
+        pass
+    manifest(LAPLACE)
+    (tmp_path / "spec.yaml").write_text("mutation: laplace")
+
+    def denied(*_: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(SpecError, match="cannot be read"), naming_lost_plugins_of(tmp_path / "spec.yaml"):
+        raise SpecError(["cannot be read"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 import random
 import sys
@@ -36,6 +38,22 @@ def test_a_setting_is_put_back_and_named(name):
         change()
     assert read() == before
     assert changed == [name]
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_wraps_the_one_before_does_not_close_it(name, tmp_path, monkeypatch):
+    path = tmp_path / "stream"
+    path.write_text("read on\n")
+    with path.open("r" if name == "stdin" else "w") as stream:
+        monkeypatch.setattr(sys, name, stream)
+        with surroundings_restored() as changed:
+            setattr(sys, name, io.TextIOWrapper(stream.buffer, encoding="utf-8"))
+            if name != "stdin":
+                getattr(sys, name).write("not lost; ")
+        gc.collect()
+        assert (changed, getattr(sys, name)) == ([f"sys.{name}"], stream)
+        assert stream.read() == "read on\n" if name == "stdin" else stream.write("written on")
+    assert path.read_text() == ("read on\n" if name == "stdin" else "not lost; written on")
 
 
 def test_all_are_put_back_after_an_error():

@@ -37,6 +37,7 @@ def validate(context: click.Context, spec: str, overrides: tuple[str, ...], as_j
 
 def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, str]:
     """Return which sort of spec a valid one is, its name, and a line on it."""
+    from lossforge.evidence.ablation_run import titled
     from lossforge.provenance import naming_lost_plugins_of
     from lossforge.sizes import refuse_beyond_memory
     from lossforge.spec import AblationSpec, TrainSpec
@@ -44,6 +45,9 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
     sort = _sort(source)
     if sort == "ablation":
         ablation = AblationSpec.from_yaml(source, overrides)
+        for arm, run in ablation.arms(Path(source).parent).items():
+            with titled(" / ".join(arm)):
+                refuse_beyond_memory(run.search)
         measures = shlex.join(["lossforge", "ablate", source, "--dry-run"])
         variants = f"{ablation.name}: {len(ablation.variants)} variants; their steps are measured by: {measures}"
         return sort, ablation.name, f"ablation {variants}"

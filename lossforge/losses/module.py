@@ -144,7 +144,7 @@ class LossModule(nn.Module):
         if num_classes < 2:
             raise ValueError(
                 f"logits {shape} have {num_classes} class(es), a loss compares at least 2; for two classes with one "
-                "logit z a sample, give torch.cat((torch.zeros_like(z), z), dim=1)"
+                f"logit z a sample, give torch.cat((torch.zeros_like(z), z), dim={min(len(shape), 2) - 1})"
             )
         if self.weight is not None and self.weight.shape[0] != num_classes:
             raise ValueError(f"weight has {self.weight.shape[0]} classes, logits {shape} have {num_classes}")

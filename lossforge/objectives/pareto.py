@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.component import Count
 from lossforge.dominance import crowding_distances, front_numbers, normalised_sums
 from lossforge.interfaces import Objective, Population
@@ -58,7 +59,7 @@ class Pareto(Objective):
         """Evaluate every objective on every candidate, each with a generator of its own."""
         metrics, trade_offs = {}, {}
         for part, source in zip(self.objectives, split_generator(generator, len(self.objectives)), strict=True):
-            evaluation = part.objective.evaluate(population, batch, source)
+            evaluation = answers.evaluate(part.objective, population, batch, source)
             metrics.update(figures(part, evaluation))
             trade_offs[part.title] = evaluation.fitness_P
         values_PM = torch.stack([value_P.double() for value_P in trade_offs.values()], dim=1)

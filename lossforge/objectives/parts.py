@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.component import Options
 from lossforge.fields import AnyObjective
 from lossforge.interfaces import Population
@@ -124,7 +125,7 @@ def evaluate_in_stages(
         metrics[f"{stage.title}.fitness"] = torch.full_like(value_P, torch.nan)
         if len(index) == 0:
             continue
-        evaluation = stage.objective.evaluate(population.take(index), batch, source)
+        evaluation = answers.evaluate(stage.objective, population.take(index), batch, source)
         value = evaluation.fitness_P.double()
         stage_P[index], value_P[index] = number, value
         for name, metric in figures(stage, evaluation).items():

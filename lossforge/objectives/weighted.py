@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field, field_validator
 
+from lossforge import answers
 from lossforge.interfaces import Objective, Population
 from lossforge.objectives.parts import Part, figures, names_differ, values_stand_alone
 from lossforge.streams import split_generator
@@ -48,7 +49,7 @@ class Weighted(Objective):
         """Evaluate every term on every candidate, each with a generator of its own."""
         metrics, values = {}, []
         for term, source in zip(self.terms, split_generator(generator, len(self.terms)), strict=True):
-            evaluation = term.objective.evaluate(population, batch, source)
+            evaluation = answers.evaluate(term.objective, population, batch, source)
             metrics.update(figures(term, evaluation))
             values.append(term.weight * evaluation.fitness_P.double())
         fitness_P = torch.stack(values).sum(dim=0)

@@ -6,7 +6,6 @@ import functools
 import json
 import multiprocessing
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from lossforge.plugins import examine
 from lossforge.plugins.examine import ERR, OUT, REPORT, examine_into
 from lossforge.plugins.standing import contested
 from lossforge.registry import Offer
+from lossforge.signals import name_of
 
 SLOW = 2.0
 """Seconds from which on an import is called slow."""
@@ -162,7 +162,7 @@ def _death(code: int | None, err: str) -> Outcome:
     if code is None or "Timeout (" in err:
         status, text = "hung", "its import does not end"
     elif code < 0:
-        status, text = "crashed", f"its import kills the process ({signal.Signals(-code).name})"
+        status, text = "crashed", f"its import kills the process ({name_of(-code)})"
     else:
         status, text = "crashed", f"its import ends the process with exit code {code}"
     return Outcome(status, text, traceback=err.partition(f'  File "{examine.__file__}"')[0])  # on it stands the import

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.devices import constant
 from lossforge.errors import SpecError
 from lossforge.fields import AnySampler
@@ -63,7 +64,7 @@ class ImbalancedSampler(SyntheticSampler):
             SpecError: the prior is for another number of classes.
         """
         prior_C = constant(self.class_prior(num_classes), torch.float64, generator.device)
-        batch = self.sampler.sample(num, num_classes, generator, progress)
+        batch = answers.sample(self.sampler, num, num_classes, generator, progress)
         labels_B = draw_columns(prior_C.expand(num, -1), generator)
         log_probs_BC = _swapped(batch.log_probs_BC, batch.labels_B, labels_B)
         return dataclasses.replace(batch, log_probs_BC=log_probs_BC, labels_B=labels_B)

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.devices import constant
 from lossforge.errors import SpecError
 from lossforge.fields import AnySampler
@@ -78,7 +79,7 @@ class NoisyLabelsSampler(SyntheticSampler):
                     "many rows as classes, or change search.num_classes"
                 ]
             )
-        batch = self.sampler.sample(num, num_classes, generator, progress)
+        batch = answers.sample(self.sampler, num, num_classes, generator, progress)
         return dataclasses.replace(batch, labels_B=self._flipped(batch.labels_B, num_classes, generator))
 
     def _flipped(self, labels_B: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:

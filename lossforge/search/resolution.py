@@ -44,14 +44,13 @@ def existing_device(device: str | torch.device) -> torch.device:
     Raises:
         SpecError: torch knows no device of that name, or CUDA is asked for and there is none, or none of that number.
     """
-    has_cuda = torch.cuda.is_available()
     if device == "auto":
-        return torch.device("cuda" if has_cuda else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError) as cause:
         raise SpecError([f"device: torch knows none called {device!r}; use 'auto', 'cpu' or 'cuda'"]) from cause
-    if found.type == "cuda" and not has_cuda:
+    if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError([f"device: {found} is asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"])
     if found.type == "cuda" and found.index is not None and found.index >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1

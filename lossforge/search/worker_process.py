@@ -20,6 +20,7 @@ from lossforge.errors import LossforgeError, SearchError
 from lossforge.fields import AnyParameterization
 from lossforge.interfaces import LossParameterization
 from lossforge.search.blocks import Block, BlockResult, Quantity, evaluate_block
+from lossforge.signals import name_of
 
 _ADAPTER: TypeAdapter[LossParameterization] = TypeAdapter(AnyParameterization)
 
@@ -95,7 +96,7 @@ class WorkerProcess:
     def ending(self) -> str:
         """How the process ended, in words."""
         code = self._process.exitcode
-        return f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with {code}"
+        return f"was ended by {name_of(-code)}" if code is not None and code < 0 else f"ended with {code}"
 
 
 def serve(channel: Connection, family: bytes) -> None:
@@ -116,10 +117,9 @@ def serve(channel: Connection, family: bytes) -> None:
 def _answer(parameterization: LossParameterization, quantity: Quantity, block: Block) -> Any:
     try:
         result = evaluate_block(parameterization, quantity, block)
-    except LossforgeError as error:
-        return error
-    except Exception:  # noqa: BLE001  whatever a plugin raises is told to the search, which raises it
-        return traceback.format_exc()
+    except Exception as error:  # noqa: BLE001  whatever a plugin raises is told to the search, which raises it
+        is_ours = type(error).__module__ == LossforgeError.__module__  # another's may not be what pickle can carry
+        return error if is_ours else traceback.format_exc()
     return result.values.numpy(), result.exhausted_P.numpy()
 
 

@@ -57,7 +57,7 @@ def _remedy(given: object, taken: type[BaseModel]) -> str | None:
     if isinstance(given, str | Path):
         return _loaded(given, taken)
     if isinstance(given, Mapping):
-        return f"make it one: {taken.__name__}(**mapping)"
+        return f"make it one: {taken.__name__}.model_validate_json(json.dumps(mapping))"
     if isinstance(given, RunSpec):
         return _FROM_RUN.get(taken)
     if isinstance(given, SearchSpec) and taken is RunSpec:

@@ -49,6 +49,13 @@ class TestValidate:
         Path("training.yaml").write_text("losses: [gce]\ntraining: {dataset: digits, model: resnet8}\n")
         assert "training.yaml: valid (training with gce)" in lossforge("validate", "training.yaml").out
 
+    def test_a_variant_beyond_memory_is_refused(self, lossforge):
+        variants = "{a: {}, b: {search.strategy.population_size: 1000000000}}"
+        Path("study.yaml").write_text(f"name: study\nbase: edl\nvariants: {variants}\n")
+        outcome = lossforge("validate", "study.yaml")
+        assert outcome.code == 2
+        assert outcome.err.startswith("error: base / b: search: 1,000,000,000 candidates of 48 numbers take 192.0 GB")
+
     def test_a_pipe_is_read_once(self, lossforge):
         reading, writing = os.pipe()
         os.write(writing, b"extends: edl\nname: piped\n")

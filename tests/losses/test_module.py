@@ -326,6 +326,8 @@ def test_the_remedy_for_one_logit_a_sample_is_binary_cross_entropy():
     z, target = make_logits((6, 1)), torch.tensor([0, 1, 1, 0, 1, 0])
     with pytest.raises(ValueError, match=r"torch\.cat\(\(torch\.zeros_like\(z\), z\), dim=1\)"):
         FixedLoss(CrossEntropy())(z, target)
+    with pytest.raises(ValueError, match=r"torch\.cat\(\(torch\.zeros_like\(z\), z\), dim=0\)"):
+        FixedLoss(CrossEntropy())(z[0], target[0])
     two = FixedLoss(CrossEntropy())(torch.cat((torch.zeros_like(z), z), dim=1), target)
     torch.testing.assert_close(two, F.binary_cross_entropy_with_logits(z[:, 0], target.float()))
 

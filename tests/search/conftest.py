@@ -47,19 +47,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lossforge.errors import LossforgeError
 from lossforge.interfaces import LossParameterization
 from lossforge.parameterizations import PairwiseMLP
 
 CODES = {
     name: float(code)
     for code, name in enumerate(
-        "sound memory_error torch_memory allocator mistake killed stalls_once slow nan threads flat".split()
+        "sound memory_error torch_memory allocator mistake killed stalls_once slow nan threads flat own_error".split()
     )
 }
 NETWORK = PairwiseMLP(hidden=(7, 5), activation="silu")
 
 if (Path(__file__).parent / "spoiled").exists():
     raise ImportError("this module was spoiled")
+
+
+class _OwnError(LossforgeError):
+    def __init__(self, whose: str, what: str) -> None:
+        super().__init__(f"{whose} {what}")
 
 
 class Fragile(LossParameterization):
@@ -102,6 +108,10 @@ class Fragile(LossParameterization):
 
     def _mistake(self) -> None:
         raise ValueError("this candidate is a mistake")
+
+    def _own_error(self) -> None:
+        """Raise what pickle takes apart and cannot put together again."""
+        raise _OwnError("a plugin's", "own")
 
     def _killed(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -11,9 +11,9 @@ import pytest
 from lossforge.errors import PluginError
 from lossforge.evidence.step_variance import measure_steps
 from lossforge.mutations import GaussianMutation
-from lossforge.objectives import RankingConsistency
+from lossforge.objectives import RankingConsistency, Weighted, WeightedTerm
 from lossforge.parameterizations import PairwiseMLP
-from lossforge.samplers import MixtureSampler
+from lossforge.samplers import ImbalancedSampler, MixtureSampler, NoisyLabelsSampler
 from lossforge.search import Search
 from lossforge.spec import GateSpec, SearchSpec
 from lossforge.strategies import MuCommaLambda, RandomSearch
@@ -167,3 +167,13 @@ def test_an_ablation_measures_the_steps_of_sound_operators_alone():
     flawed = altered(GaussianMutation(), "mutate", lambda answer: answer[0])
     with pytest.raises(PluginError, match=r"mutate\(\) must return \(children_PD, state\)"):
         measure_steps(flawed, 3)
+
+
+def test_within_others_the_one_that_breaks_its_contract_is_named():
+    flawed = altered(MixtureSampler(), "sample", lambda batch: batch.log_probs_BC)
+    for outer in (NoisyLabelsSampler(sampler=flawed, rate=0.2), ImbalancedSampler(sampler=flawed, ratio=10.0)):
+        assert told_of(sampler=outer).startswith("samplers 'mixture' (class Flawed): sample() must return a lossforge.")
+    part = altered(RankingConsistency(), "evaluate", lambda found: replace(found, fitness_P=found.fitness_P[:, None]))
+    terms = tuple(WeightedTerm(objective=each, name=name) for each, name in ((part, "a"), (RankingConsistency(), "b")))
+    message = told_of(objective=Weighted(terms=terms))
+    assert message.startswith("objectives 'ranking_consistency' (class Flawed): evaluate() must return fitness_P")

@@ -239,6 +239,11 @@ class TestCandidatesThatGoWrong:
         assert "lossforge_fragile.py" in str(caught.value)
         assert crew.works()
 
+    def test_an_error_of_a_plugin_s_own(self, crew):
+        with pytest.raises(RuntimeError, match=r"(?s)in a worker process:.*_OwnError: a plugin's own"):
+            crew.population(60, {20: "own_error"}).losses(*draw_batch())
+        assert crew.works()
+
     def test_a_loss_of_another_shape(self, crew):
         """It is told as it would be without workers."""
         with pytest.raises(PluginError, match=r"'fragile' \(class Fragile\): loss\(\) must return loss_PB as a tensor"):

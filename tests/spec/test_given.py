@@ -29,7 +29,7 @@ TRAINING = lossforge.TrainingSpec(dataset="fake", model="resnet8")
         (RUN.search, "an object of type SearchSpec; make it one: RunSpec(name=..., search=spec)"),
         (ABLATION, "an object of type AblationSpec; lossforge.ablate takes it"),
         (TRAINING, "an object of type TrainingSpec; lossforge.compare takes it"),
-        ({"name": "a"}, "an object of type dict; make it one: RunSpec(**mapping)"),
+        ({"name": "a"}, "an object of type dict; make it one: RunSpec.model_validate_json(json.dumps(mapping))"),
         (lossforge.RunSpec, "the class RunSpec; give an instance: RunSpec(...)"),
         (None, "got None"),
     ],

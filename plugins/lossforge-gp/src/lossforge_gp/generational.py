@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lossforge import answers
 from lossforge.component import Count
 from lossforge.interfaces import MutationOperator, Prior, Strategy
 from lossforge.types import State
@@ -90,7 +91,7 @@ class GPGenerational(Strategy):
         first_KD, second_KD = (self._winners(parents_PD, generator) for _ in range(2))
         crosses_K1 = _uniform((self.num_children, 1), generator) < self.crossover_rate
         child_KD = torch.where(crosses_K1, _crossed(mutation, first_KD, second_KD, generator), first_KD)
-        mutant_KD, state = mutation.mutate(child_KD, float(state[SIGMA]), state, generator)
+        mutant_KD, state = answers.mutate(mutation, child_KD, float(state[SIGMA]), state, generator)
         child_KD = torch.where(_seen_before(child_KD, parents_PD), mutant_KD, child_KD)
         return torch.cat((parents_PD[: self.num_elite], child_KD)), state
 
