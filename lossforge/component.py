@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, final
+from typing import Annotated, ClassVar, TypeAlias, final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 API_VERSION = 1
 """Version of the plugin interface; raised when a plugin written for the previous one can no longer work."""
@@ -19,17 +19,6 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
-    if not TYPE_CHECKING:  # for type checkers, the fields are the arguments
-
-        def __init__(self, /, **data: Any) -> None:
-            try:
-                super().__init__(**data)
-            except ValidationError as error:
-                _note_nearest(error, tuple(type(self).model_fields))
-                raise
-
-        __init__.__pydantic_base_init__ = True  # what is read from a spec passes it by, and has words of its own
-
     @final
     def within(self) -> Iterator[Options]:
         """Yield itself and all groups of options in its fields, and in theirs."""
@@ -38,18 +27,6 @@ class Options(BaseModel):
             for each in value if isinstance(value, tuple) else (value,):
                 if isinstance(each, Options):
                     yield from each.within()
-
-
-def _note_nearest(error: ValidationError, known: tuple[str, ...]) -> None:
-    """Add to an error, for each unknown field, the nearest of those that are known: pydantic's text leaves it out."""
-    import difflib  # here: it is rarely needed
-
-    for details in error.errors(include_url=False):
-        if details["type"] == "extra_forbidden" and len(details["loc"]) == 1:
-            name = str(details["loc"][0])[:100]
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}"
-            error.add_note(f"unknown field {name!r}: {hint}")
 
 
 class Component(Options):

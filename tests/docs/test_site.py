@@ -21,7 +21,7 @@ from page_session import ROOT
 import lossforge
 
 CONFIG = ROOT / "docs" / "site" / "mkdocs.yml"
-PUBLIC = ("interfaces", "types", "errors", "losses", "evidence", "testing")
+PUBLIC = ("interfaces", "types", "errors", "losses", "presets", "evidence", "testing")
 
 
 class Resources(HTMLParser):

@@ -270,3 +270,8 @@ def test_options_can_be_overridden_one_by_one() -> None:
     spec = spec_from_text(text, "spec.yaml", ["training.optimizer.momentum=0.5", "training.schedule=step"])
     assert spec.training is not None
     assert (spec.training.optimizer, spec.training.schedule) == (SGD(momentum=0.5), Step())
+
+
+def test_a_schedule_by_its_class_is_told_to_be_called():
+    with pytest.raises(ValidationError, match=r"got the class Triangular; write Triangular\(\)"):
+        TrainingSpec(dataset="fake", model="resnet8", schedule=Triangular)
