@@ -27,7 +27,7 @@ from lossforge.losses import FixedLoss, LossModule
 from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve_device
-from lossforge.spec import TrainingSpec, TrainSpec, differences
+from lossforge.spec import TrainSpec, differences
 from lossforge.spec.given import named
 from lossforge.training import prepare
 
@@ -79,7 +79,7 @@ def train(
         {
             "losses": tuple(loss for loss in losses if not is_path(loss)),
             "found": tuple(str(loss) for loss in losses if is_path(loss)),
-            "training": TrainingSpec(**{"dataset": dataset, "model": model, **options}),
+            "training": {"dataset": dataset, "model": model, **options},
             "baseline": baseline,
             "seeds": seeds,
             "seed": seed,

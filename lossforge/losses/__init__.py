@@ -50,7 +50,7 @@ def get(
         pydantic.ValidationError: an option is unknown or not valid.
         ValueError: another argument is not valid.
     """
-    component = registry.get("losses", name)(**options)
+    component = registry.get("losses", name).model_validate(options)
     if not isinstance(component, Loss):
         raise PluginLoadError(f"losses {name!r}: {type(component)!r} does not derive from lossforge.interfaces.Loss")
     return FixedLoss(
