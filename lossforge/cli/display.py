@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lossforge.evidence import Arm, Choices
     from lossforge.search.history import Record
     from lossforge.spec import RunSpec, TrainingSpec, TrainSpec
-    from lossforge.training import EpochRecord
+    from lossforge.spec.compare import CompareSpec
+    from lossforge.training import EpochRecord, TrainingResult
 
 STOPPED = {
     "target_fitness": "the target fitness is reached",
@@ -91,12 +92,29 @@ class Display(Observer):
         amount = f"{count(self._trainings, 'training')} of {count(self._epochs, 'epoch')}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
 
+    def comparing(self, spec: CompareSpec, path: Path) -> None:
+        """Say what is compared, and where."""
+        self.path = path
+        self._epochs = spec.training.epochs
+        self._training = _EpochsLeft(self._epochs, 0)
+        names = f"{spec.training.model.label} on {spec.training.dataset.label}"
+        self._plain(f"{names} in {path}, seed {spec.seed}: {count(spec.evidence.seeds, 'seed')} of each loss")
+
     def chosen(self, choices: Choices) -> None:
         """Say what was chosen by timing, and why."""
         for name, reason in choices.reasons.items():
             if " ms" in reason:
                 self._plain(f"{name} {getattr(choices, name)}: {reason}")
         self._training.begin()
+
+    def under(self, condition: str) -> None:
+        """Say what comes next."""
+        self._plain(f"condition {condition}")
+
+    def expect(self, num: int) -> None:
+        """Count on more trainings."""
+        self._trainings += num
+        self._training.expect(num)
 
     def generation(self, record: Record, seconds: float) -> None:
         """Show best fitness, gates and the time left."""
@@ -159,11 +177,7 @@ class Display(Observer):
         name = _training_name(arm.loss, arm.seed_index)
         if self._bars:
             self._bars.finish(name)
-        metrics = arm.result.metrics
-        if metrics is None:
-            outcome = f"diverged in epoch {arm.result.diverged_at_epoch}"
-        else:
-            outcome = f"test accuracy {metrics.accuracy:.2%}, NLL {metrics.nll:.3f}"
+        outcome = _outcome(arm.result)
         source = " (read back)" if arm.restored else ""
         left = self._training.left_after(name)
         self._plain(f"trained {self._done}/{self._trainings}  {name}: {outcome}{source}{left}")
@@ -231,6 +245,10 @@ class _EpochsLeft:
         self._reached: dict[str, int] = {}
         self.begin()
 
+    def expect(self, num_trainings: int) -> None:
+        """Count on more trainings."""
+        self._num_left += self._num_epochs * num_trainings
+
     def begin(self) -> None:
         """Begin to count the time."""
         self._began = time.monotonic()
@@ -248,6 +266,13 @@ class _EpochsLeft:
         self._num_left -= sum(epoch - self._reached.get(training, 0) for training, epoch in epochs.items())
         self._reached.update(epochs)
         return _left((time.monotonic() - self._began) / self._num_done * self._num_left) if self._num_done else ""
+
+
+def _outcome(result: TrainingResult) -> str:
+    if result.diverged_at_epoch is not None:
+        return f"diverged in epoch {result.diverged_at_epoch}"
+    part, metrics = ("test", result.metrics) if result.metrics else ("held-out", result.validation_metrics)
+    return "done" if metrics is None else f"{part} accuracy {metrics.accuracy:.2%}, NLL {metrics.nll:.3f}"
 
 
 def _left(seconds: float) -> str:

@@ -106,7 +106,7 @@ def train(
     given |= {f"training.{override}": f"--set {override}" for override in overrides}
     given |= {f"{name}={value}": f"--{name} {value}" for name, value in (("seeds", seeds), ("seed", seed))}
     given |= {f"device={device}": f"--device {device}", f"trackers=[{', '.join(trackers)}]": "--tracker"}
-    given |= {} if baseline is None else {f"baseline={_checked(baseline)}": f"--baseline {baseline}"}
+    given |= {} if baseline is None else {f"baseline={checked_loss(baseline)}": f"--baseline {baseline}"}
     spec = _spec(losses, _setting(losses, dataset, model) | given)
     out = out or _default_folder(spec)
     comparison = _carry_out(spec, out)
@@ -154,12 +154,12 @@ def _setting(losses: tuple[str, ...], dataset: str | None, model: str | None) ->
         }
     if dataset is not None or model is not None:
         raise click.UsageError("give --dataset and --model, or neither")
-    source, training = _training_of(losses)
+    source, training = training_of(losses)
     click.echo(f"no --dataset and --model: trained {source}", err=True)
     return {f"training={training}": f"trained {source}"}
 
 
-def _training_of(losses: tuple[str, ...]) -> tuple[str, str]:
+def training_of(losses: tuple[str, ...]) -> tuple[str, str]:
     """Return where a training section comes from, in words, and the section."""
     from lossforge.evidence import is_path
     from lossforge.run_directory import RunDirectory
@@ -180,7 +180,7 @@ def _spec(losses: tuple[str, ...], settings: dict[str, str]) -> TrainSpec:
     from lossforge.spec.overrides import label
 
     found = [loss for loss in losses if is_path(loss)]
-    named = [_checked(loss) for loss in losses if not is_path(loss)]
+    named = [checked_loss(loss) for loss in losses if not is_path(loss)]
     all_losses = f"losses=[{', '.join(named)}]"
     try:
         return TrainSpec.from_overrides([*settings, all_losses, f"found={json.dumps(found, ensure_ascii=False)}"])
@@ -201,7 +201,7 @@ def _by_option(problem: str, options: dict[str, str], losses: list[str]) -> str:
     return problem
 
 
-def _checked(loss: str) -> str:
+def checked_loss(loss: str) -> str:
     """Return a loss that stands for no path: a name, or a mapping of options."""
     if loss.lstrip().startswith("{") or re.fullmatch(r"[\w.-]+", loss):
         return loss

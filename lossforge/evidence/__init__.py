@@ -3,11 +3,13 @@
 from lossforge.evidence.ablation import ablate
 from lossforge.evidence.ablation import plan as plan_ablation
 from lossforge.evidence.ablation_analysis import Ablation
+from lossforge.evidence.alike import train_alike
 from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
-from lossforge.evidence.compare import compare
+from lossforge.evidence.compare import compare, compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
+from lossforge.evidence.gather import ConditionEvidence, Evidence
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
 from lossforge.evidence.train import default_folder, is_begun, is_path, train, train_spec
@@ -18,7 +20,9 @@ __all__ = [
     "Arm",
     "Choices",
     "Comparison",
+    "ConditionEvidence",
     "Difference",
+    "Evidence",
     "LossSummary",
     "MeanAndSD",
     "MetricSummary",
@@ -28,13 +32,17 @@ __all__ = [
     "choose",
     "compare",
     "compare_found",
+    "compare_spec",
     "default_folder",
     "is_begun",
+    "is_compared",
+    "is_found",
     "is_path",
     "mean_and_sd",
     "plan_ablation",
     "settle_as_before",
     "train",
+    "train_alike",
     "train_spec",
     "training_seed",
     "welch_interval",

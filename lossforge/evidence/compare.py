@@ -1,145 +1,202 @@
-"""Train several losses alike over several seeds, and compare them."""
+"""Comparing losses: what ``lossforge compare`` does, and :func:`lossforge.compare`."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import re
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import nn
 
-from lossforge.evidence.arms import Arms, training_seed
-from lossforge.evidence.choices import choose, pool_size
-from lossforge.evidence.comparison import Comparison, summarise
+from lossforge import presets, registry, run_directory
+from lossforge.artifact import Artifact, load_artifact
+from lossforge.environment import environment
+from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence.contenders import found, given, published
+from lossforge.evidence.gather import Evidence, Setting, gather
 from lossforge.evidence.observer import TrainingObserver
-from lossforge.evidence.store import ArmStore
-from lossforge.evidence.training_pool import TrainingPool
-from lossforge.search import existing_device
+from lossforge.evidence.searched import searched
+from lossforge.evidence.store import identity_hash
+from lossforge.evidence.train import is_path
+from lossforge.files import to_json, write_atomically
+from lossforge.interfaces import Dataset, Loss, Model
+from lossforge.run_directory import LOCK
+from lossforge.run_log import logged_to
+from lossforge.search import existing_device, resolve_device
+from lossforge.search.runner import OnGeneration
+from lossforge.spec import RunSpec, read_spec
+from lossforge.spec.compare import CompareSpec
 from lossforge.spec.given import refuse_other
-from lossforge.spec.training import TrainingSpec
-from lossforge.training import PreparedData, TrainingResult, prepare
 
-# A loss's name becomes that of a folder; what file systems refuse, or hide, is left out.
-_NAME = re.compile(r'[^.<>:"|?*/\\\x00-\x1f][^<>:"|?*/\\\x00-\x1f]*')
-
-LONGEST_NAME = 200
-"""Bytes of a name; file systems take 255."""
+COMPARED_BY = "compare.yaml"
+"""File in the folder of a comparison: the spec of the last command."""
 
 
 def compare(
-    training: TrainingSpec,
-    losses: Mapping[str, nn.Module],
-    seed: int,
-    device: torch.device | str,
-    *,
-    seeds: int = 3,
-    confidence: float = 0.95,
-    data: PreparedData | None = None,
-    folder: Path | None = None,
-    identities: Mapping[str, str] | None = None,
-    reference: str | None = None,
-    record_time: Callable[..., None] | None = None,
+    *losses: str | Path | Loss,
+    dataset: str | Dataset | Mapping[str, Any],
+    model: str | Model | Mapping[str, Any],
+    modules: Mapping[str, nn.Module] | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path | str | None = None,
     observer: TrainingObserver | None = None,
-) -> Comparison:
-    """Train each loss over several seeds on the same images, and return the comparison.
-
-    All losses are trained with the first seed (or the first ``stacked`` seeds), then all with the second, and so on, so
-    that what an interruption leaves is balanced. The test set of each training is read once. What is ``auto`` in the
-    spec is settled once, before the first training, for all of them.
+    **options: Any,
+) -> Evidence:
+    """Tune and train losses alike under some conditions, with controls beside them, and say which are better.
 
     Args:
-        training: how each training is done.
-        losses: loss modules ``loss(logits, labels)`` by name; copies of them are used.
-        seed: of the run; the subsets of images and the training seeds derive from it.
-        device: where to train.
-        seeds: independent trainings of each loss.
-        confidence: level of the intervals.
-        data: the images, if they are prepared already; None: they are, once something is left to train.
-        folder: each finished training is written here at once, and those found here are read instead of trained; one
-            that was interrupted goes on after its last completed epoch. ``data.json`` there says what was trained on.
-        identities: for each loss a string that changes with what it computes (such as its options, or the hash of its
-            artifact); needed with ``folder``, to refuse results of other losses.
-        reference: name of the loss that differences are taken to; by default the first.
-        record_time: called as each training ends, with ``loss``, ``seed_index``, ``seconds`` (of training and test)
-            and ``images_per_second`` (of training).
+        losses: names of installed losses, loss components, paths of run directories and artifact folders, and specs and
+            presets, which are searched by first.
+        dataset: name, component, or a mapping with ``type``.
+        model: likewise.
+        modules: further losses, ``loss(logits, labels)``, by name; they are not stored, so ``out`` must be None.
+        evidence: fields of :class:`lossforge.spec.compare.CompareEvidenceSpec`, such as ``seeds=10`` and
+            ``conditions=["clean", "noise-40"]``.
+        seed: of everything random.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        out: folder of the results; what is there is not done again. None: nothing is written.
         observer: told of progress.
+        options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20`` and ``num_validation=1000``.
 
     Raises:
-        ValueError: a name cannot be that of a folder, the reference is not among the losses, or identities are missing.
-        SpecError: ``training`` is no TrainingSpec, or there is no such device.
-        DataError: the images are not to be had.
-        RunDirectoryError: ``folder`` holds results of another spec, seed or loss, or damaged ones.
+        pydantic.ValidationError: an option is unknown or not valid.
+        UnknownComponentError: a name is none of the installed components.
+        SpecError, DataError, ArtifactError, RunDirectoryError, SearchError: as their messages say.
     """
-    refuse_other(training, TrainingSpec, "lossforge.compare")
-    reference = next(iter(losses), "") if reference is None else reference
-    _check(losses, reference, folder, identities)
-    device, observer = existing_device(device), observer or TrainingObserver()
-    # Loaded only if something is left to train.
-    images = functools.cache(lambda: data or prepare(training, seed, device))
-    store = None if folder is None else ArmStore(folder)
-    results: dict[str, list[TrainingResult]] = {name: [] for name in losses}
-    with contextlib.ExitStack() as stack:
-        arms = Arms(
-            training=_resolved(training, store, images, seeds, observer),
-            seed=seed,
-            device=device,
-            store=store,
-            identities=identities or {},
-            data=images,
-            record_time=record_time,
-            observer=observer,
-            pool=functools.cache(lambda: stack.enter_context(TrainingPool(*pool_size(training)))),
+    spec = CompareSpec.model_validate(
+        {
+            "losses": tuple(loss for loss in losses if not is_found(loss)),
+            "found": tuple(str(loss) for loss in losses if is_found(loss)),
+            "training": {"dataset": dataset, "model": model, **options},
+            "evidence": _with_tuples(evidence or {}),
+            "seed": seed,
+            "device": device,
+        }
+    )
+    return compare_spec(spec, None if out is None else Path(out), observer, modules=modules)
+
+
+def _with_tuples(value: Any) -> Any:
+    """Return plain values with tuples in place of lists, which strict models do not take."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def is_found(loss: object) -> bool:
+    """Return whether a loss is told by where it was found or is to be searched for: a path, or a preset's name."""
+    if isinstance(loss, str) and loss in presets.names() and loss not in registry.types("losses"):
+        return True
+    return is_path(loss)
+
+
+def is_compared(path: Path) -> bool:
+    """Return whether a folder holds a comparison that can go on."""
+    return (path / COMPARED_BY).is_file()
+
+
+def compare_spec(
+    spec: CompareSpec,
+    out: Path | None,
+    observer: TrainingObserver | None = None,
+    *,
+    modules: Mapping[str, nn.Module] | None = None,
+    on_generation: OnGeneration | None = None,
+) -> Evidence:
+    """Compare as a spec says; ``out`` gets ``compare.yaml``, ``manifest.json``, ``evidence.json`` and all trainings.
+
+    What ``out`` holds of an earlier command is used as far as it is the same by content, and nothing of it is lost.
+
+    Raises:
+        SpecError: it names fewer than two losses, or two of one name, or CUDA where there is none.
+        RunDirectoryError: ``out`` holds something else, cannot be written, or another process is at work in it.
+        DataError, ArtifactError, SearchError: the images or a found loss are not to be had.
+    """
+    refuse_other(spec, CompareSpec, "lossforge.evidence.compare_spec")
+    spec = spec.model_copy(update={"device": resolve_device(spec.device)})
+    observer = observer or TrainingObserver()
+    if modules and out is not None:
+        raise SpecError(
+            ["modules: are not told apart by content, so that nothing of them is stored; leave out=... away"]
         )
-        for first in range(0, seeds, training.stacked):
-            indices = range(first, min(first + training.stacked, seeds))
-            for name, loss in losses.items():
-                for arm in arms.arms(name, loss, indices):
-                    results[name].append(arm.result)
-                    observer.trained(arm)
-    comparison = summarise(results, reference, confidence, [training_seed(seed, index) for index in range(seeds)])
-    observer.compared(comparison)
-    return comparison
+    if out is None:
+        return _compared(spec, None, None, observer, modules or {}, on_generation)
+    refuse_occupied(out)
+    directory = run_directory.made(out)
+    with directory.occupied(), logged_to(directory.log):
+        if is_compared(out):
+            directory.compare_environment(environment(spec.device))
+        else:
+            write_atomically(directory.manifest, to_json(environment(spec.device)))
+        write_atomically(out / COMPARED_BY, spec.to_yaml())
+        evidence = _compared(spec, out, directory.record_time, observer, {}, on_generation)
+        write_atomically(out / "evidence.json", to_json({"name": spec.name, **evidence.to_json()}))
+    return evidence
 
 
-def _resolved(
-    training: TrainingSpec,
-    store: ArmStore | None,
-    data: Callable[[], PreparedData],
-    num_seeds: int,
+def _compared(
+    spec: CompareSpec,
+    out: Path | None,
+    record_time: Callable[..., None] | None,
     observer: TrainingObserver,
-) -> TrainingSpec:
-    """Return the spec with what ``auto`` comes to: as the folder says, or by timing, which is then written there."""
-    if "auto" not in (training.precision, training.replication):
-        return training
-    choices = None if store is None else store.read_choices()
-    if choices is None:
-        choices = choose(training, data(), num_seeds)
-        if store is not None:
-            store.write_choices(choices)
-        observer.chosen(choices)
-    return choices.apply(training)
+    modules: Mapping[str, nn.Module],
+    on_generation: OnGeneration | None,
+) -> Evidence:
+    artifacts = _artifacts(spec, out, on_generation)
+    contenders = [
+        *map(found, artifacts),
+        *map(published, spec.published),
+        *(given(name, module) for name, module in modules.items()),
+    ]
+    if len(contenders) < 2:
+        raise SpecError(["losses: there is nothing to compare; name a loss besides the baseline"])
+    setting = Setting(
+        evidence=spec.evidence,
+        training=spec.training,
+        seed=spec.seed,
+        device=existing_device(spec.device),
+        folder=None if out is None else out / "trainings",
+        record_time=record_time,
+    )
+    return gather(setting, contenders, artifacts, observer)
 
 
-def is_usable_name(name: str) -> bool:
-    """Return whether a loss's name can be that of a folder."""
-    return _NAME.fullmatch(name) is not None and len(name.encode()) <= LONGEST_NAME
+def _artifacts(spec: CompareSpec, out: Path | None, on_generation: OnGeneration | None) -> list[Artifact]:
+    """Return the found losses: read, or searched for; of two that are called alike, the later is called as its folder.
+
+    Raises:
+        ArtifactError, SpecError, SearchError: one is not to be had.
+    """
+    artifacts: dict[str, Artifact] = {}
+    for source in spec.found:
+        artifact = _artifact(source, out, on_generation)
+        if artifact.name in artifacts:
+            artifact = dataclasses.replace(artifact, name=Path(source).name)
+        if artifact.name in artifacts:
+            raise SpecError([f"found: two losses are called {artifact.name!r}; rename the folder of {source}"])
+        artifacts[artifact.name] = artifact
+    return list(artifacts.values())
 
 
-def _check(
-    losses: Mapping[str, nn.Module],
-    reference: str,
-    folder: Path | None,
-    identities: Mapping[str, str] | None,
-) -> None:
-    if reference not in losses:
-        raise ValueError(f"the reference {reference!r} is not among the losses: {', '.join(losses) or 'none'}")
-    if folder is None:
-        return
-    for name in losses:
-        if not is_usable_name(name):
-            raise ValueError(f'{name!r} cannot be the name of a folder; leave out <>:"|?*/\\ and a leading dot')
-        if name not in (identities or {}):
-            raise ValueError(f"identities[{name!r}] is missing; results in a folder need one for each loss")
+def _artifact(source: str, out: Path | None, on_generation: OnGeneration | None) -> Artifact:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return load_artifact(path)
+    spec: RunSpec = read_spec(path) if path.is_file() else presets.load(source)
+    folder = None
+    if out is not None:
+        content = identity_hash(spec.model_dump(mode="json", include={"name", "seed", "device", "search"}))
+        folder = out / "searches" / f"{spec.name}-{content[:8]}"
+    return searched(spec, folder, on_generation or (lambda record, seconds: None))
+
+
+def refuse_occupied(path: Path) -> None:
+    """Raise RunDirectoryError where something else is than a comparison, or the beginning of one."""
+    if path.exists() and not path.is_dir():
+        raise RunDirectoryError(f"{path}: is no folder; choose another with --out")
+    left_behind = {LOCK, "manifest.json", "run.log"}
+    if path.is_dir() and not is_compared(path) and {child.name for child in path.iterdir()} - left_behind:
+        raise RunDirectoryError(f"{path}: is not empty, and holds no {COMPARED_BY}; choose another with --out")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lossforge.artifact import Artifact
+from lossforge.evidence.alike import train_alike
 from lossforge.evidence.choices import choose
-from lossforge.evidence.compare import compare
 from lossforge.evidence.comparison import Comparison
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
@@ -64,7 +64,7 @@ def compare_found(
     if spec.training is None or spec.evidence is None:
         return None
     baselines = {baseline.label: baseline for baseline in spec.evidence.baselines}
-    comparison = compare(
+    comparison = train_alike(
         spec.training,
         {spec.name: artifact.loss(), **{label: FixedLoss(baseline) for label, baseline in baselines.items()}},
         spec.seed,

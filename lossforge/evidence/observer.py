@@ -21,6 +21,12 @@ class TrainingObserver:
     def chosen(self, choices: Choices) -> None:
         """Before the first training, where it is settled now: what ``auto`` in the spec comes to, and why."""
 
+    def under(self, condition: str) -> None:
+        """Trainings under a condition begin."""
+
+    def expect(self, num: int) -> None:
+        """So many more trainings are wanted, some of which may be read back; told by comparisons that tune."""
+
     def step(self, loss: str, seed: int, epochs_done: float) -> None:
         """A training is within an epoch; told now and then, and not of trainings in processes of their own.
 

@@ -19,7 +19,7 @@ from lossforge.evidence.choices import Choices
 from lossforge.files import to_json, write_atomically
 from lossforge.training import Predictions, TrainingResult
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _UNFINISHED = re.compile(r"seed-(\d+)(?:-to-(\d+))?\.unfinished\.safetensors")
 
@@ -105,15 +105,15 @@ class ArmStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "choices.json", to_json(choices.to_json()))
 
-    def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write what is trained on.
+    def write_record(self, record: Mapping[str, Any], place: str = "") -> None:
+        """Write what is trained on, to ``data.json`` in a folder within this one.
 
         Raises:
             RunDirectoryError: it is not what the folder was begun with, though the spec is: a file has changed.
         """
-        path, content = self.folder / "data.json", to_json(dict(record))
+        path, content = self.folder / place / "data.json", to_json(dict(record))
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
         elif path.read_text(encoding="utf-8") != content:
             raise RunDirectoryError(
@@ -139,10 +139,10 @@ class ArmStore:
         tensors = path.with_suffix(".safetensors")
         try:
             scalars = TrainingResult.from_json(content["result"])
-            if scalars.metrics is None:
+            if scalars.metrics is None and scalars.validation_metrics is None:
                 return scalars
             read = safetensors.torch.load(tensors.read_bytes())
-            test = Predictions(read["logits"], read["labels"])
+            test = None if scalars.metrics is None else Predictions(read["logits"], read["labels"])
             validation = None
             if scalars.validation_metrics is not None:
                 validation = Predictions(read["validation_logits"], read["validation_labels"])

@@ -15,8 +15,8 @@ from lossforge.artifact import load_artifact
 from lossforge.component import Component, Options
 from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence.alike import is_usable_name, train_alike
 from lossforge.evidence.choices import Choices, choose
-from lossforge.evidence.compare import compare, is_usable_name
 from lossforge.evidence.comparison import Comparison
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
@@ -97,7 +97,7 @@ def _refuse_no_loss(loss: object) -> None:
     if isinstance(loss, type) and issubclass(loss, Loss):
         remedy = f"give an instance: {loss.__name__}(...)"
     elif isinstance(loss, nn.Module):
-        remedy = "lossforge.compare trains with modules"
+        remedy = "lossforge.compare(modules={...}) trains with modules"
     elif not isinstance(loss, Options) or isinstance(loss, Component):
         remedy = "see lossforge.losses.list()"
     raise SpecError([f"lossforge.train takes names of losses, components and paths, got {named(loss)}; {remedy}"])
@@ -254,7 +254,7 @@ def _compare(
     spec: TrainSpec, modules: Mapping[str, LossModule], identities: Mapping[str, str], **options: Any
 ) -> Comparison:
     usual = "cross_entropy" if "cross_entropy" in modules else next(iter(modules))
-    return compare(
+    return train_alike(
         spec.training,
         modules,
         spec.seed,

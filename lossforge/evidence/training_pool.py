@@ -131,9 +131,8 @@ def _share(data: PreparedData) -> None:
     Raises:
         SearchError: there is too little of it.
     """
-    parts = [data.train, data.test, *([] if data.validation is None else [data.validation])]
     try:
-        for part in parts:
+        for part in filter(None, (data.train, data.test, data.validation)):
             part.images_NCHW.share_memory_()  # type: ignore[no-untyped-call]
     except RuntimeError as cause:
         raise SearchError(

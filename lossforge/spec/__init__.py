@@ -5,9 +5,10 @@ from __future__ import annotations
 from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
+from lossforge.spec.evidence import Condition, ControlsSpec, EvidenceSpec, TuningSpec
 from lossforge.spec.gates import DuplicateGate, GateSpec, SamePredictionGate, SignGate, WeightBandGate
 from lossforge.spec.given import refuse_other
-from lossforge.spec.model import Backend, EvidenceSpec, RunSpec, SearchSpec, StopSpec
+from lossforge.spec.model import Backend, RunSpec, SearchSpec, StopSpec
 from lossforge.spec.read import TracedSpec, read_spec, spec_from_text, trace_preset, trace_spec
 from lossforge.spec.train import TrainSpec
 from lossforge.spec.training import TrainingSpec
@@ -17,6 +18,8 @@ __all__ = [
     "SCHEMA_VERSION",
     "AblationSpec",
     "Backend",
+    "Condition",
+    "ControlsSpec",
     "DuplicateGate",
     "EvidenceSpec",
     "GateSpec",
@@ -28,6 +31,7 @@ __all__ = [
     "TracedSpec",
     "TrainSpec",
     "TrainingSpec",
+    "TuningSpec",
     "WeightBandGate",
     "differences",
     "leaves",

@@ -25,7 +25,7 @@ _TAKEN_BY = {
     RunSpec: "lossforge.run takes it",
     AblationSpec: "lossforge.ablate takes it",
     SearchSpec: "lossforge.Search takes it",
-    TrainingSpec: "lossforge.compare takes it",
+    TrainingSpec: "lossforge.evidence.train_alike takes it",
     TrainSpec: "lossforge.evidence.train_spec takes it",
 }
 

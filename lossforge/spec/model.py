@@ -21,6 +21,7 @@ from lossforge.fields import (
     AnyTracker,
 )
 from lossforge.spec import dump, load
+from lossforge.spec.evidence import EvidenceSpec, obstacle
 from lossforge.spec.gates import GateSpec
 from lossforge.spec.training import TrainingSpec
 
@@ -182,21 +183,6 @@ class SearchSpec(Options):
         return stop
 
 
-class EvidenceSpec(Options):
-    """How the found loss is compared: against which losses, over how many seeds."""
-
-    baselines: tuple[AnyLoss, ...] = Field(default=("cross_entropy",), min_length=1, validate_default=True)
-    seeds: int = Field(default=3, ge=2, le=10**5, description="independent trainings of each loss")
-    confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
-
-    @field_validator("baselines")
-    @classmethod
-    def _types_differ(cls, baselines: tuple[AnyLoss, ...]) -> tuple[AnyLoss, ...]:
-        if len(set(map(repr, baselines))) < len(baselines):
-            raise ValueError("the same baseline stands here twice")
-        return baselines
-
-
 class RunSpec(Options):
     """A whole run; ``model_dump(mode="json")`` is the spec again, with every default written out."""
 
@@ -224,6 +210,10 @@ class RunSpec(Options):
             raise ValueError("evidence needs a 'training' section that says what to train on")
         if info.data["training"] is not None and evidence is None:
             evidence = EvidenceSpec()
+        if evidence is not None and info.data["training"] is not None:
+            why = obstacle(evidence, info.data["training"])
+            if why is not None:
+                raise ValueError(why)
         if evidence is not None and info.data.get("name") in {baseline.label for baseline in evidence.baselines}:
             raise ValueError(f"the run is called {info.data['name']!r} like a baseline; give it another name")
         return evidence

@@ -211,6 +211,11 @@ class TrainingSpec(Options):
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="test the running mean of weights, which keeps this share each step"
     )
+    select_epoch: Literal["last", "best_validation"] = Field(
+        default="last",
+        description="whose weights are tested; best_validation: those of the epoch that is most accurate on the images "
+        "held out, the first of several (early stopping)",
+    )
     flip: bool = Field(default=True, description="mirror training images left to right at random")
     crop_padding: Count = Field(default=4, ge=0, description="reflected border, in pixels, of random crops; 0: none")
     cutout: Count = Field(default=0, ge=0, description="side, in pixels, of a square of zeros at random; 0: none")
@@ -225,6 +230,16 @@ class TrainingSpec(Options):
     replication: Literal["auto"] | Replication = Field(
         default="auto", description="how they are; auto: the fastest here, timed once before the first training"
     )
+
+    @field_validator("select_epoch")
+    @classmethod
+    def _epochs_can_be_told_apart(cls, select_epoch: str, info: ValidationInfo) -> str:
+        if select_epoch == "best_validation":
+            if info.data.get("num_validation") == 0:
+                raise ValueError("the best epoch is told by images held out; set num_validation")
+            if info.data.get("ema_decay") is not None:
+                raise ValueError("the mean of the weights is tested after the last epoch; leave ema_decay out")
+        return select_epoch
 
     @field_validator("cuda_graphs")
     @classmethod

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lossforge.errors import RunDirectoryError
 from lossforge.files import write_atomically
+from lossforge.training.best_epoch import BestEpoch
 from lossforge.training.descent import load_optimizer_tensors, optimizer_tensors
 from lossforge.training.result import EpochRecord
 from lossforge.training.steps import Training
@@ -40,7 +41,7 @@ class TrainingCheckpoint:
     path: Path
     identity: str
 
-    def save(self, training: Training, epoch: int, records: Records) -> None:
+    def save(self, training: Training, best: BestEpoch | None, epoch: int, records: Records) -> None:
         """Write the state after an epoch, counted from 1, over that of the one before."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {
@@ -52,12 +53,12 @@ class TrainingCheckpoint:
         # Copies, for layers may share weights, which safetensors refuses.
         tensors = {
             name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, value in _state(training).items()
+            for name, value in _state(training, best).items()
         }
         write_atomically(self.path, safetensors.torch.save(tensors, {"lossforge": json.dumps(content)}))
 
-    def restore(self, training: Training) -> tuple[int, Records]:
-        """Give a fresh training the state on disk; return the epochs that are done, 0 if there is none, and records.
+    def restore(self, training: Training, best: BestEpoch | None) -> tuple[int, Records]:
+        """Give a fresh training and its best epoch the state on disk; return how many epochs are done, and records.
 
         A file that cannot be read is told in a warning, and counts as none.
 
@@ -83,7 +84,7 @@ class TrainingCheckpoint:
                 f"{self.path} was written for another training; delete it to begin this one anew, or choose another "
                 "folder"
             )
-        _load(training, tensors)
+        _load(training, best, tensors)
         return epoch, records
 
     def remove(self) -> None:
@@ -93,7 +94,7 @@ class TrainingCheckpoint:
             left.unlink(missing_ok=True)
 
 
-def _state(training: Training) -> dict[str, Tensor]:
+def _state(training: Training, best: BestEpoch | None) -> dict[str, Tensor]:
     parts = {
         "replicas": training.replicas.state_dict(),
         "optimizer": optimizer_tensors(training.descent.optimizer),
@@ -101,14 +102,18 @@ def _state(training: Training) -> dict[str, Tensor]:
     }
     if training.average is not None:
         parts["average"] = {str(index): value for index, value in enumerate(training.average.averages)}
+    if best is not None:
+        parts["best"] = best.tensors()
     return {f"{part}.{name}": value for part, of_part in parts.items() for name, value in of_part.items()}
 
 
-def _load(training: Training, tensors: dict[str, Tensor]) -> None:
+def _load(training: Training, best: BestEpoch | None, tensors: dict[str, Tensor]) -> None:
     training.replicas.load_state_dict(_part(tensors, "replicas"))
     load_optimizer_tensors(training.descent.optimizer, _part(tensors, "optimizer"))
     for index, loss in enumerate(training.losses):
         loss.load_state_dict(_part(tensors, f"loss{index}"))
+    if best is not None:
+        best.load(_part(tensors, "best"))
     if training.average is not None:
         averages = _part(tensors, "average")
         for index, average in enumerate(training.average.averages):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class PreparedData:
 
     Attributes:
         train: uint8 images in channels-last memory, and the labels to train with.
-        test: likewise, with the dataset's own labels.
+        test: likewise, with the dataset's own labels; None where trainings must not see them.
         class_names: names of the classes, in label order.
         mean_C: float32 mean of each channel over ``train``, in units of 0..255.
         std_C: likewise the (biased) standard deviation; 1 for a channel that does not vary.
@@ -35,7 +35,7 @@ class PreparedData:
     """
 
     train: ImageSet
-    test: ImageSet
+    test: ImageSet | None
     class_names: tuple[str, ...]
     mean_C: Tensor
     std_C: Tensor
@@ -57,6 +57,10 @@ class PreparedData:
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.train.images_NCHW.device
+
+    def without_test(self) -> PreparedData:
+        """Return the same without the test images: trainings that choices are made by have none to look at."""
+        return replace(self, test=None)
 
     def normalise(self, images_NCHW: Tensor) -> Tensor:
         """Return uint8 images as float32 with mean 0 and standard deviation 1 a channel over ``train``."""

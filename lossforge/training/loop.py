@@ -13,11 +13,12 @@ from torch import nn
 from lossforge.sizes import told_by_size
 from lossforge.spec.training import TrainingSpec
 from lossforge.streams import derive_generator
+from lossforge.training.best_epoch import BestEpoch
 from lossforge.training.checkpoint import Records, TrainingCheckpoint
 from lossforge.training.data import PreparedData
 from lossforge.training.evaluation import predict
 from lossforge.training.memory import kept_memory
-from lossforge.training.metrics import classification_metrics
+from lossforge.training.metrics import ClassificationMetrics, classification_metrics
 from lossforge.training.precision import resolve_precision
 from lossforge.training.reproducible import reproducible_cudnn, seeded_torch
 from lossforge.training.result import EpochRecord, Predictions, TrainingResult
@@ -38,10 +39,11 @@ def train_classifier(
     on_step: Callable[[float], None] | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> TrainingResult:
-    """Train the spec's model with ``loss`` and test it once, after the last epoch, with the final weights.
+    """Train the spec's model with ``loss`` and test it once, after the last epoch.
 
     A training whose loss is no longer finite stops after that epoch and is returned as diverged. Where images are held
-    out, they are looked at once, too, after the last epoch, and the temperature is fitted on them.
+    out, they are looked at once, too, after the last epoch, and the temperature is fitted on them; with
+    ``select_epoch: best_validation`` also after each epoch, and the weights of the best one are tested.
 
     Args:
         spec: the options; its dataset and subset sizes are not looked at, ``data`` stands for them.
@@ -101,12 +103,15 @@ def _trained_together(
     began = time.perf_counter()
     with reproducible_cudnn(), kept_memory(data.device):
         training = start(spec, data, loss, seeds, precision)
-        first_epoch, records = (0, [[] for _ in seeds]) if checkpoint is None else checkpoint.restore(training)
-        num_trained = _train(training, first_epoch, records, on_epoch, on_step, checkpoint)
+        best = BestEpoch(training) if spec.select_epoch == "best_validation" else None
+        first_epoch, records = (0, [[] for _ in seeds]) if checkpoint is None else checkpoint.restore(training, best)
+        num_trained = _train(training, best, first_epoch, records, on_epoch, on_step, checkpoint)
         trained = time.perf_counter()
         if training.average is not None:
             training.average.apply()
-        results = [_tested(training, index, of_one) for index, of_one in enumerate(records)]
+        if best is not None:
+            best.apply()
+        results = [_tested(training, best, index, of_one) for index, of_one in enumerate(records)]
     seconds = time.perf_counter() - began
     num_images = num_trained * training.steps_per_epoch * training.batch_size * len(seeds)
     rate = num_images / (trained - began)
@@ -115,6 +120,7 @@ def _trained_together(
 
 def _train(
     training: Training,
+    best: BestEpoch | None,
     first_epoch: int,
     records: Records,
     on_epoch: Callable[[Mapping[int, EpochRecord]], None] | None,
@@ -133,8 +139,10 @@ def _train(
         completed = [index for index in alive if math.isfinite(of_epoch[index].train_loss)]
         for index in completed:
             records[index].append(of_epoch[index])
+        if best is not None:
+            best.look({index: of_epoch[index] for index in completed})
         if checkpoint is not None:
-            checkpoint.save(training, epoch, records)
+            checkpoint.save(training, best, epoch, records)
         if on_epoch is not None and completed:
             on_epoch({index: of_epoch[index] for index in completed})
     return training.spec.epochs - first_epoch
@@ -162,10 +170,10 @@ def _train_epoch(training: Training, epoch: int, on_step: Callable[[float], None
     return [EpochRecord(epoch, loss, accuracy, rate) for loss, accuracy in means]
 
 
-def _tested(training: Training, index: int, records: Sequence[EpochRecord]) -> TrainingResult:
+def _tested(training: Training, best: BestEpoch | None, index: int, records: Sequence[EpochRecord]) -> TrainingResult:
     """Return what a replica came to; if it did not finish, or has logits that are not finite, it has diverged.
 
-    The one place where test and validation images are looked at.
+    The one place where test images are looked at.
     """
     data = training.data
     diverged = TrainingResult(
@@ -174,28 +182,33 @@ def _tested(training: Training, index: int, records: Sequence[EpochRecord]) -> T
     if len(records) < training.spec.epochs:
         return diverged
     network = training.replicas.network(index)
-    test = _predictions(training, network, data.test)
-    validation = None if data.validation is None else _predictions(training, network, data.validation)
+    test, validation = (_predictions(training, network, images) for images in (data.test, data.validation))
     if not all(bool(each.logits_NC.isfinite().all()) for each in (test, validation) if each is not None):
         return diverged
     temperature = None if validation is None else fitted_temperature(validation.logits_NC, validation.labels_N)
     return TrainingResult(
-        metrics=classification_metrics(test.logits_NC, test.labels_N),
+        metrics=_metrics(test),
         epochs=tuple(records),
         diverged_at_epoch=None,
-        validation_metrics=None
-        if validation is None
-        else classification_metrics(validation.logits_NC, validation.labels_N),
+        validation_metrics=_metrics(validation),
         temperature=temperature,
-        scaled_metrics=None
-        if temperature is None
-        else classification_metrics(test.logits_NC.double() / temperature, test.labels_N),
+        scaled_metrics=None if temperature is None else _metrics(test, temperature),
+        selected_epoch=None if best is None else int(best.epoch_R[index]),
         test=test,
         validation=validation,
     )
 
 
-def _predictions(training: Training, network: nn.Module, images: ImageSet) -> Predictions:
+def _metrics(predictions: Predictions | None, temperature: float | None = None) -> ClassificationMetrics | None:
+    if predictions is None:
+        return None
+    logits_NC = predictions.logits_NC if temperature is None else predictions.logits_NC.double() / temperature
+    return classification_metrics(logits_NC, predictions.labels_N)
+
+
+def _predictions(training: Training, network: nn.Module, images: ImageSet | None) -> Predictions | None:
+    if images is None:
+        return None
     logits_NC = predict(network, training.data, images.images_NCHW, training.precision)
     return Predictions(logits_NC.cpu(), images.labels_N.cpu())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,13 @@ class Replicas(nn.Module, ABC):
     @abstractmethod
     def network(self, index: int) -> nn.Module:
         """Return one of the networks, with its present weights, to predict with."""
+
+    @torch.no_grad()
+    def copy_replica(self, into: Mapping[str, Tensor], index: int) -> None:
+        """Copy the present state of one of the networks to where it belongs in a ``state_dict`` of them all."""
+        part: Any = ... if self.num_replicas == 1 else index
+        for name, value in self.state_dict().items():
+            into[name][part].copy_(value[part])
 
 
 class SingleReplica(Replicas):

@@ -50,15 +50,17 @@ class TrainingResult:
     """A finished or diverged training; equal to another if the deterministic scalars are.
 
     Attributes:
-        metrics: on the test images with the final weights; None if the training diverged.
+        metrics: on the test images with the final weights, or those of the selected epoch; None if the training
+            diverged, or had no test images.
         epochs: the completed epochs in order; one that diverged has no record.
         diverged_at_epoch: the epoch, counted from 1, in which the loss (or, in the last one, a logit) was no longer
             finite; else None.
         validation_metrics: on the validation images; None if there are none, as the next two.
         temperature: fitted on the validation images.
         scaled_metrics: on the test images, with logits over that temperature.
-        test: None if the training diverged, or where it was not read back.
-        validation: likewise, and if there are none.
+        test: None if the training diverged, if there are none, or where it was not read back.
+        validation: likewise.
+        selected_epoch: whose weights were tested, counted from 1; None where they are the last ones.
         seconds: wall time of training and test, of what was trained now if it had been interrupted; of seeds trained as
             one computation, a share each. None where the result was read back.
         images_per_second: training images over the wall time of training, of all seeds trained as one computation; None
@@ -71,6 +73,7 @@ class TrainingResult:
     validation_metrics: ClassificationMetrics | None = None
     temperature: float | None = None
     scaled_metrics: ClassificationMetrics | None = None
+    selected_epoch: int | None = None
     test: Predictions | None = field(default=None, compare=False, repr=False)
     validation: Predictions | None = field(default=None, compare=False, repr=False)
     seconds: float | None = field(default=None, compare=False)
@@ -88,6 +91,7 @@ class TrainingResult:
             "epochs": [record.to_json() for record in self.epochs],
             "diverged_at_epoch": self.diverged_at_epoch,
             "temperature": self.temperature,
+            "selected_epoch": self.selected_epoch,
         }
 
     @classmethod
@@ -106,6 +110,7 @@ class TrainingResult:
             validation_metrics=_metrics(data["validation_metrics"]),
             temperature=data["temperature"],
             scaled_metrics=_metrics(data["scaled_metrics"]),
+            selected_epoch=data["selected_epoch"],
             test=test,
             validation=validation,
         )

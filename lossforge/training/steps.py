@@ -34,7 +34,7 @@ class Training:
 
     Attributes:
         losses: a copy of the loss module for each replica.
-        average: of the weights; None where the last weights are tested.
+        average: of the weights; None where the weights themselves are tested.
     """
 
     spec: TrainingSpec

@@ -7,6 +7,7 @@ import torch
 
 import lossforge
 from lossforge.errors import SpecError
+from lossforge.evidence import train_alike
 from lossforge.search import existing_device, resolve_device
 
 SEARCH = lossforge.presets.load("edl").search
@@ -40,7 +41,7 @@ def test_one_that_is_not_there(call, device, told):
 
 
 def compare(device):
-    return lossforge.compare(TRAINING, {"a": torch.nn.CrossEntropyLoss()}, 0, device)
+    return train_alike(TRAINING, {"a": torch.nn.CrossEntropyLoss()}, 0, device)
 
 
 @pytest.mark.parametrize("cuda_devices", [2], indirect=True)

@@ -11,6 +11,7 @@ from torch import nn
 import lossforge
 from lossforge.artifact import Artifact, load_artifact
 from lossforge.errors import ArtifactError, LossforgeError, RunDirectoryError, SpecError
+from lossforge.evidence import train_alike
 from lossforge.losses.gce import GCE
 from lossforge.mutations import GaussianMutation
 from lossforge.parameterizations import PairwiseMLP
@@ -28,7 +29,7 @@ TRAINING = lossforge.TrainingSpec(dataset="fake", model="resnet8")
         (Path("my"), "load it: lossforge.RunSpec.from_yaml('my')"),
         (RUN.search, "an object of type SearchSpec; make it one: RunSpec(name=..., search=spec)"),
         (ABLATION, "an object of type AblationSpec; lossforge.ablate takes it"),
-        (TRAINING, "an object of type TrainingSpec; lossforge.compare takes it"),
+        (TRAINING, "an object of type TrainingSpec; lossforge.evidence.train_alike takes it"),
         ({"name": "a"}, "an object of type dict; make it one: RunSpec.model_validate_json(json.dumps(mapping))"),
         (lossforge.RunSpec, "the class RunSpec; give an instance: RunSpec(...)"),
         (None, "got None"),
@@ -56,8 +57,8 @@ def test_run_says_how_a_run_spec_is_had(given, told):
             "lossforge.ablate takes an AblationSpec, got an object of type RunSpec",
         ),
         (lambda: lossforge.ablate("a.yaml", Path("x")), "load it: lossforge.AblationSpec.from_yaml('a.yaml')"),
-        (lambda: lossforge.compare(RUN, {}, 0, "cpu"), "give its training: spec.training"),
-        (lambda: lossforge.compare("edl", {}, 0, "cpu"), "load it: lossforge.presets.load('edl').training"),
+        (lambda: train_alike(RUN, {}, 0, "cpu"), "give its training: spec.training"),
+        (lambda: train_alike("edl", {}, 0, "cpu"), "load it: lossforge.presets.load('edl').training"),
         (lambda: lossforge.resume(".", "edl"), "lossforge.resume takes a RunSpec, got the string 'edl'; load it"),
         (lambda: lossforge.resume(RUN), "takes the path of a run directory, got an object of type RunSpec"),
         (lambda: lossforge.load_loss(RUN), "an artifact folder or a run directory, got an object of type RunSpec"),
@@ -77,7 +78,10 @@ def test_every_function_names_what_it_takes(call, told, tmp_path, monkeypatch):
     [
         (RUN, "an object of type RunSpec; name the losses, and give the fields of its training as options"),
         (TRAINING, "an object of type TrainingSpec; name the losses"),
-        (nn.CrossEntropyLoss(), "an object of type CrossEntropyLoss; lossforge.compare trains with modules"),
+        (
+            nn.CrossEntropyLoss(),
+            "an object of type CrossEntropyLoss; lossforge.compare(modules={...}) trains with modules",
+        ),
         (GCE, "the class GCE; give an instance: GCE(...)"),
         (GaussianMutation(), "an object of type GaussianMutation; see lossforge.losses.list()"),
     ],

@@ -62,6 +62,7 @@ TRAININGS = {
         nn.CrossEntropyLoss,
     ),
     "adamw": ({"optimizer": "adamw", "learning_rate": 0.01, "decay_norms": False}, nn.CrossEntropyLoss),
+    "best epoch": ({"num_validation": 10, "select_epoch": "best_validation"}, nn.CrossEntropyLoss),
     "buffers": ({}, AgeingLoss),
     "bfloat16": ({"precision": "bfloat16"}, nn.CrossEntropyLoss),
 }

@@ -19,6 +19,7 @@ FINISHED = TrainingResult(
     scaled_metrics=dataclasses.replace(METRICS, ece=0.125),
     test=Predictions(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64)),
     validation=Predictions(torch.ones(1, 3), torch.ones(1, dtype=torch.int64)),
+    selected_epoch=1,
     seconds=3.0,
     images_per_second=100.0,
 )
@@ -33,7 +34,7 @@ def test_comes_back_from_json_exactly(result):
 
 def test_json_holds_no_times_and_no_tensors():
     scalars = {"metrics", "epochs", "diverged_at_epoch", "validation_metrics", "temperature", "scaled_metrics"}
-    assert set(FINISHED.to_json()) == scalars
+    assert set(FINISHED.to_json()) == {*scalars, "selected_epoch"}
     back = TrainingResult.from_json(FINISHED.to_json())
     assert (back.seconds, back.images_per_second, back.test, back.validation) == (None, None, None, None)
 

@@ -1,0 +1,142 @@
+"""What is compared: losses, and the controls that show what a difference between them is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from lossforge.artifact import Artifact
+from lossforge.errors import SpecError
+from lossforge.evidence.random_control import random_member, search_of
+from lossforge.interfaces import Loss
+from lossforge.losses import FixedLoss
+from lossforge.spec.evidence import EvidenceSpec, is_noisy
+from lossforge.spec.training import TrainingSpec
+
+Role = Literal["found", "published", "given", "null", "rescaled", "random", "stopped_early"]
+
+TUNING, FINAL = "evidence.tuning", "evidence.training"
+"""Streams of the training seeds: those of the final trainings are fresh."""
+
+
+@dataclass(frozen=True)
+class ContenderLoss:
+    """What a contender is trained with at one seed.
+
+    Attributes:
+        identity: a string that changes with what it computes.
+        module: gives it.
+    """
+
+    identity: str
+    module: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A loss, or a control, that is tuned and trained like every other.
+
+    Attributes:
+        name: of folders and in tables.
+        role: ``found``, ``published``, a module ``given`` in Python, or that of a control.
+        identity: a string that changes with what it is, whatever the seed.
+        loss: from a stream and a seed index to what it is trained with.
+        changes: options of the training that make it what it is.
+        suffix: of the streams of its training seeds; contenders with one suffix are trained from the same initial
+            weights on the same batches.
+    """
+
+    name: str
+    role: Role
+    identity: str
+    loss: Callable[[str, int], ContenderLoss]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    suffix: str = ""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is there to show what the differences of others are worth."""
+        return self.role not in ("found", "published", "given")
+
+
+class Rescaled(nn.Module):
+    """A loss times a factor."""
+
+    def __init__(self, loss: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.loss, self.factor = loss, factor
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return factor loss(logits, target)."""
+        value: Tensor = self.loss(logits, target) * self.factor
+        return value
+
+
+def published(loss: Loss) -> Contender:
+    """Return a published loss as a contender."""
+    return _always(loss.label, "published", repr(loss), lambda: FixedLoss(loss))
+
+
+def found(artifact: Artifact) -> Contender:
+    """Return a found loss as a contender."""
+    return _always(artifact.name, "found", artifact.identity(), artifact.loss)
+
+
+def given(name: str, module: nn.Module) -> Contender:
+    """Return any loss module as a contender; by content nothing is known of it but its name."""
+    return _always(name, "given", name, lambda: module)
+
+
+def _always(name: str, role: Role, identity: str, module: Callable[[], nn.Module]) -> Contender:
+    """Return a contender that has one loss at every seed."""
+    loss = ContenderLoss(identity, module)
+    return Contender(name, role, identity, lambda stream, index: loss)
+
+
+def controls(
+    evidence: EvidenceSpec, training: TrainingSpec, artifacts: Sequence[Artifact], seed: int
+) -> list[Contender]:
+    """Return the controls that a comparison asks for under a condition.
+
+    Raises:
+        SearchError: no random member of a family passes the gates.
+        SpecError: a found loss does not say how it was searched.
+    """
+    spec, reference = evidence.controls, published(evidence.reference)
+    if spec is None:
+        return []
+    chosen = []
+    if spec.null_arm:
+        chosen.append(replace(reference, name=f"{reference.name} again", role="null", suffix=".null"))
+    if spec.rescaled is not None:
+        chosen.append(_rescaled(reference, spec.rescaled))
+    if spec.early_stopping and is_noisy(training):
+        changes = {"select_epoch": "best_validation"}
+        name = f"{reference.name} stopped early"
+        chosen.append(replace(reference, name=name, role="stopped_early", changes=changes))
+    if spec.random:
+        chosen += [_random(artifact, seed) for artifact in artifacts]
+    return chosen
+
+
+def _rescaled(reference: Contender, factor: float) -> Contender:
+    loss = reference.loss(FINAL, 0)
+    identity = f"{factor!r} times {loss.identity}"
+    return _always(f"{factor:g} x {reference.name}", "rescaled", identity, lambda: Rescaled(loss.module(), factor))
+
+
+def _random(artifact: Artifact, seed: int) -> Contender:
+    search = search_of(artifact)
+    if search is None:
+        raise SpecError([f"{artifact.name}: does not say how it was searched; set evidence.controls.random: false"])
+    family = f"random member of {search.parameterization!r} that passes {search.gates!r}"
+
+    def loss(stream: str, index: int) -> ContenderLoss:
+        stream = f"{stream}.random_control"
+        identity = f"{family}, sampled by {search.sampler!r}, seed {seed}, {stream}, {index}"
+        return ContenderLoss(identity, lambda: random_member(artifact, search, seed, stream, index).loss())
+
+    return Contender(f"random {artifact.name}", "random", family, loss)

@@ -1,0 +1,172 @@
+"""Losses compared under conditions: tuned alike, trained on fresh seeds, with controls beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lossforge.artifact import Artifact
+from lossforge.errors import SpecError
+from lossforge.evidence.alike import is_usable_name, resolved_training
+from lossforge.evidence.arms import Arms, training_seed
+from lossforge.evidence.choices import pool_size
+from lossforge.evidence.comparison import Comparison, summarise
+from lossforge.evidence.contenders import FINAL, Contender, Role, controls
+from lossforge.evidence.observer import TrainingObserver
+from lossforge.evidence.store import ArmStore
+from lossforge.evidence.trainer import Trainer
+from lossforge.evidence.training_pool import TrainingPool
+from lossforge.evidence.tuning import Point, Tuned
+from lossforge.spec.evidence import EvidenceSpec
+from lossforge.spec.training import TrainingSpec
+from lossforge.training import PreparedData, prepare
+
+
+@dataclass(frozen=True)
+class ConditionEvidence:
+    """What came of a comparison under one condition.
+
+    Attributes:
+        training: under this condition, at the values that were not tuned.
+        roles: of each contender, by name, in order.
+        tuned: what tuning came to for each; empty where nothing was tuned.
+        comparison: of the final trainings.
+    """
+
+    training: TrainingSpec
+    roles: Mapping[str, Role]
+    tuned: Mapping[str, Tuned]
+    comparison: Comparison
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "training": self.training.model_dump(mode="json"),
+            "roles": dict(self.roles),
+            "tuned": {name: each.to_json() for name, each in self.tuned.items()},
+            **self.comparison.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What came of a comparison under all its conditions, by their names."""
+
+    spec: EvidenceSpec
+    conditions: Mapping[str, ConditionEvidence]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values, without predictions and times."""
+        return {
+            "evidence": self.spec.model_dump(mode="json"),
+            "conditions": [{"name": name, **each.to_json()} for name, each in self.conditions.items()],
+        }
+
+    def __repr__(self) -> str:
+        """Return a line for each condition."""
+        return "\n".join(f"{name}: {each.comparison!r}" for name, each in self.conditions.items())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What does not differ between contenders and conditions.
+
+    Attributes:
+        evidence: conditions, tuning, controls, seeds.
+        training: before any condition.
+        seed: images and training seeds derive from it.
+        device: where to train.
+        folder: finished trainings are written here, and those found here are read; None: nothing is written.
+        record_time: told of each training as it ends.
+        data: the images as the training itself says, if they are prepared already.
+    """
+
+    evidence: EvidenceSpec
+    training: TrainingSpec
+    seed: int
+    device: torch.device
+    folder: Path | None = None
+    record_time: Callable[..., None] | None = None
+    data: PreparedData | None = None
+
+
+def gather(
+    setting: Setting, contenders: Sequence[Contender], artifacts: Sequence[Artifact], observer: TrainingObserver
+) -> Evidence:
+    """Tune and train contenders and controls under every condition, and compare them.
+
+    Args:
+        setting: how.
+        contenders: the losses; the reference of the evidence is among them.
+        artifacts: the found ones, of which random members of the family are drawn.
+        observer: told of progress.
+
+    Raises:
+        SpecError: two contenders have one name, or one that cannot be that of a folder.
+        DataError: the images are not to be had.
+        RunDirectoryError: the folder holds damaged results, or those of other images.
+        SearchError: no random member of a family passes the gates.
+    """
+    store = None if setting.folder is None else ArmStore(setting.folder)
+    conditions: dict[str, ConditionEvidence] = {}
+    with contextlib.ExitStack() as stack:
+        pool = functools.cache(lambda: stack.enter_context(TrainingPool(*pool_size(setting.training))))
+        arms = Arms(store, setting.record_time, observer, pool)
+        settled: dict[str, Any] = {}  # by the first condition, for all
+        for name, training in setting.evidence.under(setting.training).items():
+            training = training.model_copy(update=settled)
+            of_all = [*contenders, *controls(setting.evidence, training, artifacts, setting.seed)]
+            _check_names(of_all)
+            conditions[name] = _under(setting, name, training, of_all, arms, observer)
+            settled = conditions[name].training.model_dump(include={"precision", "replication"})
+    return Evidence(setting.evidence, conditions)
+
+
+def _under(
+    setting: Setting,
+    condition: str,
+    training: TrainingSpec,
+    contenders: Sequence[Contender],
+    arms: Arms,
+    observer: TrainingObserver,
+) -> ConditionEvidence:
+    evidence = setting.evidence
+    is_as_given = setting.evidence.under(setting.training)[condition] == setting.training
+    images = functools.cache(
+        lambda: setting.data if setting.data and is_as_given else prepare(training, setting.seed, setting.device)
+    )
+    resolved = resolved_training(training, arms.store, images, evidence.seeds, observer)
+    observer.under(condition)
+    trainer = Trainer(
+        condition=condition,
+        training=resolved,
+        seed=setting.seed,
+        device=setting.device.type,
+        data=images,
+        blind=functools.cache(lambda: images().without_test()),
+        arms=arms,
+        expect=observer.expect,
+    )
+    tuned = {} if evidence.tuning is None else trainer.tune(evidence.tuning, contenders)
+    as_given = Point(resolved.learning_rate, resolved.weight_decay)
+    points = {each.name: tuned[each.name].point if tuned else as_given for each in contenders}
+    results = trainer.train(contenders, points, evidence.seeds)
+    seeds = [training_seed(setting.seed, index, FINAL) for index in range(evidence.seeds)]
+    comparison = summarise(results, evidence.reference.label, evidence.confidence, seeds)
+    observer.compared(comparison)
+    return ConditionEvidence(resolved, {each.name: each.role for each in contenders}, tuned, comparison)
+
+
+def _check_names(contenders: Sequence[Contender]) -> None:
+    names = [each.name for each in contenders]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError([f"losses: two are called {name!r}; give one of them another name, or compare them apart"])
+        if not is_usable_name(name):
+            raise SpecError([f"losses: {name!r} cannot be the name of a folder; leave options at their defaults"])

@@ -1,0 +1,86 @@
+"""What ``lossforge compare`` does: losses, conditions, seeds, on one dataset and model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from lossforge.component import Options
+from lossforge.fields import AnyLoss
+from lossforge.spec import dump, load
+from lossforge.spec.evidence import ControlsSpec, EvidenceSpec, TuningSpec, obstacle
+from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.training import TrainingSpec
+
+
+class CompareEvidenceSpec(EvidenceSpec):
+    """How losses are compared where that is all there is to do: unless told otherwise tuned, and with controls."""
+
+    seeds: int = Field(default=10, ge=2, le=10**5, description="independent trainings of each loss")
+    tuning: TuningSpec | None = Field(
+        default=TuningSpec(), description="null: every loss is trained at the training's own values"
+    )
+    controls: ControlsSpec | None = Field(default=ControlsSpec(), description="null: no further arms")
+
+
+class CompareSpec(Options):
+    """Losses compared under conditions over seeds; ``model_dump(mode="json")`` is the spec again."""
+
+    SCHEMA_FILE: ClassVar[str] = "lossforge-compare.schema.json"
+    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(default="compare", min_length=1, max_length=100, pattern=NAME_PATTERN)
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: CUDA where there is one, else the CPU"
+    )
+    losses: tuple[AnyLoss, ...] = Field(default=(), description="published losses, beside evidence.baselines")
+    found: tuple[str, ...] = Field(
+        default=(),
+        description="found losses: run directories, artifact folders, or specs and presets to search by",
+    )
+    training: TrainingSpec
+    evidence: CompareEvidenceSpec = CompareEvidenceSpec()
+
+    @field_validator("losses")
+    @classmethod
+    def _differ(cls, losses: tuple[AnyLoss, ...]) -> tuple[AnyLoss, ...]:
+        if len({loss.label for loss in losses}) < len(losses):
+            raise ValueError("the same loss stands here twice")
+        return losses
+
+    @field_validator("evidence")
+    @classmethod
+    def _fits(cls, evidence: CompareEvidenceSpec, info: ValidationInfo) -> CompareEvidenceSpec:
+        if "training" in info.data and (why := obstacle(evidence, info.data["training"])) is not None:
+            raise ValueError(why)
+        return evidence
+
+    @property
+    def published(self) -> tuple[AnyLoss, ...]:
+        """The published losses: those to compare, and the baselines that are not among them."""
+        known = {loss.label for loss in self.losses}
+        return (*self.losses, *(each for each in self.evidence.baselines if each.label not in known))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a spec file, with ``a.b=value`` overrides on top.
+
+        Raises:
+            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
+        """
+        return load.from_file(cls, Path(path), overrides)
+
+    @classmethod
+    def from_overrides(cls, overrides: Sequence[str]) -> Self:
+        """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
+        return load.from_text(cls, "training: {}", "training", overrides)
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
+        return dump.to_yaml(self, self.SCHEMA_FILE)

@@ -1,0 +1,224 @@
+"""Losses compared under conditions: what is trained, stored, and trained again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import lossforge
+from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence import TrainingObserver
+from lossforge.training.datasets import FakeImages
+
+IMAGES = FakeImages(num_train=64, num_test=20, image_shape=(1, 8, 8), num_classes=4)
+SETTING = {
+    "dataset": IMAGES,
+    "model": "resnet8",
+    "epochs": 1,
+    "batch_size": 16,
+    "num_validation": 16,
+    "crop_padding": 1,
+    "precision": "float32",
+}
+TUNING = {"learning_rate": [0.5, 1.0], "weight_decay": [1.0], "widenings": 0}
+EVIDENCE = {"seeds": 2, "tuning": TUNING, "controls": None}
+EDL = """
+name: small
+search:
+  parameterization: {type: pairwise_mlp, hidden: [3]}
+  sampler: mixture
+  objective: ranking_consistency
+  strategy: {type: mu_comma_lambda, population_size: 4, num_parents: 2}
+  mutation: gaussian
+  generations: 2
+  batch_size: 16
+  selection_batch_size: 32
+  num_classes: 4
+  gates: {weight_band: null, signs: null}
+  backend: eager
+"""
+
+
+class Counter(TrainingObserver):
+    """Counts what is trained, apart from what is read back."""
+
+    def __init__(self):
+        self.trained_now, self.read, self.conditions = [], [], []
+
+    def under(self, condition):
+        self.conditions.append(condition)
+
+    def trained(self, arm):
+        (self.read if arm.restored else self.trained_now).append((arm.loss, arm.seed_index))
+        is_tuning = " lr " in arm.loss
+        assert (arm.result.metrics is None) == is_tuning  # tuning sees no test images
+
+
+def compared(*losses, out=None, evidence=EVIDENCE, **options):
+    counter = Counter()
+    result = lossforge.compare(*losses, evidence=evidence, out=out, observer=counter, **SETTING | options)
+    return result, counter
+
+
+def test_every_contender_is_tuned_on_the_images_held_out_and_trained_on_fresh_seeds():
+    evidence, counter = compared("gce", evidence=EVIDENCE | {"conditions": ["clean", "noise-40"]})
+    assert counter.conditions == ["clean", "noise-40"]
+    of_gce = [f"gce lr {rate} wd 0.0005" for rate in ("0.05", "0.1")]
+    of_ce = [each.replace("gce", "cross_entropy") for each in of_gce]
+    finals = [("gce", 0), ("cross_entropy", 0), ("gce", 1), ("cross_entropy", 1)]
+    assert counter.trained_now == [*((each, 0) for each in (*of_gce, *of_ce)), *finals] * 2
+    for condition in evidence.conditions.values():
+        for name, tuned in condition.tuned.items():
+            assert tuned.point in tuned.scores
+            assert tuned.scores[tuned.point] == max(tuned.scores.values())
+            assert len(condition.comparison.losses[name].results) == 2
+    assert evidence.conditions["noise-40"].training.label_noise.rate == 0.4
+    seeds = evidence.conditions["clean"].comparison.training_seeds
+    assert len(set(seeds)) == 2
+
+
+def test_nothing_is_trained_twice_and_more_seeds_losses_and_conditions_only_add(tmp_path):
+    first, counter = compared("gce", out=tmp_path)
+    assert len(counter.trained_now) == 8
+    again, counter = compared("gce", out=tmp_path)
+    assert counter.trained_now == []
+    assert again.to_json() == first.to_json()
+    _, counter = compared("gce", out=tmp_path, evidence=EVIDENCE | {"seeds": 3})
+    assert counter.trained_now == [("gce", 2), ("cross_entropy", 2)]
+    _, counter = compared("gce", "mae", out=tmp_path)
+    assert {name.split(" ")[0] for name, _ in counter.trained_now} == {"mae"}
+    assert len(counter.trained_now) == 4
+    _, counter = compared("gce", out=tmp_path, evidence=EVIDENCE | {"conditions": ["noise-20"]})
+    assert len(counter.trained_now) == 8
+    wider = TUNING | {"learning_rate": [0.25, 0.5, 1.0]}
+    _, counter = compared("gce", out=tmp_path, evidence=EVIDENCE | {"tuning": wider})
+    assert {name for name, _ in counter.trained_now if " lr " in name} == {
+        "gce lr 0.025 wd 0.0005",
+        "cross_entropy lr 0.025 wd 0.0005",
+    }
+    content = json.loads((tmp_path / "evidence.json").read_text())
+    assert [each["name"] for each in content["conditions"]] == ["as given"]
+
+
+def test_an_interrupted_comparison_goes_on_to_the_same(tmp_path):
+    whole, _ = compared("gce", out=tmp_path / "whole")
+
+    class Stops(Counter):
+        def trained(self, arm):
+            super().trained(arm)
+            if len(self.trained_now) == 6:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lossforge.compare("gce", evidence=EVIDENCE, out=tmp_path / "parts", observer=Stops(), **SETTING)
+    resumed, counter = compared("gce", out=tmp_path / "parts")
+    assert len(counter.read), len(counter.trained_now) == (6, 2)
+    assert resumed.to_json() == whole.to_json()
+
+
+class TestControls:
+    def test_the_reference_once_more_rescaled_and_stopped_early(self):
+        controls = {"rescaled": 4.0, "random": False}
+        options = {"conditions": ["noise-40"], "tuning": None, "controls": controls}
+        evidence, _ = compared("gce", evidence=EVIDENCE | options)
+        condition = evidence.conditions["noise-40"]
+        assert dict(condition.roles) == {
+            "gce": "published",
+            "cross_entropy": "published",
+            "cross_entropy again": "null",
+            "4 x cross_entropy": "rescaled",
+            "cross_entropy stopped early": "stopped_early",
+        }
+        losses = condition.comparison.losses
+        # On seeds of its own, so other results of the same loss.
+        assert losses["cross_entropy again"].results != losses["cross_entropy"].results
+        assert all(result.selected_epoch == 1 for result in losses["cross_entropy stopped early"].results)
+        assert losses["cross_entropy stopped early"].results[0].metrics == losses["cross_entropy"].results[0].metrics
+        first = [losses[name].results[0].epochs[0].train_loss for name in ("4 x cross_entropy", "cross_entropy")]
+        assert first[0] > 2 * first[1]
+
+    def test_nothing_is_stopped_early_without_noise(self):
+        evidence, _ = compared("gce", evidence=EVIDENCE | {"tuning": None, "controls": {"random": False}})
+        assert "stopped_early" not in evidence.conditions["as given"].roles.values()
+
+    def test_rescaling_is_another_learning_rate(self):
+        sgd = {"weight_decay": 0.0, "optimizer": "sgd", "learning_rate": 0.1}
+        controls = {"null_arm": False, "rescaled": 2.0, "random": False}
+        evidence, _ = compared("mae", evidence=EVIDENCE | {"tuning": None, "controls": controls}, **sgd)
+        faster, _ = compared("mae", evidence=EVIDENCE | {"tuning": None}, **sgd | {"learning_rate": 0.2})
+        scaled = evidence.conditions["as given"].comparison.losses["2 x cross_entropy"].results[0]
+        rate = faster.conditions["as given"].comparison.losses["cross_entropy"].results[0]
+        assert torch.allclose(scaled.test.logits_NC, rate.test.logits_NC, atol=1e-3)
+
+    def test_random_members_of_the_family_another_one_at_each_seed(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "small.yaml").write_text(EDL)
+        evidence, counter = compared("small.yaml", out=tmp_path / "out", evidence=EVIDENCE | {"controls": {}})
+        roles = evidence.conditions["as given"].roles
+        assert (roles["small"], roles["random small"]) == ("found", "random")
+        assert sum(name == "random small" for name, _ in counter.trained_now) == 2
+        _, counter = compared("small.yaml", out=tmp_path / "out", evidence=EVIDENCE | {"controls": {}})
+        assert counter.trained_now == []  # the search, and the members, are the same
+
+
+def test_random_members_pass_the_gates_of_the_search_and_follow_from_seed_stream_and_index():
+    from lossforge.evidence.random_control import random_member, search_of
+    from lossforge.search import Evaluator, apply_gates
+    from lossforge.spec import spec_from_text
+
+    gated = EDL.replace("signs: null", "signs: {}").replace("population_size: 4", "population_size: 64")
+    run = spec_from_text(gated, "small")
+    artifact = lossforge.Search(run.search, seed=0, name="small").run()
+    search = search_of(artifact)
+    members = [random_member(artifact, search, 3, "stream", index) for index in range(3)]
+    again = random_member(artifact, search, 3, "stream", 1)
+    assert again.identity() == members[1].identity()
+    others = [random_member(artifact, search, 3, "other", 1), random_member(artifact, search, 4, "stream", 1)]
+    assert len({each.identity() for each in (*members, *others)}) == 5
+    evaluator = Evaluator(search, 3, torch.device("cpu"))
+    for member in members:
+        population = evaluator.population(member.solution_D[None])
+        assert bool(apply_gates(search.gates, population, evaluator.gate_batch).feasible_P.all())
+
+
+class TestMistakes:
+    def test_one_loss_is_nothing_to_compare(self):
+        with pytest.raises(SpecError, match="nothing to compare"):
+            compared("cross_entropy")
+
+    def test_a_folder_of_something_else_is_left_alone(self, tmp_path):
+        (tmp_path / "thesis.tex").write_text("")
+        with pytest.raises(RunDirectoryError, match=r"is not empty, and holds no compare\.yaml"):
+            compared("gce", out=tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_modules_are_not_stored(self, tmp_path):
+        with pytest.raises(SpecError, match="not told apart by content"):
+            lossforge.compare(modules={"mine": nn.CrossEntropyLoss()}, out=tmp_path, evidence=EVIDENCE, **SETTING)
+
+    def test_two_losses_of_one_name(self):
+        with pytest.raises(SpecError, match="two are called 'gce'"):
+            lossforge.compare("gce", modules={"gce": nn.CrossEntropyLoss()}, evidence=EVIDENCE, **SETTING)
+
+
+def test_any_module_can_be_compared():
+    modules = {"smoothed": nn.CrossEntropyLoss(label_smoothing=0.1)}
+    evidence = lossforge.compare(modules=modules, evidence=EVIDENCE | {"tuning": None}, **SETTING)
+    assert dict(evidence.conditions["as given"].roles) == {"cross_entropy": "published", "smoothed": "given"}
+    assert "smoothed" in repr(evidence)
+
+
+def test_of_two_found_losses_of_one_name_the_later_is_called_as_its_folder(tmp_path):
+    from lossforge.evidence.compare import _artifacts
+    from lossforge.spec import spec_from_text
+    from lossforge.spec.compare import CompareSpec
+
+    run = spec_from_text(EDL, "small")
+    for seed in (0, 1):
+        lossforge.Search(run.search, seed=seed, name="small").run().save(tmp_path / f"run-{seed}")
+    found = [str(tmp_path / f"run-{seed}") for seed in (0, 1)]
+    spec = CompareSpec.model_validate({"training": SETTING, "found": tuple(found)})
+    assert [artifact.name for artifact in _artifacts(spec, None, None)] == ["small", "run-1"]
