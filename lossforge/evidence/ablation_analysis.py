@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lossforge.evidence.ablation_run import Curve
-from lossforge.evidence.rank_tests import PairedDifference, compare_pairs, holm, median
+from lossforge.evidence.statistics import PairedDifference, compare_pairs, holm, median
 from lossforge.evidence.step_variance import StepSize
 from lossforge.spec import RunSpec
 from lossforge.spec.ablation import AblationSpec

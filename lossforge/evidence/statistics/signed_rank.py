@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # whose parts are imported when they are first used: scipy.stats takes a second
 
+from lossforge.evidence.statistics.bootstrap import percentiles
+
 BOOTSTRAP_SAMPLES = 9_999
 
 
@@ -43,7 +45,7 @@ def compare_pairs(a: Sequence[float], b: Sequence[float], confidence: float) -> 
     median is that of 9,999 bootstrap resamples (Efron 1979), by percentiles, with a fixed seed.
 
     Raises:
-        ValueError: the lengths differ, there are fewer than two, or a number is NaN.
+        ValueError: the lengths differ, there are fewer than two, a number is NaN, or the level is not in (0, 1).
     """
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"{len(a)} and {len(b)} numbers: as many of both are needed, and at least 2")
@@ -68,19 +70,6 @@ def median(values: Sequence[float]) -> float:
     return float(_medians(np.array([values]))[0])
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number, so that any below alpha is wrong with probability at most alpha.
-
-    The k-th smallest of m becomes the largest of (m - i) p_i over the i up to k, i from 0, at most 1 (Holm, "A simple
-    sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979).
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        largest = max(largest, (len(p_values) - rank) * p_values[index])
-        adjusted[index] = min(1.0, largest)
-    return adjusted
-
-
 def _signed_rank(differences: np.ndarray) -> float:
     """Return how often random signs give a sum of signed ranks as far from 0 as the one seen."""
     # Ties share a rank, which may be a half.
@@ -97,10 +86,7 @@ def _signed_rank(differences: np.ndarray) -> float:
 def _median_interval(differences: np.ndarray, confidence: float) -> tuple[float | None, float | None, float | None]:
     random = np.random.default_rng(0)
     drawn = random.integers(len(differences), size=(BOOTSTRAP_SAMPLES, len(differences)))
-    medians = np.sort(_medians(differences[drawn]))
-    tail = (1 - confidence) / 2 * (BOOTSTRAP_SAMPLES - 1)
-    low, high = medians[math.floor(tail)], medians[math.ceil(BOOTSTRAP_SAMPLES - 1 - tail)]
-    values = median(differences.tolist()), float(low), float(high)
+    values = median(differences.tolist()), *percentiles(_medians(differences[drawn]), confidence)
     if not all(map(math.isfinite, values)):
         return None, None, None
     return values

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossforge.evidence import Difference, MeanAndSD, mean_and_sd, welch_interval
+from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval, welch_test
 
 A = [0.641, 0.652, 0.639, 0.66, 0.648]
 B = [0.655, 0.649, 0.671]
@@ -43,6 +43,32 @@ def test_welch_interval_agrees_with_the_formula():
     assert found.mean == -5.0
     assert found.low == pytest.approx(-5 - half_width, rel=1e-12)
     assert found.high == pytest.approx(-5 + half_width, rel=1e-12)
+
+
+@pytest.mark.parametrize(("a", "b"), [(A, B), (B, A), ([0.0, 1.0], [5.0, 5.1, 5.3]), (A, [0.65, 0.65, 0.651])])
+def test_the_test_agrees_with_scipy(a, b):
+    found, reference = welch_test(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert found.p_value == pytest.approx(reference.pvalue, rel=1e-9)
+    assert found.degrees == pytest.approx(reference.df, rel=1e-9)
+    assert found.difference == welch_interval(a, b, 0.95)
+
+
+def test_equal_samples_have_a_p_value_of_1():
+    assert welch_test(A, A).p_value == 1.0
+
+
+def test_samples_that_do_not_vary_leave_nothing_to_test_by():
+    found = welch_test([0.3] * 3, [0.1] * 4)
+    assert (found.p_value, found.degrees) == (None, None)
+
+
+def test_differences_of_any_size_have_a_p_value():
+    assert 0 <= welch_test([1e100, 1.1e100], [0.0, 1e-100]).p_value < 0.1
+    assert welch_test([1.0, 1.0 + 1e-15] * 5, [0.0, 1e-300] * 5).p_value == pytest.approx(0, abs=1e-90)
+
+
+def test_arrays_are_samples_too():
+    assert welch_test(np.array(A), np.array(B)) == welch_test(A, B)
 
 
 def test_samples_that_do_not_vary_give_a_point():

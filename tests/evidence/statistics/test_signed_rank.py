@@ -1,4 +1,4 @@
-"""Rank tests against enumerations by hand, and Holm's procedure against its definition."""
+"""The signed-rank test against enumerations by hand."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
-from lossforge.evidence.rank_tests import compare_pairs, holm
+from lossforge.evidence.statistics import compare_pairs
 
 
 def exact_p(differences: list[float]) -> float:
@@ -116,23 +114,3 @@ class TestInterval:
         a, b = np.random.default_rng(2).normal(size=(2, 15)).tolist()
         narrow, wide = compare_pairs(a, b, 0.5), compare_pairs(a, b, 0.99)
         assert wide.low < narrow.low < narrow.high < wide.high
-
-
-class TestHolm:
-    def test_the_example_of_the_definition(self):
-        # 4 x 0.005; 3 x 0.01; 2 x 0.03; then 0.04 may not fall below what came before it
-        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-
-    def test_none_and_one(self):
-        assert holm([]) == []
-        assert holm([0.2]) == [0.2]
-
-    @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([0.01, 0.05, 0.2]))
-    def test_rejections_are_those_of_the_step_down_procedure(self, p_values, alpha):
-        order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-        rejected = set()
-        for rank, index in enumerate(order):
-            if (len(p_values) - rank) * p_values[index] > alpha:
-                break
-            rejected.add(index)
-        assert {i for i, p in enumerate(holm(p_values)) if p <= alpha} == rejected
