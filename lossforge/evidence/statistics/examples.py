@@ -21,7 +21,7 @@ The debiased calibration error is none: which examples share a bin depends on al
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no equality that is one truth value
 class ExampleValues:
     """One metric of one arm on S seeds and N test examples.
 
