@@ -92,6 +92,12 @@ class Display(Observer):
         amount = f"{count(self._trainings, 'training')} of {count(self._epochs, 'epoch')}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
 
+    def searching(self, record: Record, seconds: float) -> None:
+        """Show a generation of a search that a comparison begins with, now and then."""
+        done = record["generation"] + 1
+        if record["stopped"] or done % PLAIN_LINES == 0:
+            self._plain(f"search: generation {done}, {_fitness_text(record)}")
+
     def comparing(self, spec: CompareSpec, path: Path) -> None:
         """Say what is compared, and where."""
         self.path = path

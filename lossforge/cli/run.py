@@ -55,16 +55,20 @@ def run(
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 @json_option
 def resume(path: Path, as_json: bool) -> None:
-    """Go on with an interrupted run, or a folder of 'train', where it stopped.
+    """Go on with an interrupted run, or a folder of 'train' or 'compare', where it stopped.
 
     The result is the same as without the interruption.
     """
-    from lossforge.evidence import is_begun
+    from lossforge.evidence import is_begun, is_compared
 
     if is_begun(path):
         from lossforge.cli.train import resume_training
 
         resume_training(path, as_json=as_json)
+    elif is_compared(path):
+        from lossforge.cli.compare import resume_comparison
+
+        resume_comparison(path, as_json=as_json)
     else:
         resume_run(path, as_json=as_json)
 

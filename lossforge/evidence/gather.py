@@ -18,11 +18,13 @@ from lossforge.evidence.arms import Arms, training_seed
 from lossforge.evidence.choices import pool_size
 from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.contenders import FINAL, Contender, Role, controls
+from lossforge.evidence.judgement import Judgement, judgement
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.store import ArmStore
 from lossforge.evidence.trainer import Trainer
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.evidence.tuning import Point, Tuned
+from lossforge.evidence.verdict import sentence
 from lossforge.spec.evidence import EvidenceSpec
 from lossforge.spec.training import TrainingSpec
 from lossforge.training import PreparedData, prepare
@@ -37,12 +39,19 @@ class ConditionEvidence:
         roles: of each contender, by name, in order.
         tuned: what tuning came to for each; empty where nothing was tuned.
         comparison: of the final trainings.
+        judgement: what these show.
     """
 
     training: TrainingSpec
     roles: Mapping[str, Role]
     tuned: Mapping[str, Tuned]
     comparison: Comparison
+    judgement: Judgement
+
+    def sentences(self) -> list[str]:
+        """Return the verdict on each contender, controls last."""
+        reference, verdicts = self.comparison.reference, self.judgement.verdicts
+        return [f"{sentence(verdict, name, reference)}." for name, verdict in verdicts.items()]
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -51,6 +60,7 @@ class ConditionEvidence:
             "roles": dict(self.roles),
             "tuned": {name: each.to_json() for name, each in self.tuned.items()},
             **self.comparison.to_json(),
+            "judgement": self.judgement.to_json(),
         }
 
 
@@ -69,8 +79,8 @@ class Evidence:
         }
 
     def __repr__(self) -> str:
-        """Return a line for each condition."""
-        return "\n".join(f"{name}: {each.comparison!r}" for name, each in self.conditions.items())
+        """Return a line for each verdict."""
+        return "\n".join(f"{name}: {line}" for name, each in self.conditions.items() for line in each.sentences())
 
 
 @dataclass(frozen=True)
@@ -160,7 +170,8 @@ def _under(
     seeds = [training_seed(setting.seed, index, FINAL) for index in range(evidence.seeds)]
     comparison = summarise(results, evidence.reference.label, evidence.confidence, seeds)
     observer.compared(comparison)
-    return ConditionEvidence(resolved, {each.name: each.role for each in contenders}, tuned, comparison)
+    roles = {each.name: each.role for each in contenders}
+    return ConditionEvidence(resolved, roles, tuned, comparison, judgement(comparison, roles, evidence.margin))
 
 
 def _check_names(contenders: Sequence[Contender]) -> None:

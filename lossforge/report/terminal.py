@@ -32,7 +32,7 @@ def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
     """Return the losses of ``training/comparison.json``, a row each."""
     comparison = Comparison.model_validate(comparison)
     level = f"{100 * comparison.confidence:g}%"
-    table = _table(
+    table = plain_table(
         "Losses compared",
         "loss",
         "accuracy\n%",
@@ -54,7 +54,7 @@ def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
 def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
     """Return the ``weight_profile`` of ``artifact/loss.json``, cross-entropy's w = 1 beside it for scale."""
     profile = WeightProfile.model_validate(profile)
-    table = _table(
+    table = plain_table(
         "Weight w(p) of a sample" if profile.label is None else f"Weight w(p) of a sample of class {profile.label}",
         "p of the\ntrue class",
         "w, rivals\nuniform",
@@ -69,7 +69,7 @@ def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
 def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapping[str, Any]] = ()) -> Table:
     """Return ``held_out`` of ``artifact/loss.json`` and, beside it, ``references``: the higher fitness is the worse."""
     content = held_out(Figures.model_validate(found), [ReferenceFigures.model_validate(each) for each in references])
-    table = _table("On held-out data", "lower fitness is better", *content.columns)
+    table = plain_table("On held-out data", "lower fitness is better", *content.columns)
     for part in content.sections:
         for row in part:
             table.add_row(Text(row.name), *row.values)
@@ -80,7 +80,7 @@ def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapp
 def trade_offs_table(members: Sequence[Mapping[str, Any]]) -> Table:
     """Return the ``members`` of ``archive/archive.json``, a row each; none is better than another in everything."""
     names = list(members[0]["objectives"])
-    table = _table("Trade-offs", "member", *names)
+    table = plain_table("Trade-offs", "member", *names)
     for number, member in enumerate(members):
         table.add_row(str(number), *(significant(member["objectives"][name], 4) for name in names))
     return table
@@ -89,7 +89,9 @@ def trade_offs_table(members: Sequence[Mapping[str, Any]]) -> Table:
 def ablation_tables(ablation: Ablation) -> Iterator[Table]:
     """Yield the tables of an ablation, a measure each; lower is better."""
     for measure, title in TITLES.items():
-        table = _table(title, "setting / variant", "median", "difference\nmedian", "interval", "lower in", "p\nHolm")
+        table = plain_table(
+            title, "setting / variant", "median", "difference\nmedian", "interval", "lower in", "p\nHolm"
+        )
         rows = [row for row in ablation.rows if row.measure == measure]
         for row in rows:
             table.add_row(*map(Text, (f"{row.setting} / {row.variant}", *ablation_cells(row))))
@@ -139,7 +141,7 @@ class _Table(Table):
         return super().__rich_console__(console, options)
 
 
-def _table(title: str, first: str, *others: str) -> Table:
+def plain_table(title: str, first: str, *others: str) -> Table:
     table = _Table(
         title=f"\n{title}",
         title_style="bold",

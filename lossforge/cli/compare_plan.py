@@ -1,0 +1,84 @@
+"""``compare --dry-run``: what would be trained, and what it could show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lossforge.cli.durations import duration
+
+if TYPE_CHECKING:
+    from lossforge.spec.compare import CompareSpec
+
+USUAL_SDS = (0.2, 0.5, 1.0)
+"""Points of accuracy: standard deviations over seeds of strong networks, of small ones, and under label noise."""
+
+
+def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
+    """Print the plan of a comparison, and its power; its images are read, and a few steps are timed.
+
+    Raises:
+        DataError: the images are not where the spec says.
+        RunDirectoryError: ``out`` holds something else.
+    """
+    from lossforge.evidence.compare import refuse_occupied
+    from lossforge.evidence.plan import plan
+
+    refuse_occupied(out)
+    click.echo("timing a few training steps", err=True)
+    planned = plan(spec)
+    sds, source = _sds(out)
+    rows = _power(spec, sds)
+    if as_json:
+        conditions = [{**asdict(each), "num_trainings": each.num_trainings} for each in planned]
+        click.echo(json.dumps({"out": str(out), "conditions": conditions, "sds_are": source, "power": rows}, indent=2))
+        return
+    click.echo(f"{spec.name}: would compare in {out}")
+    for each in planned:
+        tuning = f"{each.num_points} to tune and " if each.num_points else ""
+        click.echo(
+            f"  {each.condition}: {each.num_contenders} losses and controls, {tuning}{each.num_seeds} final trainings "
+            f"each: {each.num_trainings} trainings, about {duration(each.seconds)}"
+        )
+    click.echo(f"  all: about {duration(sum(each.seconds for each in planned))}, one after the other, not compiled")
+    click.echo(f"\nWhat {spec.evidence.seeds} seeds can show, with standard deviations over seeds {source}:")
+    _print_power(spec, rows)
+    click.echo("nothing was trained (--dry-run)")
+
+
+def _sds(out: Path) -> tuple[list[float], str]:
+    """Return standard deviations of accuracy in points: those that were measured in a folder, or usual ones."""
+    path = out / "evidence.json"
+    if not path.is_file():
+        return list(USUAL_SDS), "as they are met often"
+    content = json.loads(path.read_bytes())
+    samples = [
+        loss["metrics"]["accuracy"]["sample"] for condition in content["conditions"] for loss in condition["losses"]
+    ]
+    sds = sorted(100 * sample["sd"] for sample in samples if sample is not None and sample["sd"])
+    if not sds:
+        return list(USUAL_SDS), "as they are met often"
+    return sorted({sds[0], sds[len(sds) // 2], sds[-1]}), f"measured in {out}"
+
+
+def _power(spec: CompareSpec, sds: list[float]) -> list[dict[str, float]]:
+    from lossforge.report.evidence_rows import power_rows
+
+    return list(power_rows(sds, spec.evidence.margin, spec.evidence.confidence, spec.evidence.seeds))
+
+
+def _print_power(spec: CompareSpec, rows: list[dict[str, float]]) -> None:
+    from rich.console import Console
+
+    from lossforge.report.terminal import plain_table
+
+    table = plain_table("Power of a comparison", "sd\npoints", "difference\npoints", "power\n%", "seeds for\n80%")
+    for row in rows:
+        if row["seeds"] == spec.evidence.seeds:
+            shown = (f"{row['sd']:.2f}", f"{row['difference']:g}", f"{100 * row['power']:.0f}", f"{row['needed']:,}")
+            table.add_row(*shown)
+    Console().print(table)
