@@ -9,10 +9,10 @@ from lossforge import run_directory
 from lossforge.artifact import Artifact
 from lossforge.environment import manifest
 from lossforge.errors import RunDirectoryError
-from lossforge.evidence import Comparison, begin_settled, compare_found, settle_as_before
+from lossforge.evidence import Comparison, Evidence, begin_settled, compare_found, settle_as_before
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
-from lossforge.report import write_report
+from lossforge.report import write_evidence, write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve, run_search
@@ -24,11 +24,12 @@ from lossforge.training import PreparedData, prepare
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run leaves behind: its directory, the found loss, and its comparison if it was trained with."""
+    """What a run leaves behind: its directory, the found loss, and what came of trainings with it, if it trained."""
 
     directory: RunDirectory
     artifact: Artifact
     comparison: Comparison | None
+    evidence: Evidence | None = None
 
 
 def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None = None) -> RunResult:
@@ -86,6 +87,8 @@ def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None
         artifact = run_search(spec, directory, on_generation=observer.generation)
         artifact.save(directory.artifact)
         observer.found(artifact)
-        comparison = compare_found(spec, artifact, directory, data, observer)
+        compared = compare_found(spec, artifact, directory, data, observer)
+        if compared is not None and compared.evidence is not None:
+            write_evidence(compared.evidence, directory.path)
         write_report(directory.path)
-    return RunResult(directory, artifact, comparison)
+    return RunResult(directory, artifact, *((compared.comparison, compared.evidence) if compared else (None,)))

@@ -25,12 +25,16 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
         DataError: the images are not where the spec says.
         RunDirectoryError: ``out`` holds something else.
     """
-    from lossforge.evidence.compare import refuse_occupied
+    from lossforge.evidence.compare import refuse_alone, refuse_occupied
     from lossforge.evidence.plan import plan
+    from lossforge.search import existing_device, resolve_device
 
     refuse_occupied(out)
+    num_published, num_found = len(spec.published), len(spec.found)
+    refuse_alone(num_published + num_found)
     click.echo("timing a few training steps", err=True)
-    planned = plan(spec)
+    device = existing_device(resolve_device(spec.device))
+    planned = plan(spec.evidence, spec.training, num_published, num_found, spec.seed, device)
     sds, source = _sds(out)
     rows = _power(spec, sds)
     if as_json:

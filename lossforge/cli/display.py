@@ -78,7 +78,7 @@ class Display(Observer):
         self._restarts = spec.search.restarts
         if spec.training is not None and spec.evidence is not None:
             self._epochs = spec.training.epochs
-            self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines))
+            self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines)) if spec.evidence.is_plain else 0
             self._training = _EpochsLeft(self._epochs, self._trainings)
         self._print(f"[bold]{spec.name}[/bold] in {escape(str(path))}, seed {spec.seed}, on {spec.device}", markup=True)
 

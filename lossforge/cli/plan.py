@@ -13,6 +13,7 @@ from lossforge.cli.durations import duration
 if TYPE_CHECKING:
     from lossforge.evidence.estimate import Planned
     from lossforge.spec import RunSpec
+    from lossforge.training import PreparedData
 
 _TRAINING_NOTE = "one after the other, not compiled; seven steps timed here"
 
@@ -35,7 +36,7 @@ def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
 
 
 def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
-    from lossforge.evidence.estimate import planned, search_seconds, training_seconds
+    from lossforge.evidence.estimate import planned, search_seconds
     from lossforge.training import prepare
 
     # Images first: a wrong path is told at once.
@@ -51,9 +52,25 @@ def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
         "device": spec.device,
         "stop": spec.search.stop.model_dump(exclude_none=True),
         "search_seconds": search_seconds(spec),
-        "trainings": 0 if spec.evidence is None else spec.evidence.seeds * len(_losses(spec)),
-        "training_seconds": None if data is None else training_seconds(spec, data),
+        **_trainings(spec, data),
     }
+
+
+def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
+    from lossforge.evidence.estimate import training_seconds
+    from lossforge.evidence.plan import plan
+    from lossforge.search import existing_device
+
+    if spec.training is None or spec.evidence is None or data is None:
+        return {"trainings": 0, "training_seconds": None}
+    if spec.evidence.is_plain:
+        trainings = spec.evidence.seeds * len(_losses(spec))
+        return {"trainings": trainings, "training_seconds": training_seconds(spec, data)}
+    planned = plan(
+        spec.evidence, spec.training, len(spec.evidence.baselines), 1, spec.seed, existing_device(spec.device)
+    )
+    seconds = sum(each.seconds for each in planned)
+    return {"trainings": sum(each.num_trainings for each in planned), "training_seconds": seconds}
 
 
 def _search(spec: RunSpec, search: Planned) -> dict[str, int]:

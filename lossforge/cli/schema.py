@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--kind", type=click.Choice(["run", "ablation", "train"]), default="run", show_default=True, help="Sort of spec."
+    "--kind",
+    type=click.Choice(["run", "ablation", "train", "compare"]),
+    default="run",
+    show_default=True,
+    help="Sort of spec.",
 )
 @click.option(
     "--out",
@@ -33,10 +37,15 @@ def schema(kind: str, out: Path | None, as_json: bool) -> None:
     from lossforge import registry
     from lossforge.cli.plugin_text import tell_slow
     from lossforge.plugins.isolated import loader_of_survivors
-    from lossforge.spec import AblationSpec, RunSpec, TrainSpec
+    from lossforge.spec import AblationSpec, CompareSpec, RunSpec, TrainSpec
     from lossforge.spec.schema import spec_schema
 
-    models: dict[str, type[BaseModel]] = {"run": RunSpec, "ablation": AblationSpec, "train": TrainSpec}
+    models: dict[str, type[BaseModel]] = {
+        "run": RunSpec,
+        "ablation": AblationSpec,
+        "train": TrainSpec,
+        "compare": CompareSpec,
+    }
     offers = [offer for each in registry.KINDS for offer in registry.offers(each)]
     described = spec_schema(models[kind], loader_of_survivors(offers, tell_slow))
     for problem in described.left_out:

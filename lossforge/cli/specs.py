@@ -19,7 +19,7 @@ from lossforge.errors import LossforgeError, SpecError
 def validate(context: click.Context, spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a spec and report every mistake with its place.
 
-    Files of 'ablate' and the training.yaml of 'train' are checked as what they are.
+    Files of 'ablate' and 'compare' and the training.yaml of 'train' are checked as what they are.
     """
     try:
         sort, name, what = _checked(spec, overrides)
@@ -40,7 +40,7 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
     from lossforge.evidence.ablation_run import titled
     from lossforge.provenance import naming_lost_plugins_of
     from lossforge.sizes import refuse_beyond_memory
-    from lossforge.spec import AblationSpec, TrainSpec
+    from lossforge.spec import AblationSpec, CompareSpec, TrainSpec
 
     sort = _sort(source)
     if sort == "ablation":
@@ -55,6 +55,11 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
         with naming_lost_plugins_of(Path(source)):
             trained = TrainSpec.from_yaml(source, overrides)
         return sort, None, f"training with {', '.join((*(loss.label for loss in trained.losses), *trained.found))}"
+    if sort == "compare":
+        with naming_lost_plugins_of(Path(source)):
+            compared = CompareSpec.from_yaml(source, overrides)
+        losses = ", ".join((*compared.found, *(loss.label for loss in compared.published)))
+        return sort, compared.name, f"comparison of {losses}"
     run = load_spec(source, overrides)
     refuse_beyond_memory(run.search)
     return sort, run.name, f"{run.name}: {run.search.generations} generations"
@@ -70,7 +75,11 @@ def _sort(source: str) -> str:
         fields = parse_mapping(read_text(Path(source)), source).data.keys()
     except SpecError:
         return "run"  # reading it as such tells what is wrong
-    return "ablation" if "variants" in fields else "train" if fields & {"losses", "found"} else "run"
+    if "variants" in fields:
+        return "ablation"
+    if not fields & {"losses", "found"}:
+        return "run"
+    return "compare" if fields & {"name", "description", "evidence"} else "train"
 
 
 @click.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from lossforge.report.evidence import evidence_tables
 from lossforge.report.loss_chart import FULL_WIDTH, loss_chart
 from lossforge.report.terminal import (
     comparison_table,
@@ -46,7 +47,10 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     members = _trade_offs(result)
     if members:
         console.print(trade_offs_table(members))
-    if result.comparison is not None:
+    if result.evidence is not None:
+        for block in evidence_tables(result.evidence):
+            console.print(block, highlight=False, markup=False, soft_wrap=isinstance(block, str))
+    elif result.comparison is not None:
         comparison = json.loads(result.directory.comparison.read_bytes())
         console.print(comparison_table(comparison))
         console.print(verdict(comparison), highlight=False, markup=False, soft_wrap=True)

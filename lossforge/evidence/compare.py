@@ -151,8 +151,7 @@ def _compared(
         *map(published, spec.published),
         *(given(name, module) for name, module in modules.items()),
     ]
-    if len(contenders) < 2:
-        raise SpecError(["losses: there is nothing to compare; name a loss besides the baseline"])
+    refuse_alone(len(contenders))
     setting = Setting(
         evidence=spec.evidence,
         training=spec.training,
@@ -191,6 +190,12 @@ def _artifact(source: str, out: Path | None, on_generation: OnGeneration | None)
         content = identity_hash(spec.model_dump(mode="json", include={"name", "seed", "device", "search"}))
         folder = out / "searches" / f"{spec.name}-{content[:8]}"
     return searched(spec, folder, on_generation or (lambda record, seconds: None))
+
+
+def refuse_alone(num_losses: int) -> None:
+    """Raise SpecError where there is one loss alone."""
+    if num_losses < 2:
+        raise SpecError(["losses: there is nothing to compare; name a loss besides the baseline"])
 
 
 def refuse_occupied(path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lossforge.chunks import Chunked
 from lossforge.search import Search
 from lossforge.search.generation import asked
-from lossforge.spec import EvidenceSpec, RunSpec, SearchSpec
+from lossforge.spec import EvidenceSpec, RunSpec, SearchSpec, TrainingSpec
 from lossforge.training import PreparedData, resolve_precision
 from lossforge.training.steps import start
 from lossforge.training.timing import step_seconds
@@ -110,9 +110,12 @@ def training_seconds(spec: RunSpec, data: PreparedData) -> float:
     """Return about how many seconds the trainings of a resolved spec take, one after the other and not compiled."""
     assert spec.training is not None
     evidence = spec.evidence or EvidenceSpec()
-    precision, _ = resolve_precision(spec.training, data)
-    eager = spec.training.model_copy(update={"compile": False, "cuda_graphs": False})
+    return seconds_a_training(spec.training, data) * evidence.seeds * (1 + len(evidence.baselines))
+
+
+def seconds_a_training(spec: TrainingSpec, data: PreparedData) -> float:
+    """Return about how many seconds a training takes that is not compiled, by a few of its steps."""
+    precision, _ = resolve_precision(spec, data)
+    eager = spec.model_copy(update={"compile": False, "cuda_graphs": False})
     training = start(eager, data, nn.CrossEntropyLoss(), [0], precision)
-    num_steps = training.steps_per_epoch * spec.training.epochs
-    num_trainings = evidence.seeds * (1 + len(evidence.baselines))
-    return step_seconds([training])[0] * num_steps * num_trainings
+    return step_seconds([training])[0] * training.steps_per_epoch * spec.epochs

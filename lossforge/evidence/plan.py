@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+import torch
 
-from lossforge.errors import SpecError
-from lossforge.search import existing_device, resolve_device
-from lossforge.spec.compare import CompareSpec
+from lossforge.evidence.estimate import seconds_a_training
 from lossforge.spec.evidence import EvidenceSpec, TuningSpec, is_noisy
 from lossforge.spec.training import TrainingSpec
-from lossforge.training import prepare, resolve_precision
-from lossforge.training.steps import start
-from lossforge.training.timing import step_seconds
+from lossforge.training import prepare
 
 
 @dataclass(frozen=True)
@@ -40,28 +36,21 @@ class Planned:
         return self.num_contenders * (self.num_points + self.num_seeds)
 
 
-def plan(spec: CompareSpec) -> list[Planned]:
-    """Return the plan of each condition; steps are timed on the images of each.
+def plan(
+    evidence: EvidenceSpec, training: TrainingSpec, num_published: int, num_found: int, seed: int, device: torch.device
+) -> list[Planned]:
+    """Return the plan of each condition; steps are timed on its images.
 
     Raises:
-        SpecError: there is no such device, or nothing to compare.
         DataError: the images are not to be had.
     """
-    num_losses = len(spec.published) + len(spec.found)
-    if num_losses < 2:
-        raise SpecError(["losses: there is nothing to compare; name a loss besides the baseline"])
-    device = existing_device(resolve_device(spec.device))
     planned = []
-    for name, training in spec.evidence.under(spec.training).items():
-        data = prepare(training, spec.seed, device, recorded=False)
-        precision, _ = resolve_precision(training, data)
-        eager = training.model_copy(update={"compile": False, "cuda_graphs": False})
-        timed = start(eager, data, nn.CrossEntropyLoss(), [0], precision)
-        each = step_seconds([timed])[0] * timed.steps_per_epoch * training.epochs
-        num_contenders = num_losses + num_controls(spec.evidence, training, len(spec.found))
-        num_points = num_points_of(spec.evidence.tuning)
-        seconds = each * num_contenders * (num_points + spec.evidence.seeds)
-        planned.append(Planned(name, num_contenders, num_points, spec.evidence.seeds, seconds))
+    for name, under in evidence.under(training).items():
+        data = prepare(under, seed, device, recorded=False)
+        num_contenders = num_published + num_found + num_controls(evidence, under, num_found)
+        num_points = num_points_of(evidence.tuning)
+        seconds = seconds_a_training(under, data) * num_contenders * (num_points + evidence.seeds)
+        planned.append(Planned(name, num_contenders, num_points, evidence.seeds, seconds))
     return planned
 
 

@@ -37,11 +37,21 @@ class TrackedTrainings(TrainingObserver):
     def __init__(self, tracking: Tracking, observer: TrainingObserver) -> None:
         self._tracking = tracking
         self._observer = observer
-        self._told: set[tuple[str, int, int]] = set()
+        self._told: set[tuple[str, int]] = set()
+        self._condition = ""
 
     def chosen(self, choices: Choices) -> None:
         """Tell the other observer."""
         self._observer.chosen(choices)
+
+    def under(self, condition: str) -> None:
+        """Name what follows by the condition, too, and tell the other observer."""
+        self._condition = f"{condition}/"
+        self._observer.under(condition)
+
+    def expect(self, num: int) -> None:
+        """Tell the other observer."""
+        self._observer.expect(num)
 
     def step(self, loss: str, seed: int, epochs_done: float) -> None:
         """Tell the other observer."""
@@ -57,7 +67,7 @@ class TrackedTrainings(TrainingObserver):
         """Tell of a training's end, and before it of epochs that this process did not see."""
         for record in arm.result.epochs:
             self._tell_of_epoch(arm.loss, arm.seed_index, record)
-        prefix, result = _prefix(arm.loss, arm.seed_index), arm.result
+        prefix, result = self._prefix(arm.loss, arm.seed_index), arm.result
         for part, metrics in (("test", result.metrics), ("validation", result.validation_metrics)):
             if metrics is not None:
                 numbers = {name: value for name, value in metrics.to_json().items() if isinstance(value, float)}
@@ -76,18 +86,17 @@ class TrackedTrainings(TrainingObserver):
                 if summary.sample is not None:
                     values[f"{metric}_mean"] = summary.sample.mean
                     values |= {} if summary.sample.sd is None else {f"{metric}_sd": summary.sample.sd}
-            named = {f"result/{name}/{key}": value for key, value in values.items()}
+            named = {f"result/{self._condition}{name}/{key}": value for key, value in values.items()}
             self._tracking.metrics(named, len(loss.results))
         self._observer.compared(comparison)
 
     def _tell_of_epoch(self, loss: str, seed: int, record: EpochRecord) -> None:
-        if (loss, seed, record.epoch) in self._told:
+        prefix = self._prefix(loss, seed)
+        if (prefix, record.epoch) in self._told:
             return
-        self._told.add((loss, seed, record.epoch))
-        prefix = _prefix(loss, seed)
+        self._told.add((prefix, record.epoch))
         values = {f"{prefix}/train_loss": record.train_loss, f"{prefix}/train_accuracy": record.train_accuracy}
         self._tracking.metrics(values, record.epoch)
 
-
-def _prefix(loss: str, seed: int) -> str:
-    return f"train/{loss}/seed-{seed}"
+    def _prefix(self, loss: str, seed: int) -> str:
+        return f"train/{self._condition}{loss}/seed-{seed}"

@@ -40,55 +40,62 @@ def write_evidence(evidence: Evidence, out: Path) -> None:
 
 
 def evidence_tables(evidence: Evidence) -> Iterator[Table | str]:
-    """Yield for each condition a table of its losses, and the verdicts."""
+    """Yield for each condition its tables, and the verdicts."""
     for name, condition in evidence.conditions.items():
-        yield _table(name, condition, evidence)
+        yield _accuracies(name, condition)
+        yield _other_metrics(condition)
         yield "\n".join(("", *condition.sentences(), *_notes(condition)))
 
 
-def _table(name: str, condition: ConditionEvidence, evidence: Evidence) -> Table:
+def _accuracies(name: str, condition: ConditionEvidence) -> Table:
     level = f"{100 * condition.comparison.confidence:g}%"
-    columns = (
-        "accuracy\n%",
-        "n",
-        "difference\npoints",
-        f"{level} interval\nover seeds",
-        "and over\ntest images",
-        "p\nHolm",
-        "P(better)",
-        "NLL\nnats",
-        "ECE\n%",
-        "rate,\ndecay",
-    )
-    made = plain_table(f"Condition {name}", "loss", *columns)
+    heads = ("accuracy\n%", "n", "difference\npoints", f"{level} over\nseeds", "and over\nimages", "p\nHolm", "P(>)")
+    made = plain_table(f"Condition {name}", "loss", *heads)
     rows = {row.a: row for row in condition.judgement.against_reference if row.metric == "accuracy"}
     for loss in condition.comparison.losses.values():
-        style = {"found": "bold", "published": "", "given": ""}.get(condition.roles[loss.name], "dim")
-        made.add_row(*map(Text, _cells(condition, loss, rows.get(loss.name))), style=style)
-    tuning = "rate and decay chosen on held-out images" if condition.tuned else "nothing tuned"
-    made.caption = Text(f"Accuracy: mean ± sd over seeds; {tuning}.")
+        sample, num = loss.metrics["accuracy"].sample, len(loss.results)
+        spread = "" if sample is None or sample.sd is None else f" ± {percentage(sample.sd, 2)}"
+        cells = (
+            loss.name,
+            percentage(None if sample is None else sample.mean, 2) + spread,
+            f"{num - loss.num_diverged} of {num}" if loss.num_diverged else str(num),
+            *_difference(loss.name == condition.comparison.reference, rows.get(loss.name)),
+        )
+        made.add_row(*map(Text, cells), style=_style(condition, loss.name))
+    tuning = "; rate and decay were chosen on images held out" if condition.tuned else ""
+    made.caption = Text(f"Accuracy: mean ± sd over seeds{tuning}. P(>): that it is the better one of two trainings.")
     return made
 
 
-def _cells(condition: ConditionEvidence, loss: LossSummary, row: Judged | None) -> tuple[str, ...]:
-    sample = loss.metrics["accuracy"].sample
-    accuracy = MISSING if sample is None else percentage(sample.mean, 2)
-    spread = "" if sample is None or sample.sd is None else f" ± {percentage(sample.sd, 2)}"
-    num = f"{0 if sample is None else sample.num}" + (f" of {len(loss.results)}" if loss.num_diverged else "")
-    tuned = condition.tuned.get(loss.name)
-    training = condition.training
-    rate, decay = (training.learning_rate, training.weight_decay) if tuned is None else tuned.point
-    means = {name: loss.metrics[name].sample for name in ("nll", "ece")}
-    nll, ece = (None if each is None else each.mean for each in means.values())
-    return (
-        loss.name,
-        accuracy + spread,
-        num,
-        *_difference(loss.name == condition.comparison.reference, row),
-        fixed(nll, 3),
-        percentage(ece, 1),
-        f"{rate:.3g}, {decay:.2g}" + (" (edge)" if tuned is not None and tuned.is_at_edge else ""),
-    )
+def _other_metrics(condition: ConditionEvidence) -> Table:
+    has_scaled = "scaled_nll" in next(iter(condition.comparison.losses.values())).metrics
+    heads = ("NLL\nnats", "Brier", "ECE\n%", *(("scaled\nNLL", "scaled\nECE %") if has_scaled else ()), "rate", "decay")
+    made = plain_table("", "loss", *heads)
+    for loss in condition.comparison.losses.values():
+        tuned, training = condition.tuned.get(loss.name), condition.training
+        rate, decay = (training.learning_rate, training.weight_decay) if tuned is None else tuned.point
+        edge = " (edge)" if tuned is not None and tuned.is_at_edge else ""
+        scaled = (fixed(_mean(loss, "scaled_nll"), 3), percentage(_mean(loss, "scaled_ece"), 1)) if has_scaled else ()
+        cells = (
+            loss.name,
+            fixed(_mean(loss, "nll"), 3),
+            fixed(_mean(loss, "brier"), 3),
+            percentage(_mean(loss, "ece"), 1),
+            *scaled,
+            f"{rate:.3g}",
+            f"{decay:.2g}{edge}",
+        )
+        made.add_row(*map(Text, cells), style=_style(condition, loss.name))
+    return made
+
+
+def _mean(loss: LossSummary, metric: str) -> float | None:
+    sample = loss.metrics[metric].sample
+    return None if sample is None else sample.mean
+
+
+def _style(condition: ConditionEvidence, loss: str) -> str:
+    return {"found": "bold", "published": "", "given": ""}.get(condition.roles[loss], "dim")
 
 
 def _difference(is_reference: bool, row: Judged | None) -> tuple[str, str, str, str, str]:

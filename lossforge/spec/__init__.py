@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossforge.spec.ablation import AblationSpec
+from lossforge.spec.compare import CompareSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.evidence import Condition, ControlsSpec, EvidenceSpec, TuningSpec
@@ -18,6 +19,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "AblationSpec",
     "Backend",
+    "CompareSpec",
     "Condition",
     "ControlsSpec",
     "DuplicateGate",

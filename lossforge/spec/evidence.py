@@ -134,7 +134,10 @@ class EvidenceSpec(Options):
     tuning: TuningSpec | None = Field(
         default=None, description="null: every loss is trained at the training's own values"
     )
-    controls: ControlsSpec | None = Field(default=None, description="null: no further arms")
+    controls: ControlsSpec | None = Field(
+        default_factory=lambda before: None if before.get("tuning") is None else ControlsSpec(),
+        description="further arms; null: none. By default there are some where losses are tuned",
+    )
 
     @field_validator("baselines")
     @classmethod

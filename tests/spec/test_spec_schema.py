@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from lossforge import presets, registry
-from lossforge.spec import AblationSpec, RunSpec, TrainSpec, spec_from_text
+from lossforge.spec import AblationSpec, CompareSpec, RunSpec, TrainSpec, spec_from_text
 from lossforge.spec.schema import spec_schema
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_ablations_and_trainings_have_schemas_too() -> None:
     assert training({"training": {"dataset": "digits"}})
 
 
-@pytest.mark.parametrize("model", [AblationSpec, TrainSpec])
+@pytest.mark.parametrize("model", [AblationSpec, TrainSpec, CompareSpec])
 def test_only_the_spec_of_a_run_may_extend_a_preset(model: type[Any]) -> None:
     assert validator(model)({"extends": "edl"})
     assert validator(model)({"extends": "other.yaml"}) == []
