@@ -142,6 +142,7 @@ class _Table(Table):
 
 
 def plain_table(title: str, first: str, *others: str) -> Table:
+    """Return a table without rows: names in the first column, numbers in the others."""
     table = _Table(
         title=f"\n{title}",
         title_style="bold",
