@@ -53,7 +53,9 @@ class Running:
     """A contender in a process; use it as a context manager."""
 
     def __init__(self, contender: Contender, device: str, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        # A server does the imports once, and forks; it computes nothing, so it has neither threads nor a CUDA context.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["lossforge.training.steps"])
         self._here, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(contender, device, threads, there), daemon=True)
 

@@ -313,10 +313,15 @@ class TestInterruption:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def whole(cls, lossforge, tmp_path_factory) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        assert lossforge(*cls.ARGUMENTS, "--out", folder).code == 0
+        return folder
+
     @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-    def test_goes_on_to_the_same_bits(self, lossforge, folder, in_time, kill):
-        whole = folder / "whole"
-        assert lossforge(*self.ARGUMENTS, "--out", whole).code == 0
+    def test_goes_on_to_the_same_bits(self, lossforge, folder, in_time, whole, kill):
         out = folder / "interrupted"
         process = subprocess.Popen(self.command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.until_begun(out, process)

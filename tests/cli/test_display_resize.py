@@ -39,23 +39,26 @@ arm = new(
     loss="focal(gamma=2)", seed_index=0, restored=False,
     result=new(seconds=None, metrics=new(accuracy=0.5, nll=1.0)),
 )
-with Display() as display:
-    steps = {
-        "began": lambda: display.began(spec, pathlib.Path("runs/one")),
-        "generation": lambda record: display.generation(record, 0.1),
-        "epoch": lambda n: display.epoch(
-            arm.loss, {0: new(epoch=n, train_loss=0.25, train_accuracy=0.75, images_per_second=1234.5)}
-        ),
-        "trained": lambda: display.trained(arm),
-        "refresh": lambda: None,
-    }
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        steps[name](*arguments)
-        display._bars.progress.refresh()
-        display.console.set_window_title("done")
-print("summary", flush=True)
-display.console.set_window_title("done")
+steps = {
+    "began": lambda display: display.began(spec, pathlib.Path("runs/one")),
+    "generation": lambda display, record: display.generation(record, 0.1),
+    "epoch": lambda display, n: display.epoch(
+        arm.loss, {0: new(epoch=n, train_loss=0.25, train_accuracy=0.75, images_per_second=1234.5)}
+    ),
+    "trained": lambda display: display.trained(arm),
+    "refresh": lambda display: None,
+}
+lines = map(json.loads, sys.stdin)
+for _ in lines:
+    with Display() as display:
+        for name, *arguments in lines:
+            if name == "end":
+                break
+            steps[name](display, *arguments)
+            display._bars.progress.refresh()
+            display.console.set_window_title("done")
+    print("summary", flush=True)
+    display.console.set_window_title("done")
 """
 
 
@@ -157,15 +160,13 @@ class Terminal:
             raise ValueError(f"unknown: {control!r}")
 
 
-class Session:
-    """A display in another process and the terminal it runs in."""
+class Program:
+    """A process with a terminal of its own that shows one display after another."""
 
-    def __init__(self, terminal: Terminal, **variables: str) -> None:
+    def __init__(self, **variables: str) -> None:
         pty = pytest.importorskip("pty")
-        self.terminal = terminal
         self._read = b""
         self._ours, theirs = pty.openpty()
-        self._tell_size()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TTY_", "FORCE_"))}
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             inherited.pop(name, None)
@@ -177,38 +178,11 @@ class Session:
         os.close(theirs)
 
     def do(self, step: str, *arguments: object) -> None:
-        """Do a step there, and wait until the terminal shows what comes of it."""
         self._child.stdin.write(json.dumps([step, *arguments]) + "\n")
         self._child.stdin.flush()
-        self._catch_up()
 
-    def resize(self, width: int, height: int) -> None:
-        """Resize, then let the display draw."""
-        self.terminal.resize(width, height)
-        self._tell_size()
-        self.do("refresh")
-
-    def end(self) -> None:
-        """Let the display end, and the program print."""
-        self._child.stdin.close()
-        self._catch_up()
-        assert self._child.wait(60) == 0
-
-    def close(self) -> None:
-        """End the process, too, where the test failed."""
-        self._child.kill()
-        self._child.wait()
-        self._child.stdin.close()
-        os.close(self._ours)
-
-    def _tell_size(self) -> None:
-        import fcntl
-        import termios
-
-        size = struct.pack("HHHH", self.terminal.height, self.terminal.width, 0, 0)
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
-
-    def _catch_up(self) -> None:
+    def wrote(self) -> str:
+        """Wait for the end of a step; return what it wrote."""
         while DONE.encode() not in self._read:
             assert select.select([self._ours], [], [], 60)[0], f"nothing more after {self._read!r}"
             try:
@@ -216,13 +190,67 @@ class Session:
             except OSError as error:  # the display ended, and says why
                 raise AssertionError(self._read.decode()) from error
         written, self._read = self._read.split(DONE.encode(), 1)
-        self.terminal.feed(written.decode())
+        return written.decode()
+
+    def tell_size(self, terminal: Terminal) -> None:
+        import fcntl
+        import termios
+
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", terminal.height, terminal.width, 0, 0))
+
+    def close(self) -> None:
+        """Let the process end, and end it where a test failed and it goes on."""
+        self._child.stdin.close()
+        try:
+            assert self._child.wait(60) == 0
+        finally:
+            self._child.kill()
+            self._child.wait()
+            os.close(self._ours)
+
+
+class Session:
+    """A display of a program, and the terminal it is shown in."""
+
+    def __init__(self, program: Program, terminal: Terminal) -> None:
+        self.program, self.terminal, self.has_ended = program, terminal, False
+        program.tell_size(terminal)
+        program.do("start")
+
+    def do(self, step: str, *arguments: object) -> None:
+        """Do a step there, and wait until the terminal shows what comes of it."""
+        self.program.do(step, *arguments)
+        self.terminal.feed(self.program.wrote())
+
+    def resize(self, width: int, height: int) -> None:
+        """Resize, then let the display draw."""
+        self.terminal.resize(width, height)
+        self.program.tell_size(self.terminal)
+        self.do("refresh")
+
+    def end(self) -> None:
+        """Let the display end, and the program print."""
+        self.has_ended = True
+        self.do("end")
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[Program]:
+    with contextlib.closing(Program()) as program:
+        yield program
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Session]]:
-    with contextlib.ExitStack() as stack:
-        yield lambda *args, **variables: stack.enter_context(contextlib.closing(Session(*args, **variables)))
+def start(program) -> Iterator[Callable[[Terminal], Session]]:
+    sessions: list[Session] = []
+
+    def started(terminal: Terminal) -> Session:
+        sessions.append(Session(program, terminal))
+        return sessions[0]
+
+    yield started
+    if not sessions[0].has_ended:
+        sessions[0].end()
 
 
 def record(generation: int) -> dict:
@@ -286,11 +314,12 @@ class TestResized:
         session.end()
         assert_only(terminal, [BEGAN, "summary"])
 
-    def test_where_columns_is_set_and_no_longer_true(self, start):
-        session = start(terminal := Terminal(120, 24), COLUMNS="120")
-        session.do("began")
-        session.do("generation", record(1))
-        session.resize(60, 24)
+    def test_where_columns_is_set_and_no_longer_true(self):
+        with contextlib.closing(Program(COLUMNS="120")) as program:
+            session = Session(program, terminal := Terminal(120, 24))
+            session.do("began")
+            session.do("generation", record(1))
+            session.resize(60, 24)
         assert terminal.lines == [BEGAN, "search   1/150 best fitness 0.0125, gates 50% ETA --:--"]
 
     def test_after_a_look_at_the_size_and_before_drawing(self):

@@ -35,7 +35,7 @@ PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="one short round of each: whether it runs")
+    options.add_argument("--quick", action="store_true", help="one short round on small batches: whether it runs")
     quick = options.parse_args().quick
     device = "cuda" if torch.cuda.is_available() else "cpu"
     describe(device)
@@ -80,24 +80,30 @@ def difference(one_NC: torch.Tensor, other_NC: torch.Tensor) -> float:
 def comparisons(device: str, quick: bool) -> dict[str, dict[str, Contender]]:
     """Return contenders by the title of what they are compared in; the first of each is the reference."""
     found = lossforge.Search(presets.load("edl").search, seed=0).run().loss()
-    large = {"model": "resnet18", "batch_size": 512 if device == "cuda" else 16}
+    small = {"batch_size": 8 if quick else 128}
+    large = {"model": "resnet18", "batch_size": 8 if quick else 512 if device == "cuda" else 16}
     replicas = 2 if quick else 8 if device == "cuda" else 4
     fused = {"compile": True, "cuda_graphs": device == "cuda"}
-    small = {"bare": Contender("bare"), "ours": Contender("ours"), "naive": Contender("naive")}
-    if not quick:
-        small["ours, compiled"] = Contender("ours", options=fused)
     return {
-        "ResNet-20, batch 128": small,
+        f"ResNet-20, batch {small['batch_size']}": {
+            "bare": Contender("bare", **small),
+            "ours": Contender("ours", **small),
+            "naive": Contender("naive", **small),
+            **({} if quick else {"ours, compiled": Contender("ours", options=fused, **small)}),
+        },
         f"ResNet-18, batch {large['batch_size']}": {
             "bare": Contender("bare", **large),
             "ours": Contender("ours", **large),
             **({} if quick else {"ours, compiled": Contender("ours", options=fused, **large)}),
             "batches alone": Contender("data", **large),
         },
-        "the found loss": {"cross-entropy": Contender("ours"), "found": Contender("ours", loss=found)},
+        "the found loss": {
+            "cross-entropy": Contender("ours", **small),
+            "found": Contender("ours", loss=found, **small),
+        },
         f"ResNet-20, {replicas} seeds": {
-            "in turn": Contender("ours"),
-            "stacked": Contender("ours", stacked=replicas),
+            "in turn": Contender("ours", **small),
+            "stacked": Contender("ours", stacked=replicas, **small),
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -34,6 +35,27 @@ for arguments in json.loads(sys.argv[1]):
     outcomes.append([code, out.getvalue(), err.getvalue()])
 print(json.dumps(outcomes))
 """
+
+
+BUILDER = """
+import os, sys
+from setuptools import build_meta
+what, wheels, *trees = sys.argv[1:]
+for tree in trees:
+    os.chdir(tree)
+    getattr(build_meta, f"build_{what}")(wheels)
+"""
+
+
+def built(folder: Path, *trees: Path, what: str = "wheel") -> list[Path]:
+    """Return the wheels of source trees, in order, made by what pip has make them, but all in one process."""
+    made = []
+    done = subprocess.run([sys.executable, "-c", BUILDER, what, folder, *trees], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for tree in trees:
+        made += folder.glob(f"{tree.name.replace('-', '_')}-*.whl")
+    assert len(made) == len(trees)
+    return made
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,12 @@ def created(folder: Path) -> Environment:
 def new_environment() -> Callable[[Path], Environment]:
     """``new_environment(folder)`` is one with nothing installed."""
     return created
+
+
+@pytest.fixture
+def editable_wheels() -> Callable[..., list[Path]]:
+    """``editable_wheels(folder, *trees)`` makes those that ``pip install --editable`` installs."""
+    return functools.partial(built, what="editable")
 
 
 @pytest.fixture(scope="session")
@@ -253,7 +281,7 @@ def hostile(once: Callable[[str, Callable[[Path], object]], Path]) -> Environmen
 
     def make(folder: Path) -> None:
         trees = [write_source(folder / "sources", name, components) for name, components in SOURCES.items()]
-        created(folder / "environment").install(*trees)
+        created(folder / "environment").install(*built(folder, *trees))
 
     return Environment(once("hostile", make) / "environment")
 
@@ -263,8 +291,7 @@ def good(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A folder in which ``toy-good`` is installed, which does all that it should."""
 
     def make(folder: Path) -> None:
-        created(folder / "environment").install(
-            "--target", folder / "site", write_source(folder / "sources", "toy-good", GOOD)
-        )
+        (wheel,) = built(folder, write_source(folder / "sources", "toy-good", GOOD))
+        created(folder / "environment").install("--target", folder / "site", wheel)
 
     return once("good", make) / "site"

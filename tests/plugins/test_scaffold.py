@@ -25,13 +25,15 @@ def ruff(*arguments, cwd):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_plugins_of_every_kind_are_seen_at_once_and_pass_their_tests_as_written(new_environment, tmp_path):
+def test_plugins_of_every_kind_are_seen_at_once_and_pass_their_tests_as_written(
+    new_environment, editable_wheels, tmp_path
+):
     projects = [Project.named(f"new-{kind}", kind) for kind in registry.KINDS]
     trees = [tmp_path / project.distribution for project in projects]
     for project, tree in zip(projects, trees, strict=True):
         write(project, tree)
     environment = new_environment(tmp_path / "environment").using(*(project.distribution for project in projects))
-    environment.install(*(argument for tree in trees for argument in ("--editable", tree)))
+    environment.install(*editable_wheels(tmp_path, *trees))
     listed = environment.lossforge("plugins", "list", "--json")
     rows = [row for row in json.loads(listed.out) if row["distribution"] != "lossforge"]
     assert [(row["kind"], row["type"], row["distribution"], row["status"]) for row in rows] == [

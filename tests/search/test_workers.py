@@ -567,12 +567,12 @@ GUARD = "if __name__ == '__main__':\n    main()\n"
 
 class TestScripts:
     @pytest.fixture
-    def start(self, tmp_path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    def start(self, tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         started: list[subprocess.Popen[str]] = []
 
-        def start(ending: str) -> subprocess.Popen[str]:
+        def start(ending: str, population_size: int = 40) -> subprocess.Popen[str]:
             script = tmp_path / "script.py"
-            script.write_text(SCRIPT + ending)
+            script.write_text(SCRIPT.replace("population_size=40", f"population_size={population_size}") + ending)
             pipe = subprocess.PIPE
             process = subprocess.Popen(
                 [sys.executable, str(script)], stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -612,8 +612,8 @@ class TestScripts:
         assert until(lambda: not any(map(is_running, pids)), 5)
 
     def test_without_a_main_guard(self, start):
-        """The workers run the script, too, and cannot start: said in the last line, with the remedy."""
-        process = start("main()\n")
+        """The worker runs the script, too, and cannot start: said in the last line, with the remedy."""
+        process = start("main()\n", population_size=16)  # a block, and thus a worker
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert output == ""

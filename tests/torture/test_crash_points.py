@@ -20,7 +20,7 @@ def strike(part: str, stride: int) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_run_struck_at_any_write_goes_on_to_the_same_bytes():
-    done = strike("begun", 8)
+    done = strike("begun", 16)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\nidentical: yes\n" in done.stdout
     counts = re.match(r"\d+ points: (.*)", done.stdout)
@@ -30,5 +30,5 @@ def test_a_run_struck_at_any_write_goes_on_to_the_same_bytes():
 
 
 def test_a_run_struck_before_it_can_be_resumed_leaves_nothing_behind():
-    done = strike("beginning", 9)
+    done = strike("beginning", 18)
     assert done.returncode == 0, done.stdout + done.stderr
