@@ -16,11 +16,12 @@ import pytest
 import lossforge
 from lossforge import presets
 from lossforge.evidence import plan_ablation
-from lossforge.spec import AblationSpec, GateSpec, RunSpec
+from lossforge.spec import AblationSpec, CompareSpec, GateSpec, RunSpec
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
 SEARCHES = sorted((EXAMPLES / "searches").glob("*.yaml"))
+COMPARISONS = sorted((EXAMPLES / "comparisons").glob("*.yaml"))
 STUDIES = sorted((EXAMPLES / "studies").glob("*.yaml"))
 SMALLER = {
     "generations": 2,
@@ -33,6 +34,7 @@ SMALLER = {
 def test_there_are_examples():
     assert {path.stem for path in SPECS} >= {"quickstart", "cifar10"}
     assert {path.stem for path in SEARCHES} == {"rungs", "trade-offs"}
+    assert {path.stem for path in COMPARISONS} >= {"clean"}
     assert {path.stem for path in STUDIES} >= {"mutation-ablation"}
 
 
@@ -50,6 +52,13 @@ def test_a_search_is_valid_and_named_like_its_file(path):
     spec = RunSpec.from_yaml(path)
     assert spec.name == path.stem
     assert f"lossforge run examples/searches/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_a_comparison_is_valid_and_named_like_its_file(path):
+    spec = CompareSpec.from_yaml(path)
+    assert spec.name == path.stem
+    assert f"lossforge compare examples/comparisons/{path.name}" in path.read_text()
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
