@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": "lossforge.cli.runs:runs",
     "train": "lossforge.cli.train:train",
     "ablate": "lossforge.cli.ablate:ablate",
+    "explain": "lossforge.cli.explain:explain",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",
     "schema": "lossforge.cli.schema:schema",

@@ -7,6 +7,7 @@ from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import compare
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
+from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
@@ -19,6 +20,7 @@ __all__ = [
     "Choices",
     "Comparison",
     "Difference",
+    "Explanation",
     "LossSummary",
     "MeanAndSD",
     "MetricSummary",
@@ -29,6 +31,7 @@ __all__ = [
     "compare",
     "compare_found",
     "default_folder",
+    "explain",
     "is_begun",
     "is_path",
     "mean_and_sd",

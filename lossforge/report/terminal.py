@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +12,7 @@ from lossforge.evidence import Ablation
 from lossforge.report.ablation import TITLES, ablation_cells
 from lossforge.report.content import comparison_notes, held_out, scaled_cell
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
+from lossforge.report.tables import table as _table
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
 
@@ -118,41 +116,3 @@ def _difference(comparison: Comparison, loss: ComparedLoss, decimals: int) -> st
     if loss.name == comparison.reference:
         return "reference"
     return MISSING if loss.difference is None else points(loss.difference.mean, decimals)
-
-
-_FIRST, _GAP = 8, 2
-"""Width that is left to the first column, and between columns."""
-
-
-class _Table(Table):
-    """A table whose first column gives way to the others; where even that makes no room, all of them do."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        others = self.columns[1:]
-        sizes = [
-            max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
-            for column in others
-        ]
-        has_room = _FIRST + sum(size + _GAP for size in sizes) <= options.max_width
-        for column in others:  # rich would take all from the one column that wraps, down to nothing
-            column.no_wrap = has_room
-        return super().__rich_console__(console, options)
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = _Table(
-        title=f"\n{title}",
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-        header_style="",
-        caption_style="",
-        caption_justify="left",
-    )
-    table.add_column(first, overflow="fold", min_width=_FIRST)
-    for head in others:
-        table.add_column(Text(head), justify="right", no_wrap=True)
-    return table
