@@ -144,7 +144,7 @@ def _slope(explanation: Explanation) -> str:
 def _curvature(explanation: Explanation) -> str:
     bounds = explanation.bounds
     if bounds.curvature is None or bounds.least_curvature is None:
-        return "unknown: the loss has no second derivative"
+        return "unknown: the loss has no second derivative that torch computes"
     low, high = (0.0 if abs(each) < 1e-9 else each for each in (bounds.least_curvature.value, bounds.curvature.value))
     convex = "convex in the logits, as far as seen" if bounds.is_convex else "not convex in the logits"
     return f"eigenvalues from {significant(low)} to {significant(high)} (cross-entropy: 0 to 0.5): {convex}"
@@ -169,5 +169,10 @@ def _assumptions(explanation: Explanation) -> Iterator[str]:
         yield "The loss does not treat all classes alike: the profile is that of class 0."
     if explanation.field is None or explanation.field.num_classes != 3:
         yield f"The loss takes {explanation.num_classes} classes, and no others."
+    if bounds.has_true_gradient is False:
+        yield (
+            "The gradient is not the derivative of the value: something is detached, or written by hand. The weight is "
+            "that of the gradient; minimisers, of the value, are not where training leads."
+        )
     if bounds.num_not_finite:
         yield f"{bounds.num_not_finite} predictions are left out, where the loss or a derivative is not finite."

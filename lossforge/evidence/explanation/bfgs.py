@@ -101,7 +101,8 @@ def minimise(function: Function, start_NC: Tensor, *, reach: float, num_ticks: i
             torch.where(taken, new, old) for new, old in zip(_new_search(direction), (low, high, halved), strict=True)
         )
         resolution = torch.finfo(z.dtype).eps * (1 + z.abs().amax(dim=1))
-        stuck |= going & (step * direction.abs().amax(dim=1) <= resolution)
+        width = torch.where(high.isfinite(), high - low, step)
+        stuck |= going & (torch.minimum(step, width) * direction.abs().amax(dim=1) <= resolution)
         left |= gone
     return Minimum(z, value, gradient, steepest, stuck, left)
 

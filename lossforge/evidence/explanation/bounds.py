@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lossforge.errors import PluginLoadError
+from lossforge.evidence.explanation.derivatives import direction_like, is_derivative
 from lossforge.evidence.explanation.predictions import Predictions
 from lossforge.evidence.explanation.subject import Subject
 
@@ -34,14 +35,16 @@ class Bounds:
     Attributes:
         num_predictions: how many were looked at.
         num_not_finite: of these, left out, as loss, gradient or Hessian are not finite.
+        has_true_gradient: whether the gradient is the derivative of the value; None: could not be told, in float32.
         slope: largest ||dloss/dz||_2, a Lipschitz constant of the loss in the logits as far as seen.
         curvature: largest eigenvalue of the Hessian in z, likewise of its gradient; None where it has no second
-            derivative.
+            derivative, or not that of its gradient.
         least_curvature: least eigenvalue; below 0 the loss is not convex in the logits.
     """
 
     num_predictions: int
     num_not_finite: int
+    has_true_gradient: bool | None
     slope: Extreme
     curvature: Extreme | None
     least_curvature: Extreme | None
@@ -73,9 +76,18 @@ def bounds(subject: Subject, predictions: Predictions) -> Bounds:
     slope_N = torch.cat([slope for _, slope, _ in parts])[finite_N]
     curvatures = [curvature for _, _, curvature in parts if curvature is not None]
     curvature_N2 = torch.cat(curvatures)[finite_N] if len(curvatures) == len(parts) else None
+    logits_NC = logits_NC[finite_N]
+    along = direction_like(logits_NC)
+    has_true_gradient = is_derivative(
+        lambda z: subject.losses(z, at.labels_N),
+        logits_NC,
+        along,
+        (subject.gradients(logits_NC, at.labels_N) * along).sum(dim=1),
+    )
     return Bounds(
         num_predictions=len(finite_N),
         num_not_finite=int((~finite_N).sum()),
+        has_true_gradient=has_true_gradient,
         slope=_extreme(slope_N, at, int(slope_N.argmax())),
         curvature=None if curvature_N2 is None else _extreme(curvature_N2[:, 1], at, int(curvature_N2[:, 1].argmax())),
         least_curvature=None
@@ -94,6 +106,11 @@ def _derivatives(subject: Subject, logits_NC: Tensor, labels_N: Tensor) -> tuple
     loss_N = subject.losses(logits_NC, labels_N)
     (gradient_NC,) = torch.autograd.grad(loss_N.sum(), logits_NC, create_graph=True)
     hessian_NCC = _hessian(gradient_NC, logits_NC)
+    if hessian_NCC is not None:
+        along = direction_like(logits_NC)
+        change = (hessian_NCC @ along.double()[:, :, None]).squeeze(2)
+        if is_derivative(lambda z: subject.gradients(z, labels_N), logits_NC.detach(), along, change) is False:
+            hessian_NCC = None
     finite_N = loss_N.isfinite() & gradient_NC.isfinite().all(dim=1)
     slope_N = torch.linalg.vector_norm(gradient_NC.detach().double(), dim=1)
     if hessian_NCC is None:

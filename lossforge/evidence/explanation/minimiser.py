@@ -129,8 +129,8 @@ def _ends(subject: Subject, risk: Callable[[Tensor], Tensor], found: Minimum, q_
 
     A point is stationary where what the labels contribute to each logit's slope, q_y dloss(z, y)/dz_j, cancels: that
     says more than a small sum, which slopes have also on the way to infinity. A far point is none where it cancels
-    further out, too. There the risk is unbounded if, twice as
-    far out, it falls by more than it did over the half of the way behind.
+    further out, too. There the risk is unbounded if, twice as far out, it falls by more than it did over the half of
+    the way behind.
     """
     z_MC = found.z_NC
     stationary = uncancelled(subject, z_MC, q_MC) < (1e-5 if subject.dtype == torch.float64 else 1e-2)
@@ -138,7 +138,8 @@ def _ends(subject: Subject, risk: Callable[[Tensor], Tensor], found: Minimum, q_
     faded = torch.linalg.vector_norm(found.gradient_NC, dim=1) <= 1e-6 * found.steepest_N
     near, middle, far = (risk(factor * z_MC) for factor in (0.5, 1.0, 2.0))
     falling = (middle - far) > (near - middle).clamp_min(1e-6 * middle.abs())
-    states = torch.stack((stationary & ~is_far, found.left_N, falling, faded | is_far, found.stuck_N), dim=1)
+    stuck = found.stuck_N & found.value_N.isfinite()
+    states = torch.stack((stationary & ~is_far, found.left_N, falling, faded | is_far, stuck), dim=1)
     return [_end(*state) for state in states.tolist()]
 
 

@@ -87,7 +87,7 @@ def subject(
     Raises:
         UnknownComponentError, ArtifactError: there is no such loss.
         SpecError: it is no loss, has options that are not valid, or is made for another number of classes.
-        PluginLoadError: the module fails, draws random numbers, or cannot be differentiated.
+        PluginLoadError: the module fails, draws random numbers, cannot be differentiated, or is not finite.
     """
     name, described, module, component, usual = _found(loss)
     required = _required_classes(module)
@@ -187,15 +187,17 @@ def _in_best_precision(name: str, module: nn.Module, num_classes: int) -> tuple[
     if _takes(double, torch.float64, num_classes):
         loss, gradient = _trial(double, torch.float64, num_classes)
         if loss.dtype == gradient.dtype == torch.float64:
-            _refuse_random(name, double, loss, torch.float64, num_classes)
+            _refuse_odd(name, double, loss, torch.float64, num_classes)
             return double, torch.float64
     single = module.float()
     loss, _ = _trial(single, torch.float32, num_classes)
-    _refuse_random(name, single, loss, torch.float32, num_classes)
+    _refuse_odd(name, single, loss, torch.float32, num_classes)
     return single, torch.float32
 
 
-def _refuse_random(name: str, module: nn.Module, loss: Tensor, dtype: torch.dtype, num_classes: int) -> None:
+def _refuse_odd(name: str, module: nn.Module, loss: Tensor, dtype: torch.dtype, num_classes: int) -> None:
+    if not loss.isfinite().all():
+        raise PluginLoadError(f"loss {name}: is not finite for logits between -1 and 1")
     again, _ = _trial(module, dtype, num_classes)
     if not torch.equal(loss, again):
         raise PluginLoadError(
