@@ -36,8 +36,11 @@ def explain(loss: str, num_classes: int | None, out: Path | None, as_json: bool)
 
     from lossforge.evidence import explain as explained
     from lossforge.report import write_explanation
+    from lossforge.report.explanation_files import refuse_occupied
     from lossforge.report.explanation_text import explanation_text
 
+    if out is not None:
+        refuse_occupied(out)
     explanation = explained(loss, num_classes=num_classes)
     paths = () if out is None else write_explanation(explanation, out)
     if as_json:

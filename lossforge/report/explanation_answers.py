@@ -73,7 +73,10 @@ def _signs(explanation: Explanation) -> str:
     profile = explanation.profile
     if not profile.negative:
         return "w is nowhere below 0"
-    ranges = " and ".join(f"{significant(first)} to {significant(last)}" for first, last in profile.negative)
+    ranges = " and ".join(
+        f"{significant(first)} up" if last == profile.p[-1] else f"{significant(first)} to {significant(last)}"
+        for first, last in profile.negative
+    )
     if not profile.pushes_away:
         return f"w < 0 for p from {ranges} alone: draws sure predictions back, as label smoothing does"
     return f"w < 0 for p from {ranges}: pushes samples away from their label that are not sure of it"

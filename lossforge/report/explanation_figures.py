@@ -35,7 +35,7 @@ def explanation_figures(explanation: Explanation) -> Iterator[tuple[str, str]]:
 def _loss(explanation: Explanation) -> str:
     p, loss = explanation.profile.p, explanation.profile.loss
     ends = [
-        next((y for x, y in zip(p[::-1], own[::-1], strict=True) if x <= TICKS[-1] and y is not None), 0.0)
+        next((y for x, y in zip(p[::-1], own[::-1], strict=True) if _is_shown(x) and y is not None), 0.0)
         for own in loss
     ]
     own = [[None if y is None else y - end for y in curve] for curve, end in zip(loss, ends, strict=True)]
@@ -71,8 +71,12 @@ def _line(
     label: str, p: Sequence[float], y: Sequence[float | None], variable: str, dashes: tuple[float, ...] = ()
 ) -> Line:
     """Return a line between the outermost ticks."""
-    shown = [(_logit(x), value) for x, value in zip(p, y, strict=True) if TICKS[0] / 1.01 <= x <= 1 - TICKS[0] * 9.9]
+    shown = [(_logit(x), value) for x, value in zip(p, y, strict=True) if _is_shown(x)]
     return Line(label, [x for x, _ in shown], [value for _, value in shown], variable, dashes)
+
+
+def _is_shown(p: float) -> bool:
+    return TICKS[0] * (1 - 1e-9) <= p <= TICKS[-1] * (1 + 1e-9)
 
 
 def _logit(p: float) -> float:

@@ -23,9 +23,8 @@ def write_explanation(explanation: Explanation, folder: Path) -> tuple[Path, ...
     Raises:
         OutputError: it holds something else, or cannot be written.
     """
+    refuse_occupied(folder)
     try:
-        if folder.exists() and not (folder / CONTENT).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"{folder}: is there already, and holds no {CONTENT}; choose another with --out")
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for name, content in _files(explanation):
@@ -34,6 +33,12 @@ def write_explanation(explanation: Explanation, folder: Path) -> tuple[Path, ...
     except OSError as cause:
         raise OutputError(f"{folder}: cannot be written: {cause.strerror}; choose another with --out") from cause
     return tuple(paths)
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise OutputError where something else is than an explanation."""
+    if folder.exists() and not (folder / CONTENT).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: is there already, and holds no {CONTENT}; choose another with --out")
 
 
 def _files(explanation: Explanation) -> Iterator[tuple[str, str]]:
