@@ -23,7 +23,7 @@ from lossforge.cli.options import json_option
 )
 @json_option
 def explain(loss: str, num_classes: int | None, out: Path | None, as_json: bool) -> None:
-    """Say what a loss is like: what it weighs, where it pulls, what it makes of soft labels, what it resembles.
+    """Say what a loss is like: weight, pull, minimisers, relatives.
 
     LOSS is an installed loss, one with options as '{type: gce, q: 0.5}', an artifact folder, or the directory of a run.
     A name comes before a path: './gce' is a directory.

@@ -30,9 +30,14 @@ def answers(explanation: Explanation) -> tuple[tuple[str, str], ...]:
     return (
         (
             "weight",
-            _formula(f"w(p) = {explanation.weight_formula}", explanation.weight_formula) + _of_what(explanation),
+            _formula(f"w(p) = {explanation.weight_formula}", explanation.weight_formula)
+            + _of_what(explanation.profile.has_local_weight),
         ),
-        ("loss", _formula(f"g(p) = {explanation.loss_formula}", explanation.loss_formula)),
+        (
+            "loss",
+            _formula(f"g(p) = {explanation.loss_formula}", explanation.loss_formula)
+            + _of_what(explanation.profile.is_local),
+        ),
         ("signs", _signs(explanation)),
         ("calibrated", _calibrated(found)),
         ("order of classes", _order(found)),
@@ -65,8 +70,8 @@ def _formula(text: str, formula: Formula | None) -> str:
     return text if formula.error < 1e-9 else f"{text}, within {100 * formula.error:.1g}%"
 
 
-def _of_what(explanation: Explanation) -> str:
-    return "; of p alone" if explanation.profile.is_local else "; for uniform rivals, others change it"
+def _of_what(is_local: bool) -> str:
+    return "; of p alone" if is_local else "; for uniform rivals, others change it"
 
 
 def _signs(explanation: Explanation) -> str:

@@ -41,8 +41,7 @@ def _loss(explanation: Explanation) -> str:
     own = [[None if y is None else y - end for y in curve] for curve, end in zip(loss, ends, strict=True)]
     reference = [-math.log(x) + math.log(TICKS[-1]) for x in p]
     lines = [
-        _line(f"{explanation.name}, rivals uniform", p, own[0], "series-0"),
-        *_unless_local(explanation, [_line("one dominant rival", p, own[1], "series-1", (5, 2))]),
+        *_kinds_of_rivals(explanation.name, p, own, explanation.profile.is_local),
         _line("cross-entropy", p, reference, "ink", (1.5, 2.5)),
     ]
     note = "All are 0 at p = 0.99: an offset changes no gradient. Slopes compare, not heights."
@@ -52,8 +51,7 @@ def _loss(explanation: Explanation) -> str:
 def _weight(explanation: Explanation) -> str:
     p, weight = explanation.profile.p, explanation.profile.weight
     lines = [
-        _line(f"{explanation.name}, rivals uniform", p, weight[0], "series-0"),
-        *_unless_local(explanation, [_line("one dominant rival", p, weight[1], "series-1", (5, 2))]),
+        *_kinds_of_rivals(explanation.name, p, weight, explanation.profile.has_local_weight),
         Line("cross-entropy, w = 1", (), (), "ink", (1.5, 2.5)),
     ]
     note = (
@@ -63,8 +61,13 @@ def _weight(explanation: Explanation) -> str:
     return _chart("weight", "Weight by the probability of the true class", "w(p)", lines, note, reference=1.0)
 
 
-def _unless_local(explanation: Explanation, lines: list[Line]) -> list[Line]:
-    return [] if explanation.profile.is_local else lines
+def _kinds_of_rivals(
+    name: str, p: Sequence[float], curves: Sequence[Sequence[float | None]], is_local: bool
+) -> tuple[Line, ...]:
+    if is_local:
+        return (_line(name, p, curves[0], "series-0"),)
+    dominant = _line("one dominant rival", p, curves[1], "series-1", (5, 2))
+    return _line(f"{name}, rivals uniform", p, curves[0], "series-0"), dominant
 
 
 def _line(
@@ -112,19 +115,18 @@ def _field(name: str, field: Field) -> str:
     centre = (SIDE / 2 + EDGE, EDGE + height * 2 / 3)
     radius = SIDE / math.sqrt(3)
     corners = [(centre[0] + radius * x, centre[1] - radius * y) for x, y in CORNERS]
-    step = SIDE / 11
-    longest = max(math.hypot(*direction(each)) for each in field.reference)
     outline = "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
     parts = [f'<path d="M{outline}Z" stroke="var(--rule)"/>']
+    longest = max(math.hypot(*direction(each)) for each in field.reference)
     for own, factor, variable, width in (
         (field.reference, 1.0, "muted", 0.8),
         (field.gradient, field.scale, "series-0", 1.5),
     ):
-        for p, gradient in zip(field.p, own, strict=True):
-            x = sum(share * corner[0] for share, corner in zip(p, corners, strict=True)) / sum(p)
-            y = sum(share * corner[1] for share, corner in zip(p, corners, strict=True)) / sum(p)
-            dx, dy = (1.5 * step * factor * each / longest for each in direction(gradient))
-            parts.append(_arrow((x, y), (dx, -dy), LONGEST * step, variable, width))
+        size_of_one = 1.5 * factor * SIDE / 11 / longest
+        parts += [
+            _arrow(_place(p, corners), gradient, size_of_one, variable, width)
+            for p, gradient in zip(field.p, own, strict=True)
+        ]
     for (x, y), label, down in zip(corners, ("true class", "rival", "rival"), (-6, 14, 14), strict=True):
         parts.append(
             f'<text x="{x:.1f}" y="{y + down:.1f}" text-anchor="middle" style="fill: var(--muted)">{label}</text>'
@@ -143,11 +145,22 @@ def _field(name: str, field: Field) -> str:
     return standalone(title, chart, size, legend, note, title)
 
 
-def _arrow(start: tuple[float, float], step: tuple[float, float], longest: float, variable: str, width: float) -> str:
+def _place(p: Sequence[float], corners: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the point of a prediction in the triangle."""
+    x = sum(share * corner[0] for share, corner in zip(p, corners, strict=True))
+    y = sum(share * corner[1] for share, corner in zip(p, corners, strict=True))
+    return x / sum(p), y / sum(p)
+
+
+def _arrow(
+    start: tuple[float, float], gradient: Sequence[float], size_of_one: float, variable: str, width: float
+) -> str:
+    to_right, upwards = direction(gradient)
+    step = size_of_one * to_right, -size_of_one * upwards
     length = math.hypot(*step)
     if not 0.3 < length < math.inf:
         return f'<circle cx="{start[0]:.1f}" cy="{start[1]:.1f}" r="{width:g}" style="fill: var(--{variable})"/>'
-    factor = min(1.0, longest / length)
+    factor = min(1.0, LONGEST * SIDE / 11 / length)
     x, y = start[0] + factor * step[0], start[1] + factor * step[1]
     head = min(4.5, 0.5 * factor * length)
     along, across = (step[0] / length, step[1] / length), (-step[1] / length, step[0] / length)

@@ -28,7 +28,7 @@ DARK = {
 """Those of the report."""
 
 MARGIN, LINE_HEIGHT, NOTE_HEIGHT = 14, 16, 13
-LETTERS = 70
+LETTERS = 67
 """Letters of a line of the note."""
 
 

@@ -30,7 +30,8 @@ def mae():
 
 def test_answers_of_a_loss_inside_the_simplex(smoothing):
     told = dict(answers(smoothing))
-    assert told["weight"] == "w(p) = 1 - 0.06667 1/(1 - p); for uniform rivals, others change it"
+    assert told["weight"] == "w(p) = 1 - 0.06667/(1 - p); of p alone"
+    assert told["loss"].endswith("; for uniform rivals, others change it")
     assert re.match(r"w < 0 for p from 0\.9\d* up alone: draws sure predictions back", told["signs"])
     assert told["calibrated"].startswith("no: for q = (0.97, 0.015, 0.015) p* is (0.906, 0.0468, 0.0468)")
     assert told["calibrated"].endswith("; p* = 0.9 q + 0.1 / C")

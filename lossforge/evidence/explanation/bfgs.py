@@ -55,56 +55,81 @@ def minimise(function: Function, start_NC: Tensor, *, reach: float, num_ticks: i
         reach: where the largest variable is so far above the smallest, a descent ends.
         num_ticks: evaluations of all problems.
     """
-    z = start_NC.clone()
-    value, gradient = function(z, torch.arange(len(z)))
-    first_norm = torch.linalg.vector_norm(gradient, dim=1)
-    steepest = first_norm
-    identity = torch.eye(z.shape[1], dtype=z.dtype)
-    inverse = (identity / first_norm.clamp_min(torch.finfo(z.dtype).tiny)[:, None, None]).clone()
-    is_scaled = torch.zeros(len(z), dtype=torch.bool)
-    rounding = 4 * torch.finfo(z.dtype).eps
-    stuck, left = first_norm <= rounding * value.abs(), torch.zeros(len(z), dtype=torch.bool)
-    direction, slope = _direction(inverse, gradient)
-    low, high, step = _new_search(direction)
+    descents = _Descents(function, start_NC)
     for _ in range(num_ticks):
-        going = ~(stuck | left)
-        if not going.any():
+        if not descents.going.any():
             break
-        trial = z + step[:, None] * direction
-        trial_value, trial_gradient = value.clone(), gradient.clone()
+        descents.tick(function, reach)
+    return Minimum(descents.z, descents.value, descents.gradient, descents.steepest, descents.stuck, descents.left)
+
+
+class _Descents:
+    """Where each problem is: its point, its line, and the bracket on it."""
+
+    def __init__(self, function: Function, start_NC: Tensor) -> None:
+        self.z = start_NC.clone()
+        self.value, self.gradient = function(self.z, torch.arange(len(self.z)))
+        norm = torch.linalg.vector_norm(self.gradient, dim=1)
+        identity = torch.eye(self.z.shape[1], dtype=self.z.dtype)
+        info = torch.finfo(self.z.dtype)
+        self.eps, self.rounding = info.eps, 4 * info.eps
+        self.inverse = (identity / norm.clamp_min(info.tiny)[:, None, None]).clone()
+        self.is_scaled, self.left = torch.zeros(2, len(self.z), dtype=torch.bool)
+        self.steepest = norm
+        self.stuck = norm <= self.rounding * self.value.abs()
+        self.direction, self.slope = _direction(self.inverse, self.gradient)
+        self.low, self.high, self.step = _new_search(self.direction)
+
+    @property
+    def going(self) -> Tensor:
+        ended: Tensor = self.stuck | self.left
+        return ~ended
+
+    def tick(self, function: Function, reach: float) -> None:
+        """Try one step on the line of each problem; those whose step is good get a new line."""
+        going = self.going
         index = going.nonzero().squeeze(1)
-        trial_value[index], trial_gradient[index] = function(trial[index], index)
-        finite = trial_value.isfinite() & trial_gradient.isfinite().all(dim=1)
-        trial_slope = (trial_gradient * direction).sum(dim=1)
-        falls = trial_value <= value + DECREASE * step * slope
+        z = self.z + self.step[:, None] * self.direction
+        value, gradient = self.value.clone(), self.gradient.clone()
+        value[index], gradient[index] = function(z[index], index)
+        slope = (gradient * self.direction).sum(dim=1)
+        falls = value <= self.value + DECREASE * self.step * self.slope
         # Where values differ by rounding, slopes tell more.
-        falls |= (trial_value <= value + rounding * value.abs()) & (trial_slope <= (2 * DECREASE - 1) * slope)
-        falls &= finite
-        flattens = trial_slope >= CURVATURE * slope
-        gone = going & falls & (trial.amax(dim=1) - trial.amin(dim=1) > reach)
-        taken = going & falls & flattens | gone
-        high = torch.where(going & ~falls, step, high)
-        low = torch.where(going & falls & ~flattens, step, low)
-        if taken.any():
-            moved, turned = (trial - z)[taken], (trial_gradient - gradient)[taken]
-            inverse[taken] = _updated(inverse[taken], moved, turned, is_scaled[taken])
-            is_scaled |= taken
-        z = torch.where(taken[:, None], trial, z)
-        value = torch.where(taken, trial_value, value)
-        gradient = torch.where(taken[:, None], trial_gradient, gradient)
-        steepest = torch.maximum(steepest, torch.linalg.vector_norm(gradient, dim=1))
-        new_direction, new_slope = _direction(inverse, gradient)
-        direction = torch.where(taken[:, None], new_direction, direction)
-        slope = torch.where(taken, new_slope, slope)
-        halved = torch.where(high.isfinite(), (low + high) / 2, 2 * low)
-        low, high, step = (
-            torch.where(taken, new, old) for new, old in zip(_new_search(direction), (low, high, halved), strict=True)
+        alike = value <= self.value + self.rounding * self.value.abs()
+        falls = going & (falls | (alike & (slope <= (2 * DECREASE - 1) * self.slope)))
+        falls &= value.isfinite() & gradient.isfinite().all(dim=1)
+        flattens = slope >= CURVATURE * self.slope
+        gone = falls & (z.amax(dim=1) - z.amin(dim=1) > reach)
+        taken = (falls & flattens) | gone
+        self.high = torch.where(going & ~falls, self.step, self.high)
+        self.low = torch.where(falls & ~flattens, self.step, self.low)
+        self.left |= gone
+        self._take(taken, z, value, gradient)
+        self._search(taken)
+
+    def _take(self, taken: Tensor, z: Tensor, value: Tensor, gradient: Tensor) -> None:
+        moved, turned = (z - self.z)[taken], (gradient - self.gradient)[taken]
+        self.inverse[taken] = _updated(self.inverse[taken], moved, turned, self.is_scaled[taken])
+        self.is_scaled |= taken
+        self.z = torch.where(taken[:, None], z, self.z)
+        self.value = torch.where(taken, value, self.value)
+        self.gradient = torch.where(taken[:, None], gradient, self.gradient)
+        self.steepest = torch.maximum(self.steepest, torch.linalg.vector_norm(self.gradient, dim=1))
+
+    def _search(self, is_new: Tensor) -> None:
+        """Begin a line where the last step was taken, and halve or double the step elsewhere."""
+        going = self.going
+        direction, slope = _direction(self.inverse, self.gradient)
+        self.direction = torch.where(is_new[:, None], direction, self.direction)
+        self.slope = torch.where(is_new, slope, self.slope)
+        halved = torch.where(self.high.isfinite(), (self.low + self.high) / 2, 2 * self.low)
+        begun = _new_search(self.direction)
+        self.low, self.high, self.step = (
+            torch.where(is_new, new, old) for new, old in zip(begun, (self.low, self.high, halved), strict=True)
         )
-        resolution = torch.finfo(z.dtype).eps * (1 + z.abs().amax(dim=1))
-        width = torch.where(high.isfinite(), high - low, step)
-        stuck |= going & (torch.minimum(step, width) * direction.abs().amax(dim=1) <= resolution)
-        left |= gone
-    return Minimum(z, value, gradient, steepest, stuck, left)
+        width = torch.where(self.high.isfinite(), self.high - self.low, self.step)
+        shift = torch.minimum(self.step, width) * self.direction.abs().amax(dim=1)
+        self.stuck |= going & (shift <= self.eps * (1 + self.z.abs().amax(dim=1)))
 
 
 def _direction(inverse_NCC: Tensor, gradient_NC: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,8 @@ class Profile:
         weight: w(p) = -(dloss/dz_y) / (1 - p), likewise; 1 for cross-entropy. None where it is not finite.
         least: the least w at p below 0.9, and there p.
         negative: ranges of p, first and last point, where w is below 0 for either kind of rivals.
-        is_local: whether loss and w are the same for both kinds of rivals.
+        has_local_weight: whether w is the same for both kinds of rivals.
+        is_local: whether the loss is, too.
         is_equivariant: whether the loss of a permuted prediction is the same, on the fixed sample.
         is_shift_invariant: whether a constant added to all logits changes nothing there.
         wrong_signs: share of the gradient's L1 norm with the wrong sign, > 0 at the label or < 0 at a rival: the mean
@@ -46,6 +47,7 @@ class Profile:
     weight: tuple[tuple[float | None, ...], ...]
     least: tuple[float, float]
     negative: tuple[tuple[float, float], ...]
+    has_local_weight: bool
     is_local: bool
     is_equivariant: bool
     is_shift_invariant: bool
@@ -78,13 +80,15 @@ def profile(subject: Subject, sample: Predictions) -> Profile:
     weight_2G = -slope_2G / torch.sigmoid(-logit_G)
     gradient_NC = subject.gradients(sample.log_probs_NC.to(subject.dtype), sample.labels_N)
     tolerance = _ALIKE if subject.dtype == torch.float64 else 1e-2
+    has_local_weight = num_classes == 2 or _rows_alike(weight_2G, tolerance)
     return Profile(
         p=tuple(p_G.tolist()),
         loss=_finite(loss_2G),
         weight=_finite(weight_2G),
         least=_least(p_G, weight_2G, p_G < SURE),
         negative=_negative(p_G, weight_2G),
-        is_local=num_classes == 2 or (_rows_alike(weight_2G, tolerance) and _rows_alike(loss_2G, tolerance)),
+        has_local_weight=has_local_weight,
+        is_local=has_local_weight and (num_classes == 2 or _rows_alike(loss_2G, tolerance)),
         is_equivariant=_is_equivariant(subject, sample, tolerance),
         is_shift_invariant=_is_shift_invariant(subject, sample, tolerance),
         wrong_signs=_wrong_signs(gradient_NC, sample.labels_N),

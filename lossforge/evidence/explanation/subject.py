@@ -96,7 +96,7 @@ def subject(
     num_classes = num_classes or required or usual
     if not 2 <= num_classes <= MOST_CLASSES:
         raise SpecError([f"classes: {num_classes}: must be from 2 to {MOST_CLASSES}"])
-    module = copy.deepcopy(module).eval()
+    module = copy.deepcopy(module).eval().cpu()
     if getattr(module, "reduction", None) in ("mean", "sum"):
         setattr(module, "reduction", "none")  # noqa: B010  a type checker takes it for a parameter
     what = f"loss {name} fails on (16, {num_classes}) float logits and int64 labels"

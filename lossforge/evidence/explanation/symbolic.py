@@ -49,6 +49,7 @@ class Formula:
                 continue
             size = f"{abs(coefficient):.4g}"
             text = size if term == "1" else term if size == "1" else f"{size} {term}"
+            text = f"{size}{term[1:]}" if term.startswith("1/") else text
             sign = "-" if coefficient < 0 else "+"
             parts.append(f"{sign} {text}" if parts else text if sign == "+" else f"-{text}")
         return " ".join(parts) or "0"

@@ -42,7 +42,10 @@ def test_a_dominant_rival_changes_the_weight_of_a_loss_that_sees_it():
     assert found.weight[0] == pytest.approx(uniform, rel=1e-9)
     assert found.weight[1] == pytest.approx(dominant, rel=1e-9)
     assert not found.is_local
+    assert not found.has_local_weight
     assert profile_of("gce").is_local
+    smoothing = profile_of("label_smoothing")
+    assert (smoothing.has_local_weight, smoothing.is_local) == (True, False)
 
 
 def test_the_loss_is_g():

@@ -14,7 +14,7 @@ CURVES = {
     "1 + 2 p": lambda p: 1 + 2 * p,
     "p^(7/10)": lambda p: p**0.7,
     "(1 - p)^2 - 2 p (1 - p) log p": lambda p: (1 - p) ** 2 - 2 * p * (1 - p) * math.log(p),
-    "1 - 0.09 1/(1 - p)": lambda p: 1 - 0.09 / (1 - p),
+    "1 - 0.09/(1 - p)": lambda p: 1 - 0.09 / (1 - p),
     "0.1 + 9.21 p": lambda p: 0.1 + 9.21 * p,
     "2 p^2 - 0.5 p log p + 3 p^(1/3)": lambda p: 2 * p**2 - 0.5 * p * math.log(p) + 3 * p ** (1 / 3),
 }
