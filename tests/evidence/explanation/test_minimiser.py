@@ -77,6 +77,22 @@ def test_focal_loss_keeps_the_order_and_is_too_modest():
         assert 0.5 - 1e-9 <= float(p.max()) <= float(q.max()) + 1e-9
 
 
+BALANCED = {
+    "focal": lambda p: (1 - p) ** 2 - 2 * p * (1 - p) * p.log(),
+    "poly1": lambda p: 1 + p,
+    "sce": lambda p: 0.1 + 9.2103403719761836 * p,
+}
+
+
+@pytest.mark.parametrize("loss", BALANCED)
+def test_a_minimiser_of_a_local_loss_has_q_w_over_p_the_same_for_all_classes(loss):
+    """The condition of Lagrange for the least sum_k q_k g(p_k) with sum_k p_k = 1."""
+    for each in found(loss, 10).minimisers:
+        p, q = torch.tensor(each.p).double(), torch.tensor(each.q).double()
+        multiplier = q * BALANCED[loss](p) / p
+        assert multiplier.tolist() == pytest.approx([float(multiplier[0])] * 10, rel=1e-4)
+
+
 def test_the_minimiser_of_the_mean_absolute_error_is_a_corner_and_for_ties_an_edge():
     answer = found("mae")
     assert (answer.order, answer.top) == (Order.WEAK, Top.RIGHT)
