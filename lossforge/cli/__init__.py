@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "lossforge.cli.train:train",
     "compare": "lossforge.cli.compare:compare",
     "ablate": "lossforge.cli.ablate:ablate",
+    "explain": "lossforge.cli.explain:explain",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",
     "schema": "lossforge.cli.schema:schema",

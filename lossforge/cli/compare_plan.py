@@ -78,11 +78,11 @@ def _power(spec: CompareSpec, sds: list[float]) -> list[dict[str, float]]:
 def _print_power(spec: CompareSpec, rows: list[dict[str, float]]) -> None:
     from rich.console import Console
 
-    from lossforge.report.terminal import plain_table
+    from lossforge.report.tables import table
 
-    table = plain_table("Power of a comparison", "sd\npoints", "difference\npoints", "power\n%", "seeds for\n80%")
+    shown = table("Power of a comparison", "sd\npoints", "difference\npoints", "power\n%", "seeds for\n80%")
     for row in rows:
         if row["seeds"] == spec.evidence.seeds:
-            shown = (f"{row['sd']:.2f}", f"{row['difference']:g}", f"{100 * row['power']:.0f}", f"{row['needed']:,}")
-            table.add_row(*shown)
-    Console().print(table)
+            cells = (f"{row['sd']:.2f}", f"{row['difference']:g}", f"{100 * row['power']:.0f}", f"{row['needed']:,}")
+            shown.add_row(*cells)
+    Console().print(shown)

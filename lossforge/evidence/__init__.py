@@ -8,6 +8,7 @@ from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import compare, compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
+from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.gather import ConditionEvidence, Evidence
 from lossforge.evidence.observer import TrainingObserver
@@ -23,6 +24,7 @@ __all__ = [
     "ConditionEvidence",
     "Difference",
     "Evidence",
+    "Explanation",
     "LossSummary",
     "MeanAndSD",
     "MetricSummary",
@@ -34,6 +36,7 @@ __all__ = [
     "compare_found",
     "compare_spec",
     "default_folder",
+    "explain",
     "is_begun",
     "is_compared",
     "is_found",

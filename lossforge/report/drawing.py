@@ -57,14 +57,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """How a chart's axes are drawn; ``y_label`` stands above the axis, ``x_label`` below."""
+    """How a chart's axes are drawn; ``y_label`` stands above the axis, ``x_label`` below.
+
+    ``x_ticks`` are places with what stands there, for abscissae on a scale of their own.
+    """
 
     x_label: str
     y_label: str
     y_percent: bool = False
     y_from_zero: bool = False
     y_reference: float | None = None
+    y_linear: bool = False
     x_log_ticks: tuple[float, ...] = field(default=())
+    x_ticks: tuple[tuple[float, str], ...] = field(default=())
 
 
 def line_chart(name: str, lines: Sequence[Line], axis: Axis, description: str) -> Markup:
@@ -145,6 +150,8 @@ def _scale(axes: Axes, lines: Sequence[Line], axis: Axis) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(min(axis.x_log_ticks), max(axis.x_log_ticks))
+    elif axis.x_ticks:
+        axes.set_xticks([place for place, _ in axis.x_ticks], labels=[text for _, text in axis.x_ticks])
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axes.margins(x=0.02)
@@ -158,7 +165,7 @@ def _scale_y(axes: Axes, values: Sequence[float], axis: Axis) -> None:
     positive = min((value for value in values if value > 0), default=math.inf)
     if axis.y_percent:
         _linear_y(axes, lambda y: f"{100 * y:g}%")
-    elif axis.y_reference is None and low >= 0 and high > WIDE_RANGE * positive:
+    elif not axis.y_linear and axis.y_reference is None and low >= 0 and high > WIDE_RANGE * positive:
         _log_y(axes, low, positive, high)
         return
     else:

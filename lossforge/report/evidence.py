@@ -15,7 +15,7 @@ from lossforge.files import write_atomically
 from lossforge.report import evidence_rows
 from lossforge.report.forest import forest
 from lossforge.report.numbers import MISSING, count, fixed, percentage, points
-from lossforge.report.terminal import plain_table
+from lossforge.report.tables import table
 
 
 def write_evidence(evidence: Evidence, out: Path) -> None:
@@ -50,7 +50,7 @@ def evidence_tables(evidence: Evidence) -> Iterator[Table | str]:
 def _accuracies(name: str, condition: ConditionEvidence) -> Table:
     level = f"{100 * condition.comparison.confidence:g}%"
     heads = ("accuracy\n%", "n", "difference\npoints", f"{level} over\nseeds", "and over\nimages", "p\nHolm", "P(>)")
-    made = plain_table(f"Condition {name}", "loss", *heads)
+    made = table(f"Condition {name}", "loss", *heads)
     rows = {row.a: row for row in condition.judgement.against_reference if row.metric == "accuracy"}
     for loss in condition.comparison.losses.values():
         sample, num = loss.metrics["accuracy"].sample, len(loss.results)
@@ -70,7 +70,7 @@ def _accuracies(name: str, condition: ConditionEvidence) -> Table:
 def _other_metrics(condition: ConditionEvidence) -> Table:
     has_scaled = "scaled_nll" in next(iter(condition.comparison.losses.values())).metrics
     heads = ("NLL\nnats", "Brier", "ECE\n%", *(("scaled\nNLL", "scaled\nECE %") if has_scaled else ()), "rate", "decay")
-    made = plain_table("", "loss", *heads)
+    made = table("", "loss", *heads)
     for loss in condition.comparison.losses.values():
         tuned, training = condition.tuned.get(loss.name), condition.training
         rate, decay = (training.learning_rate, training.weight_decay) if tuned is None else tuned.point

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +12,7 @@ from lossforge.evidence import Ablation
 from lossforge.report.ablation import TITLES, ablation_cells
 from lossforge.report.content import comparison_notes, held_out, scaled_cell
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
+from lossforge.report.tables import table as _table
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
 
@@ -32,7 +30,7 @@ def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
     """Return the losses of ``training/comparison.json``, a row each."""
     comparison = Comparison.model_validate(comparison)
     level = f"{100 * comparison.confidence:g}%"
-    table = plain_table(
+    table = _table(
         "Losses compared",
         "loss",
         "accuracy\n%",
@@ -54,7 +52,7 @@ def comparison_table(comparison: Comparison | Mapping[str, Any]) -> Table:
 def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
     """Return the ``weight_profile`` of ``artifact/loss.json``, cross-entropy's w = 1 beside it for scale."""
     profile = WeightProfile.model_validate(profile)
-    table = plain_table(
+    table = _table(
         "Weight w(p) of a sample" if profile.label is None else f"Weight w(p) of a sample of class {profile.label}",
         "p of the\ntrue class",
         "w, rivals\nuniform",
@@ -69,7 +67,7 @@ def weight_profile_table(profile: WeightProfile | Mapping[str, Any]) -> Table:
 def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapping[str, Any]] = ()) -> Table:
     """Return ``held_out`` of ``artifact/loss.json`` and, beside it, ``references``: the higher fitness is the worse."""
     content = held_out(Figures.model_validate(found), [ReferenceFigures.model_validate(each) for each in references])
-    table = plain_table("On held-out data", "lower fitness is better", *content.columns)
+    table = _table("On held-out data", "lower fitness is better", *content.columns)
     for part in content.sections:
         for row in part:
             table.add_row(Text(row.name), *row.values)
@@ -80,7 +78,7 @@ def held_out_table(found: Figures | Mapping[str, Any], references: Sequence[Mapp
 def trade_offs_table(members: Sequence[Mapping[str, Any]]) -> Table:
     """Return the ``members`` of ``archive/archive.json``, a row each; none is better than another in everything."""
     names = list(members[0]["objectives"])
-    table = plain_table("Trade-offs", "member", *names)
+    table = _table("Trade-offs", "member", *names)
     for number, member in enumerate(members):
         table.add_row(str(number), *(significant(member["objectives"][name], 4) for name in names))
     return table
@@ -89,9 +87,7 @@ def trade_offs_table(members: Sequence[Mapping[str, Any]]) -> Table:
 def ablation_tables(ablation: Ablation) -> Iterator[Table]:
     """Yield the tables of an ablation, a measure each; lower is better."""
     for measure, title in TITLES.items():
-        table = plain_table(
-            title, "setting / variant", "median", "difference\nmedian", "interval", "lower in", "p\nHolm"
-        )
+        table = _table(title, "setting / variant", "median", "difference\nmedian", "interval", "lower in", "p\nHolm")
         rows = [row for row in ablation.rows if row.measure == measure]
         for row in rows:
             table.add_row(*map(Text, (f"{row.setting} / {row.variant}", *ablation_cells(row))))
@@ -120,42 +116,3 @@ def _difference(comparison: Comparison, loss: ComparedLoss, decimals: int) -> st
     if loss.name == comparison.reference:
         return "reference"
     return MISSING if loss.difference is None else points(loss.difference.mean, decimals)
-
-
-_FIRST, _GAP = 8, 2
-"""Width that is left to the first column, and between columns."""
-
-
-class _Table(Table):
-    """A table whose first column gives way to the others; where even that makes no room, all of them do."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        others = self.columns[1:]
-        sizes = [
-            max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
-            for column in others
-        ]
-        has_room = _FIRST + sum(size + _GAP for size in sizes) <= options.max_width
-        for column in others:  # rich would take all from the one column that wraps, down to nothing
-            column.no_wrap = has_room
-        return super().__rich_console__(console, options)
-
-
-def plain_table(title: str, first: str, *others: str) -> Table:
-    """Return a table without rows: names in the first column, numbers in the others."""
-    table = _Table(
-        title=f"\n{title}",
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-        header_style="",
-        caption_style="",
-        caption_justify="left",
-    )
-    table.add_column(first, overflow="fold", min_width=_FIRST)
-    for head in others:
-        table.add_column(Text(head), justify="right", no_wrap=True)
-    return table

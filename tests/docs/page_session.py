@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 from lossforge import presets, registry
 from lossforge.cli import main
 from lossforge.errors import LossforgeError, SpecError
-from lossforge.spec import AblationSpec, RunSpec, SearchSpec, TrainingSpec, spec_from_text
+from lossforge.spec import AblationSpec, CompareSpec, RunSpec, SearchSpec, TrainingSpec, spec_from_text
 
 ROOT = Path(__file__).parents[2]
 PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-build-isolation", "--no-deps")
@@ -127,6 +127,10 @@ class PageSession:
             path = self.folder / (block.title or "ablation.yaml")
             path.write_text(block.tested, encoding="utf-8")
             AblationSpec.from_yaml(path)
+        elif block.title is not None and "evidence" in data and "search" not in data:
+            path = self.folder / block.title
+            path.write_text(block.tested, encoding="utf-8")
+            CompareSpec.from_yaml(path)
         elif "extends" in data or ("search" in data and "schema_version" in data):
             spec_from_text(block.tested, self.page.name)
         else:
