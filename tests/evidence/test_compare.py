@@ -115,7 +115,7 @@ def test_an_interrupted_comparison_goes_on_to_the_same(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         lossforge.compare("gce", evidence=EVIDENCE, out=tmp_path / "parts", observer=Stops(), **SETTING)
     resumed, counter = compared("gce", out=tmp_path / "parts")
-    assert len(counter.read), len(counter.trained_now) == (6, 2)
+    assert (len(counter.read), len(counter.trained_now)) == (6, 2)
     assert resumed.to_json() == whole.to_json()
 
 
