@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lossforge.evidence import ablate as ablate
     from lossforge.evidence.compare import compare as compare
     from lossforge.evidence.train import train as train
+    from lossforge.gap_study import gap as gap
     from lossforge.pipeline import resume as resume
     from lossforge.pipeline import run as run
     from lossforge.search import Search as Search
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from lossforge.spec import RunSpec as RunSpec
     from lossforge.spec import SearchSpec as SearchSpec
     from lossforge.spec import TrainingSpec as TrainingSpec
+    from lossforge.spec.gap import GapSpec as GapSpec
 
 _HOMES = {
     "AblationSpec": "lossforge.spec",
+    "GapSpec": "lossforge.spec.gap",
     "RunSpec": "lossforge.spec",
     "Search": "lossforge.search",
     "SearchSpec": "lossforge.spec",
     "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
     "compare": "lossforge.evidence",
+    "gap": "lossforge.gap_study",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
@@ -43,6 +47,7 @@ _MODULES = ("interfaces", "losses", "presets")
 
 __all__ = [
     "AblationSpec",
+    "GapSpec",
     "RunSpec",
     "Search",
     "SearchSpec",
@@ -50,6 +55,7 @@ __all__ = [
     "__version__",
     "ablate",
     "compare",
+    "gap",
     "interfaces",
     "load_loss",
     "losses",

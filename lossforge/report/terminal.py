@@ -12,8 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lossforge.evidence import Ablation
+from lossforge.evidence.gap import Gap, GapFigures
 from lossforge.report.ablation import TITLES, ablation_cells
 from lossforge.report.content import comparison_notes, held_out, scaled_cell
+from lossforge.report.gap_figures import LABELS
+from lossforge.report.gap_tables import AFTER, BEFORE, ITSELF
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
@@ -21,6 +24,7 @@ from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFi
 __all__ = [
     "ablation_tables",
     "comparison_table",
+    "gap_tables",
     "held_out_table",
     "trade_offs_table",
     "verdict",
@@ -155,4 +159,54 @@ def _table(title: str, first: str, *others: str) -> Table:
     table.add_column(first, overflow="fold", min_width=_FIRST)
     for head in others:
         table.add_column(Text(head), justify="right", no_wrap=True)
+    return table
+
+
+def gap_tables(gap: Gap) -> Iterator[Table]:
+    """Yield the figures of a gap, its regimes, and where weights are proposed, these and what they change."""
+    level = f"{100 * gap.options.confidence:g}%"
+    rows = {**gap.groups, ITSELF: gap.itself}
+    yield _gap_table("Synthetic predictions against real outputs", rows, level)
+    yield _regimes_table(gap)
+    if gap.fit is not None:
+        weights = _table("Weights of the regimes", "regime", "weight", "proposed")
+        for name, weight in gap.fit.weights.items():
+            weights.add_row(name, fixed(weight, 3), fixed(gap.fit.proposed[name], 3))
+        yield weights
+        judged = {BEFORE: gap.fit.before, AFTER: gap.fit.after}
+        yield _gap_table(f"Proposed weights, judged on {gap.fit.judged_on}", judged, level)
+
+
+def _gap_table(title: str, rows: Mapping[str, GapFigures], level: str) -> Table:
+    marginals = list(LABELS)
+    table = _table(
+        title,
+        "outputs",
+        "n",
+        "AUC",
+        f"{level}\ninterval",
+        *(f"W1\n{name}" for name in marginals),
+        *(f"JS\n{name}" for name in marginals),
+        "energy",
+        "covered\n%",
+    )
+    for name, figures in rows.items():
+        table.add_row(
+            Text(name),
+            str(figures.num),
+            fixed(figures.auc.value, 3),
+            f"[{fixed(figures.auc.low, 3)}, {fixed(figures.auc.high, 3)}]",
+            *(fixed(figures.wasserstein[each].value, 3) for each in marginals),
+            *(fixed(figures.jensen_shannon[each].value, 3) for each in marginals),
+            fixed(figures.energy, 3),
+            percentage(figures.coverage, 1),
+        )
+    return table
+
+
+def _regimes_table(gap: Gap) -> Table:
+    table = _table("Regimes", "regime", "real\n%", "synthetic\n%", "real ones\ncovered %", "real ones\nvisited %")
+    for row in gap.all.regimes:
+        shares = (row.real, row.synthetic, row.coverage, row.recall)
+        table.add_row(row.regime.replace("_", " "), *(percentage(share, 1) for share in shares))
     return table
