@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lossforge import presets
+from lossforge.environment import environment
 from lossforge.errors import SpecError
 from lossforge.evidence.gap import Gap, Recording, Tell, compare_recordings, measure_gap, read_recording
 from lossforge.evidence.train import is_path, loss_modules
+from lossforge.files import to_json, write_atomically
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.report.gap import is_gap_folder, write_gap
 from lossforge.run_directory import made, refuse_occupied
@@ -19,6 +21,9 @@ from lossforge.spec.gap import GapSpec
 
 RECORDINGS = "recordings"
 """Folder, in that of the results, with what was recorded."""
+
+TRAINED = "trained.yaml"
+"""File there that says with what."""
 
 
 def gap(
@@ -96,6 +101,7 @@ def record_and_compare(
         source: preset or file that proposed weights are to extend; None: a whole spec is written.
         tell: told of each recording.
     """
+    trained = trained.model_copy(update={"device": resolve_device(trained.device), "seeds": options.seeds})
     modules, identities = loss_modules(trained)
     if out is not None:
         _open(out)
@@ -106,12 +112,13 @@ def record_and_compare(
         identities,
         options,
         trained.seed,
-        resolve_device(trained.device),
+        trained.device,
         folder=None if out is None else out / RECORDINGS,
         tell=tell,
     )
     if out is not None:
-        write_gap(measured, spec, out, source)
+        write_atomically(out / TRAINED, trained.to_yaml())
+        _write(measured, spec, out, source, trained.device)
     return measured
 
 
@@ -129,7 +136,8 @@ def compare_with(
         _open(out)
     measured = compare_recordings(spec.search.sampler, spec.search.num_classes, recordings, options, seed)
     if out is not None:
-        write_gap(measured, spec, out, source)
+        (out / TRAINED).unlink(missing_ok=True)  # of an earlier gap
+        _write(measured, spec, out, source, "cpu")
     return measured
 
 
@@ -143,3 +151,9 @@ def _open(out: Path) -> None:
     if not is_gap_folder(out) and not (out / RECORDINGS).is_dir():
         refuse_occupied(out)
     made(out)
+
+
+def _write(measured: Gap, spec: RunSpec, out: Path, source: str | None, device: str) -> None:
+    """Write the results, and with what versions and by what command they came about."""
+    write_atomically(out / "manifest.json", to_json(environment(device)))
+    write_gap(measured, spec, out, source)

@@ -22,6 +22,7 @@ COMMANDS = {
     "resume": "lossforge.cli.run:resume",
     "runs": "lossforge.cli.runs:runs",
     "train": "lossforge.cli.train:train",
+    "gap": "lossforge.cli.gap:gap",
     "ablate": "lossforge.cli.ablate:ablate",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",

@@ -166,7 +166,8 @@ def gap_tables(gap: Gap) -> Iterator[Table]:
     """Yield the figures of a gap, its regimes, and where weights are proposed, these and what they change."""
     level = f"{100 * gap.options.confidence:g}%"
     rows = {**gap.groups, ITSELF: gap.itself}
-    yield _gap_table("Synthetic predictions against real outputs", rows, level)
+    yield _apart_table("Synthetic predictions against real outputs", rows, level)
+    yield _distances_table("Distances of the marginals", rows)
     yield _regimes_table(gap)
     if gap.fit is not None:
         weights = _table("Weights of the regimes", "regime", "weight", "proposed")
@@ -174,33 +175,30 @@ def gap_tables(gap: Gap) -> Iterator[Table]:
             weights.add_row(name, fixed(weight, 3), fixed(gap.fit.proposed[name], 3))
         yield weights
         judged = {BEFORE: gap.fit.before, AFTER: gap.fit.after}
-        yield _gap_table(f"Proposed weights, judged on {gap.fit.judged_on}", judged, level)
+        yield _apart_table(f"Proposed weights, judged on {gap.fit.judged_on}", judged, level)
+        yield _distances_table("Distances of the marginals there", judged)
 
 
-def _gap_table(title: str, rows: Mapping[str, GapFigures], level: str) -> Table:
-    marginals = list(LABELS)
-    table = _table(
-        title,
-        "outputs",
-        "n",
-        "AUC",
-        f"{level}\ninterval",
-        *(f"W1\n{name}" for name in marginals),
-        *(f"JS\n{name}" for name in marginals),
-        "energy",
-        "covered\n%",
-    )
+def _apart_table(title: str, rows: Mapping[str, GapFigures], level: str) -> Table:
+    table = _table(title, "outputs", "n", "AUC", f"{level} interval", "energy\ndistance", "covered\n%", "visited\n%")
     for name, figures in rows.items():
         table.add_row(
             Text(name),
             str(figures.num),
             fixed(figures.auc.value, 3),
-            f"[{fixed(figures.auc.low, 3)}, {fixed(figures.auc.high, 3)}]",
-            *(fixed(figures.wasserstein[each].value, 3) for each in marginals),
-            *(fixed(figures.jensen_shannon[each].value, 3) for each in marginals),
+            Text(f"[{fixed(figures.auc.low, 3)}, {fixed(figures.auc.high, 3)}]"),
             fixed(figures.energy, 3),
             percentage(figures.coverage, 1),
+            percentage(figures.recall, 1),
         )
+    return table
+
+
+def _distances_table(title: str, rows: Mapping[str, GapFigures]) -> Table:
+    table = _table(title, "outputs", *(f"{figure}\n{name}" for figure in ("W1", "JS") for name in LABELS))
+    for name, figures in rows.items():
+        distances = (values[each].value for values in (figures.wasserstein, figures.jensen_shannon) for each in LABELS)
+        table.add_row(Text(name), *(fixed(value, 3) for value in distances))
     return table
 
 
