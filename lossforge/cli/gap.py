@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import sys
@@ -130,13 +131,13 @@ def _specs(source: str, overrides: tuple[str, ...], given: dict[str, Any]) -> tu
 
     names = ("dataset", "model", "epochs")
     trained = [f"training.{name}={given[name]}" for name in names if given[name] is not None]
-    of_training = tuple(each for each in overrides if each.startswith("training"))
+    of_training = tuple(each for each in overrides if re.match(r"(training|evidence)\b", each))
     others = tuple(each for each in overrides if each not in of_training)
     usual: list[str] = []
-    if load_spec(source, others).training is None:
-        usual = [f"training={DEMONSTRATION}"]
-        if given["dataset"] is None and not of_training:
-            click.echo("no --dataset and no training in the spec: on digits", err=True)
+    if load_spec(source, others).training is None and not any(each.startswith("training=") for each in of_training):
+        usual = [f"training={DEMONSTRATION}" if given["dataset"] is None else "training={model: resnet8}"]
+        if given["dataset"] is None:
+            click.echo("no --dataset, and no training in the spec: on digits, for half a minute", err=True)
     spec = load_spec(source, (*others, *usual, *trained, *of_training))
     assert spec.training is not None
     losses = given["losses"] or ("cross_entropy",)

@@ -124,7 +124,7 @@ def record(
                 found = _recorded(*settled(), loss, name, options, epochs, training_seed(seed, index))
                 for part, each in found.items():
                     _write(paths[part], each)
-                outputs = found[options.part]
+                outputs = _read(paths[options.part]) or found[options.part]  # as whoever reads it will have them
             recordings.append(Recording(f"{name}, seed {index}", name, outputs))
             if tell is not None:
                 tell(f"{name}, seed {index}: {len(outputs)} outputs of epochs {', '.join(map(str, epochs))}")
@@ -237,7 +237,7 @@ def _read(path: Path | None) -> Outputs | None:
     try:
         return _outputs(path)
     except DataError as cause:
-        raise RunDirectoryError(f"{cause}: delete it, and it is") from cause
+        raise RunDirectoryError(f"{cause}: delete it, and give the command again") from cause
 
 
 def _outputs(path: Path) -> Outputs:
