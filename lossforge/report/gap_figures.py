@@ -110,6 +110,7 @@ def _draw(axes: Axes, marginal: str, series: Sequence[Series]) -> None:
         )
     axes.set_yscale("log")
     axes.set_ylim(LEAST_SHARE, 1.0)
+    axes.minorticks_off()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.component import Count, Options
 
@@ -46,6 +46,19 @@ class GapSpec(Options):
             raise ValueError("epochs must rise")
         return epochs_at
 
+    @field_validator("neighbours")
+    @classmethod
+    def _samples_suffice(cls, neighbours: int, info: ValidationInfo) -> int:
+        samples, folds = info.data.get("samples"), info.data.get("folds")
+        if samples is not None and folds is not None and samples < (least := _least_samples(folds, neighbours)):
+            raise ValueError(f"{folds} folds and {neighbours} neighbours need {least} samples at least, not {samples}")
+        return neighbours
+
+    @property
+    def least_samples(self) -> int:
+        """How many outputs there must be: two in each fold, and one more than neighbours."""
+        return _least_samples(self.folds, self.neighbours)
+
     def epochs_of(self, num_epochs: int) -> tuple[int, ...]:
         """Return the epochs to record in a training of so many.
 
@@ -57,3 +70,7 @@ class GapSpec(Options):
         if self.epochs_at[-1] > num_epochs:
             raise ValueError(f"epoch {self.epochs_at[-1]} is to be recorded, and a training has {num_epochs}")
         return self.epochs_at
+
+
+def _least_samples(folds: int, neighbours: int) -> int:
+    return max(2 * folds, neighbours + 1)

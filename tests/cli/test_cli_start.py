@@ -63,6 +63,7 @@ COMMANDS = [
         "resume",
         "runs",
         "train",
+        "gap",
         "ablate",
         "validate",
         "show",

@@ -112,6 +112,14 @@ class TestRecording:
         assert batch.log_probs_BC.shape == (10, 4)
         assert len(read_recording(files[0]).outputs) == len(first[0].outputs)
 
+    def test_what_is_auto_is_settled_once_a_folder(self, tmp_path, monkeypatch):
+        self.recorded(training(precision="auto"), FixedLoss(GCE()), folder=tmp_path)
+        names = {path.name for path in tmp_path.iterdir()}
+        assert "choices.json" in names
+        monkeypatch.setattr("lossforge.evidence.gap.recording.choose", None)
+        self.recorded(training(precision="auto"), nn.Identity(), folder=tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == names
+
     def test_a_damaged_recording_is_told(self, tmp_path):
         self.recorded(training(), FixedLoss(GCE()), folder=tmp_path)
         (path,) = tmp_path.iterdir()
@@ -140,6 +148,8 @@ class TestRecording:
         assert GapSpec(epochs_at=(2, 5)).epochs_of(6) == (2, 5)
         with pytest.raises(ValidationError, match="must rise"):
             GapSpec(epochs_at=(3, 2))
+        with pytest.raises(ValidationError, match="40 folds and 5 neighbours need 80 samples at least, not 60"):
+            GapSpec(samples=60, folds=40)
 
 
 class TestComparing:
@@ -218,7 +228,7 @@ class TestComparing:
             compared(fit=True, floor=0.2)
         with pytest.raises(DataError, match="outputs of 10 classes, and the sampler is asked for 4; set"):
             compared(num_classes=4)
-        with pytest.raises(DataError, match="all: 10 outputs, and at least 12 are needed; record more batches"):
+        with pytest.raises(DataError, match="a, seed 1: 10 outputs, and at least 12 are needed; record more batches"):
             compared(recordings=[drawn(MixtureSampler(), 10, 1)])
         with pytest.raises(DataError, match="no recording to compare with"):
             compared(recordings=[])

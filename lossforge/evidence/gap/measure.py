@@ -236,11 +236,11 @@ def _check(num_classes: int, recordings: Sequence[Recording], options: GapSpec) 
                 f"{each.name}: outputs of {found} classes, and the sampler is asked for {num_classes}; set "
                 f"search.num_classes to {found}, or record others"
             )
-    least = 2 * max(2 * options.folds, options.neighbours + 1)  # as halves, too
-    outputs = joined([each.outputs for each in recordings])
-    for name, group in _groups(recordings, outputs).items():
-        if len(group) < least:
-            raise DataError(f"{name}: {len(group)} outputs, and at least {least} are needed; record more batches")
+    least = 2 * options.least_samples  # so that halves have enough, too
+    parts = {each.name: each.outputs for each in recordings}
+    for name, part in {**parts, **_groups(recordings, joined(list(parts.values())))}.items():
+        if len(part) < least:
+            raise DataError(f"{name}: {len(part)} outputs, and at least {least} are needed; record more batches")
 
 
 def check_mixture(sampler: SyntheticSampler, floor: float) -> None:

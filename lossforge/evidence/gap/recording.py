@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.evidence import training_seed
+from lossforge.evidence.choices import choose
 from lossforge.evidence.gap.features import Outputs
-from lossforge.evidence.store import identity_hash
+from lossforge.evidence.store import ArmStore, identity_hash
 from lossforge.recorded import read_predictions, record_predictions
 from lossforge.search import existing_device
 from lossforge.sizes import told_by_size
 from lossforge.spec.gap import GapSpec
 from lossforge.spec.training import TrainingSpec
-from lossforge.training import PreparedData, prepare, resolve_precision
+from lossforge.training import PreparedData, prepare
 from lossforge.training.evaluation import predict
 from lossforge.training.loop import train_epoch
 from lossforge.training.memory import kept_memory
@@ -95,7 +96,8 @@ def record(
         options: what is recorded.
         seed: of the run; the training seeds derive from it.
         device: where to train.
-        folder: keeps recordings, by a hash of all that they follow from: one that is there is not made again.
+        folder: keeps recordings, by a hash of all that they follow from: one that is there is not made again; and in
+            ``choices.json`` what ``auto`` came to.
         num_classes: how many classes there must be.
         data: the images, if they are prepared already.
         tell: told of each recording.
@@ -113,15 +115,16 @@ def record(
     if options.part == "held_out" and not training.num_validation:
         raise SpecError(["part: held_out needs images that are held out; set training.num_validation"])
     device = existing_device(device)
-    settled = functools.cache(lambda: _settled(training, seed, device, data, num_classes))
+    images = functools.cache(lambda: _images(training, seed, device, data, num_classes))
+    settled = _settled(training, folder, images)
     recordings = []
     for name, loss in losses.items():
         for index in range(options.seeds):
-            identity = _identity(training, options, epochs, device, seed, index, identities[name])
+            identity = _identity(settled, options, epochs, device, seed, index, identities[name])
             paths = {part: _path(folder, name, index, identity, part) for part in ("training", "held_out")}
             outputs = _read(paths[options.part])
             if outputs is None:
-                found = _recorded(*settled(), loss, name, options, epochs, training_seed(seed, index))
+                found = _recorded(settled, images(), loss, name, options, epochs, training_seed(seed, index))
                 for part, each in found.items():
                     _write(paths[part], each)
                 outputs = _read(paths[options.part]) or found[options.part]  # as whoever reads it will have them
@@ -140,17 +143,29 @@ def read_recording(path: Path) -> Recording:
     return Recording(str(path), "recording", _outputs(path.expanduser()))
 
 
-def _settled(
+def _images(
     training: TrainingSpec, seed: int, device: torch.device, data: PreparedData | None, num_classes: int | None
-) -> tuple[TrainingSpec, PreparedData]:
-    """Return the spec with its precision settled, for all recordings alike, and the images."""
+) -> PreparedData:
     data = data or prepare(training, seed, device, recorded=False)
     if num_classes not in (None, data.num_classes):
         raise DataError(
             f"the dataset {training.dataset.type!r} has {data.num_classes} classes, and the sampler is asked for "
             f"{num_classes}; set search.num_classes to {data.num_classes}"
         )
-    return training.model_copy(update={"precision": resolve_precision(training, data)[0]}), data
+    return data
+
+
+def _settled(training: TrainingSpec, folder: Path | None, images: Callable[[], PreparedData]) -> TrainingSpec:
+    """Return the spec with its precision settled, once for all recordings of a folder."""
+    if training.precision != "auto":
+        return training
+    store = None if folder is None else ArmStore(folder)
+    choices = None if store is None else store.read_choices()
+    if choices is None:
+        choices = choose(training, images(), num_seeds=1)
+        if store is not None:
+            store.write_choices(choices)
+    return choices.apply(training)
 
 
 def _recorded(
