@@ -106,3 +106,14 @@ def test_mistakes_are_told_in_a_line(lossforge, recording, arguments, message):
     assert outcome.code == 2, outcome.err
     assert message in " ".join(outcome.err.split())
     assert "Traceback" not in outcome.err
+
+
+def test_an_interruption_says_how_to_go_on(lossforge, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lossforge.gap_study.measure_gap", interrupt)
+    monkeypatch.setattr("sys.argv", ["lossforge", "gap", "edl", "--fit"])
+    outcome = lossforge("gap", "edl", "--fit")
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1] == "interrupted; go on with: lossforge gap edl --fit"
