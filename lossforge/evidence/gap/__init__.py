@@ -2,8 +2,9 @@
 
 from lossforge.evidence.gap.comparison import GapFigures, Histogram, RegimeRow, compare_outputs
 from lossforge.evidence.gap.intervals import Estimate
-from lossforge.evidence.gap.measure import ALL, Gap, WeightFit, compare_recordings
+from lossforge.evidence.gap.measure import compare_recordings
 from lossforge.evidence.gap.recording import Recording, Tell, read_recording, record
+from lossforge.evidence.gap.result import ALL, Gap, WeightFit
 from lossforge.evidence.gap.study import measure_gap
 
 __all__ = [
