@@ -18,6 +18,7 @@ from lossforge.cli import main as command_line
 from lossforge.component import Component
 from lossforge.plugins.wording import default_of, first_line, groups_in, source_of, text_of, type_of, values_of
 from lossforge.spec import AblationSpec, EvidenceSpec, GateSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
+from lossforge.spec.gap import GapSpec
 
 FOLDER = Path(__file__).parent / "reference"
 TITLES = {
@@ -83,6 +84,8 @@ def _spec_page() -> Iterator[str]:
         *text_of(AblationSpec.__doc__),
     )
     yield from _options(AblationSpec, seen=set())
+    yield from ("", "## The gap", "", "What `lossforge.GapSpec(...)` takes.", "", *text_of(GapSpec.__doc__))
+    yield from _options(GapSpec, seen=set())
 
 
 def _training_page() -> Iterator[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lossforge.evidence import explain as explain
     from lossforge.evidence.compare import compare as compare
     from lossforge.evidence.train import train as train
+    from lossforge.gap_study import gap as gap
     from lossforge.pipeline import resume as resume
     from lossforge.pipeline import run as run
     from lossforge.search import Search as Search
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from lossforge.spec import RunSpec as RunSpec
     from lossforge.spec import SearchSpec as SearchSpec
     from lossforge.spec import TrainingSpec as TrainingSpec
+    from lossforge.spec.gap import GapSpec as GapSpec
 
 _HOMES = {
     "AblationSpec": "lossforge.spec",
+    "GapSpec": "lossforge.spec.gap",
     "RunSpec": "lossforge.spec",
     "Search": "lossforge.search",
     "SearchSpec": "lossforge.spec",
@@ -36,6 +39,7 @@ _HOMES = {
     "ablate": "lossforge.evidence",
     "compare": "lossforge.evidence",
     "explain": "lossforge.evidence",
+    "gap": "lossforge.gap_study",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
@@ -45,6 +49,7 @@ _MODULES = ("interfaces", "losses", "presets")
 
 __all__ = [
     "AblationSpec",
+    "GapSpec",
     "RunSpec",
     "Search",
     "SearchSpec",
@@ -53,6 +58,7 @@ __all__ = [
     "ablate",
     "compare",
     "explain",
+    "gap",
     "interfaces",
     "load_loss",
     "losses",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lossforge.comparisons import Comparisons, Concordance
 from lossforge.component import Component
 from lossforge.forms import PerceptronForm
+from lossforge.regimes import RegimeBounds
 from lossforge.types import Evaluation, ImageData, PredictionBatch, State, TrackedRun
 
 
@@ -101,6 +102,24 @@ class SyntheticSampler(Component, ABC):
             progress: how far the search is, from 0 in its first generation to 1 in its last. Gates, selection and
                 held-out figures are at 1. A sampler that contains another hands it on.
         """
+
+
+class MixedSampler(SyntheticSampler, ABC):
+    """A sampler of several regimes, whose shares can be chosen."""
+
+    @property
+    @abstractmethod
+    def shares(self) -> Mapping[str, float]:
+        """Share of each regime by its name; they sum to 1. Where they change over a search: those of its end."""
+
+    @abstractmethod
+    def with_shares(self, shares: Mapping[str, float]) -> Self:
+        """Return the same sampler with other shares; regimes that are not named have none."""
+
+    @property
+    @abstractmethod
+    def bounds(self) -> RegimeBounds:
+        """Where its regimes end, for predictions that others made."""
 
 
 class Population(Protocol):

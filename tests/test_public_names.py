@@ -22,6 +22,7 @@ def module_name(path: Path) -> str:
 def test_the_public_names():
     assert set(lossforge.__all__) == {
         "AblationSpec",
+        "GapSpec",
         "RunSpec",
         "Search",
         "SearchSpec",
@@ -30,6 +31,7 @@ def test_the_public_names():
         "ablate",
         "compare",
         "explain",
+        "gap",
         "interfaces",
         "load_loss",
         "losses",

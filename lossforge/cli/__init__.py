@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": "lossforge.cli.runs:runs",
     "train": "lossforge.cli.train:train",
     "compare": "lossforge.cli.compare:compare",
+    "gap": "lossforge.cli.gap:gap",
     "ablate": "lossforge.cli.ablate:ablate",
     "explain": "lossforge.cli.explain:explain",
     "validate": "lossforge.cli.specs:validate",

@@ -126,7 +126,7 @@ def train_spec(spec: TrainSpec, out: Path | None, observer: TrainingObserver | N
         DataError, ArtifactError: the images or a found loss are not to be had.
     """
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
-    modules, identities = _losses(spec)
+    modules, identities = loss_modules(spec)
     observer = observer or TrainingObserver()
     if out is None and spec.trackers:
         raise SpecError(["trackers: need a folder, for what they remember of the trainings; name one with out"])
@@ -233,8 +233,13 @@ def _begin(directory: RunDirectory, spec: TrainSpec, choices: Choices | None) ->
     return settled
 
 
-def _losses(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:
-    """Return the loss modules and what identifies them, by name."""
+def loss_modules(spec: TrainSpec) -> tuple[dict[str, LossModule], dict[str, str]]:
+    """Return the loss modules and what identifies them, by name.
+
+    Raises:
+        SpecError: no loss is named, or two of one name, or one that cannot be that of a folder.
+        ArtifactError: a found loss is not to be had.
+    """
     modules: dict[str, LossModule] = {loss.label: FixedLoss(loss) for loss in spec.published}
     identities = {loss.label: repr(loss) for loss in spec.published}
     for path in spec.found:

@@ -6,17 +6,19 @@ Bengio, Louradour, Collobert and Weston, "Curriculum learning", ICML 2009.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 
-from lossforge.interfaces import SyntheticSampler
+from lossforge.interfaces import MixedSampler
+from lossforge.regimes import RegimeBounds
 from lossforge.samplers.mixture import REGIMES, MixtureSampler, MixtureWeights
 from lossforge.types import PredictionBatch
 
 
-class CurriculumSampler(SyntheticSampler):
+class CurriculumSampler(MixedSampler):
     """The mixture of six regimes, its shares moving from one set to another over the search.
 
     With t = 0 up to the first end of ``span``, 1 from the second on, and in between the part of it that the search has
@@ -48,6 +50,20 @@ class CurriculumSampler(SyntheticSampler):
             raise ValueError("mixture.weights has no effect here; set start and end, and leave it out")
         return self
 
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Share of each regime at the end."""
+        return self.end.shares
+
+    def with_shares(self, shares: Mapping[str, float]) -> CurriculumSampler:
+        """Return the same curriculum with another end."""
+        return self.model_copy(update={"end": MixtureWeights.of(shares)})
+
+    @property
+    def bounds(self) -> RegimeBounds:
+        """Those of the mixture."""
+        return self.mixture.bounds
+
     def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
         """Draw ``num`` pairs, ordered by regime, as the mixture of this moment does."""
         return self.at(progress).sample(num, num_classes, generator, progress)
@@ -60,11 +76,6 @@ class CurriculumSampler(SyntheticSampler):
             weights = self.start if part <= 0 else self.end
         else:
             moved = part if self.pace == "linear" else (1 - math.cos(math.pi * part)) / 2
-            shares = zip(REGIMES, _shares(self.start), _shares(self.end), strict=True)
-            weights = MixtureWeights(**{name: (1 - moved) * first + moved * last for name, first, last in shares})
+            first, last = self.start.shares, self.end.shares
+            weights = MixtureWeights.of({name: (1 - moved) * first[name] + moved * last[name] for name in REGIMES})
         return self.mixture.model_copy(update={"weights": weights})
-
-
-def _shares(weights: MixtureWeights) -> list[float]:
-    values = [getattr(weights, name) for name in REGIMES]
-    return [value / sum(values) for value in values]

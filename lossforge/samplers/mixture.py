@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from lossforge.component import Options
-from lossforge.interfaces import SyntheticSampler
+from lossforge.interfaces import MixedSampler
+from lossforge.regimes import RegimeBounds
 from lossforge.samplers.dirichlet import log_dirichlet
 from lossforge.samplers.normalised import log_normalised
 from lossforge.types import PredictionBatch
@@ -45,11 +46,26 @@ class MixtureWeights(Options):
             raise ValueError("at least one weight must be positive")
         return self
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weights over their sum."""
+        weights = self.model_dump()
+        return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+    @classmethod
+    def of(cls, shares: Mapping[str, float]) -> MixtureWeights:
+        """Return weights with these shares, and 0 for regimes that have none.
+
+        Raises:
+            pydantic.ValidationError: there is no such regime, or a share is negative.
+        """
+        return cls.model_validate(dict.fromkeys(REGIMES, 0.0) | dict(shares))
+
 
 REGIMES = tuple(MixtureWeights.model_fields)
 
 
-class MixtureSampler(SyntheticSampler):
+class MixtureSampler(MixedSampler):
     """Six regimes with chosen shares; labels uniform.
 
     A batch is stratified: each regime gets its share of the rows, rounded by largest remainder, so that shapes are the
@@ -73,6 +89,26 @@ class MixtureSampler(SyntheticSampler):
             if not 0 < low <= high < upper:
                 raise ValueError(f"{name} must be [low, high] with 0 < low <= high < {upper:g}")
         return self
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Share of each regime."""
+        return self.weights.shares
+
+    def with_shares(self, shares: Mapping[str, float]) -> MixtureSampler:
+        """Return the same mixture with other weights."""
+        return self.model_copy(update={"weights": MixtureWeights.of(shares)})
+
+    @property
+    def bounds(self) -> RegimeBounds:
+        """The upper ends of its ranges."""
+        return RegimeBounds(
+            right_error=self.right_error[1],
+            wrong_p=self.wrong_p[1],
+            dominance=self.dominance,
+            delta=self.delta,
+            near_uniform_scale=self.near_uniform_scale,
+        )
 
     def sample(self, num: int, num_classes: int, generator: torch.Generator, progress: float = 1.0) -> PredictionBatch:
         """Draw ``num`` pairs, ordered by regime; ``num_classes`` must be at least 2."""

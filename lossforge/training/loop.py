@@ -135,7 +135,7 @@ def _train(
         alive = [index for index, of_one in enumerate(records) if len(of_one) == epoch - 1]
         if not alive:
             return epoch - 1 - first_epoch
-        of_epoch = _train_epoch(training, epoch, on_step)
+        of_epoch = train_epoch(training, epoch, on_step)
         completed = [index for index in alive if math.isfinite(of_epoch[index].train_loss)]
         for index in completed:
             records[index].append(of_epoch[index])
@@ -148,7 +148,7 @@ def _train(
     return training.spec.epochs - first_epoch
 
 
-def _train_epoch(training: Training, epoch: int, on_step: Callable[[float], None] | None) -> list[EpochRecord]:
+def train_epoch(training: Training, epoch: int, on_step: Callable[[float], None] | None) -> list[EpochRecord]:
     """Train for one epoch; nothing is read back from the device before its end."""
     began = told = time.perf_counter()
     loss_R = torch.zeros(len(training.seeds), dtype=torch.float64, device=training.data.device)

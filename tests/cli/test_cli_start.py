@@ -64,6 +64,7 @@ COMMANDS = [
         "resume",
         "runs",
         "train",
+        "gap",
         "ablate",
         "explain",
         "validate",

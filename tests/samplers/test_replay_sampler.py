@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from scipy import stats
 from torch import Tensor
 
+from lossforge import recorded as module
 from lossforge.errors import DataError
 from lossforge.samplers import ReplaySampler, record_predictions
-from lossforge.samplers import replay as module
 
 SUFFIXES = (".safetensors", ".npz")
 both_formats = pytest.mark.parametrize("suffix", SUFFIXES)
