@@ -45,7 +45,7 @@ class CompareSpec(Options):
         description="found losses: run directories, artifact folders, or specs and presets to search by",
     )
     training: TrainingSpec
-    evidence: CompareEvidenceSpec = CompareEvidenceSpec()
+    evidence: CompareEvidenceSpec = Field(default_factory=CompareEvidenceSpec)  # which needs the losses
 
     @field_validator("losses")
     @classmethod

@@ -64,6 +64,7 @@ COMMANDS = [
         "resume",
         "runs",
         "train",
+        "compare",
         "gap",
         "ablate",
         "explain",

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import scipy  # whose parts are imported when they are first used: scipy.stats takes a second
 
-from lossforge.evidence.auc import AUC, auc
 from lossforge.evidence.gap.intervals import Estimate
+from lossforge.evidence.statistics import AUC, auc
 
 
 def classifier_test(x_NF: np.ndarray, y_MF: np.ndarray, folds: int, confidence: float, seed: int) -> Estimate:
@@ -33,7 +33,7 @@ def classifier_test(x_NF: np.ndarray, y_MF: np.ndarray, folds: int, confidence: 
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32).split(rows, is_real)
     with threadpool_limits(1):  # trees of a few thousand rows: threads only wait for each other
         areas = [_area(rows, is_real, others, fold, seed % 2**32) for others, fold in splits]
-    value = math.fsum(each.value for each in areas) / folds
+    value = math.fsum(each.auc for each in areas) / folds
     variance = (1 / folds + 1 / (folds - 1)) * math.fsum(each.variance for each in areas) / folds
     half = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), min(1.0, value + half))
@@ -46,4 +46,4 @@ def _area(rows: np.ndarray, is_real: np.ndarray, others: np.ndarray, fold: np.nd
     trees = HistGradientBoostingClassifier(max_iter=100, max_leaf_nodes=15, early_stopping=False, random_state=seed)
     trees.fit(rows[others], is_real[others])
     scores, truth = trees.decision_function(rows[fold]), is_real[fold]
-    return auc(scores[truth == 1], scores[truth == 0])
+    return auc(scores[truth == 1].tolist(), scores[truth == 0].tolist())

@@ -18,6 +18,7 @@ class AUC:
 
     Attributes:
         auc: in [0, 1]; 1/2 where scores do not tell the samples apart.
+        variance: of this estimate over samples.
         low: lower end of its interval.
         high: upper end; equal to ``low`` where no score of one sample is among those of the other.
         confidence: level of the interval.
@@ -26,6 +27,7 @@ class AUC:
     """
 
     auc: float
+    variance: float
     low: float
     high: float
     confidence: float
@@ -62,8 +64,8 @@ def auc(scores_a: Sequence[float], scores_b: Sequence[float], confidence: float 
     theta = float(above_a.mean())
     variance = float(above_a.var(ddof=1) / n_a + above_b.var(ddof=1) / n_b)
     if variance == 0:
-        return AUC(theta, theta, theta, confidence, n_a, n_b)
+        return AUC(theta, 0.0, theta, theta, confidence, n_a, n_b)
     odds = math.log(theta / (1 - theta))
     reach = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(variance) / (theta * (1 - theta))
     low, high = (float(scipy.special.expit(end)) for end in (odds - reach, odds + reach))
-    return AUC(theta, low, high, confidence, n_a, n_b)
+    return AUC(theta, variance, low, high, confidence, n_a, n_b)

@@ -29,6 +29,7 @@ def test_its_variance_is_that_of_the_placements(scores):
     above = (np.sign(a[:, None] - b) + 1) / 2
     variance = above.mean(axis=1).var(ddof=1) / len(a) + above.mean(axis=0).var(ddof=1) / len(b)
     found, theta = auc(a, b, 0.9), above.mean()
+    assert found.variance == pytest.approx(variance)
     reach = stats.norm.ppf(0.95) * math.sqrt(variance) / (theta * (1 - theta))
     ends = [math.log(end / (1 - end)) - math.log(theta / (1 - theta)) for end in (found.low, found.high)]
     assert ends == pytest.approx([-reach, reach])
