@@ -70,7 +70,7 @@ DEMONSTRATION = (
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.  [default: runs/gap-NAME]")
 @json_option
 def gap(spec: str, overrides: tuple[str, ...], out: Path | None, as_json: bool, **given: Any) -> None:
-    """Compare the predictions that a search makes up with those of real trainings.
+    """Set the predictions a search makes up beside those of real trainings.
 
     Trains with the losses for as long as there is something to record, or reads recordings, and sets the outputs beside
     what the spec's sampler draws: their distributions, how well a classifier tells them apart, and which of them the

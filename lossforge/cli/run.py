@@ -55,7 +55,7 @@ def run(
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 @json_option
 def resume(path: Path, as_json: bool) -> None:
-    """Go on with an interrupted run, or a folder of 'train' or 'compare', where it stopped.
+    """Go on with a run, or a folder of 'train' or 'compare', where it stopped.
 
     The result is the same as without the interruption.
     """
