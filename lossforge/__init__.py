@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from lossforge import losses as losses
     from lossforge import presets as presets
     from lossforge.artifact import load_loss as load_loss
+    from lossforge.compare_study import compare as compare
     from lossforge.evidence import ablate as ablate
     from lossforge.evidence import explain as explain
-    from lossforge.evidence.compare import compare as compare
     from lossforge.evidence.train import train as train
     from lossforge.gap_study import gap as gap
     from lossforge.pipeline import resume as resume
@@ -37,7 +37,7 @@ _HOMES = {
     "SearchSpec": "lossforge.spec",
     "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
-    "compare": "lossforge.evidence",
+    "compare": "lossforge.compare_study",
     "explain": "lossforge.evidence",
     "gap": "lossforge.gap_study",
     "load_loss": "lossforge.artifact",

@@ -10,9 +10,10 @@ from lossforge.artifact import Artifact
 from lossforge.environment import manifest
 from lossforge.errors import RunDirectoryError
 from lossforge.evidence import Comparison, Evidence, begin_settled, compare_found, settle_as_before
+from lossforge.findings import write_findings
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
-from lossforge.report import write_evidence, write_report
+from lossforge.report import write_report
 from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import resolve, run_search
@@ -88,7 +89,7 @@ def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None
         artifact.save(directory.artifact)
         observer.found(artifact)
         compared = compare_found(spec, artifact, directory, data, observer)
-        if compared is not None and compared.evidence is not None:
-            write_evidence(compared.evidence, directory.path)
+        if spec.training is not None and compared is not None and compared.evidence is not None:
+            write_findings(compared.evidence, spec.training, spec.seed, spec.device, directory.path)
         write_report(directory.path)
     return RunResult(directory, artifact, *((compared.comparison, compared.evidence) if compared else (None,)))

@@ -148,16 +148,14 @@ def resume_comparison(path: Path, *, as_json: bool) -> None:
 
 def _carry_out(spec: CompareSpec, out: Path) -> Evidence:
     from lossforge.cli.display import Display, warnings_to
-    from lossforge.evidence import compare_spec, is_compared
-    from lossforge.report.evidence import write_evidence
+    from lossforge.compare_study import compare_as
+    from lossforge.evidence import is_compared
 
     display = Display()
     try:
         with interrupted_by(signal.SIGTERM), display, warnings_to(display):  # as by Ctrl-C
             display.comparing(spec, out)
-            evidence = compare_spec(spec, out, display, on_generation=display.searching)
-            write_evidence(evidence, out)
-            return evidence
+            return compare_as(spec, out, display, on_generation=display.searching)
     except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if not is_interrupt(cause):
             raise

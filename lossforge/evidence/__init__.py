@@ -6,7 +6,7 @@ from lossforge.evidence.ablation_analysis import Ablation
 from lossforge.evidence.alike import train_alike
 from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
-from lossforge.evidence.compare import compare, compare_spec, is_compared, is_found
+from lossforge.evidence.compare import compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
 from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
@@ -32,7 +32,6 @@ __all__ = [
     "ablate",
     "begin_settled",
     "choose",
-    "compare",
     "compare_found",
     "compare_spec",
     "default_folder",

@@ -1,11 +1,10 @@
-"""Comparing losses: what ``lossforge compare`` does, and :func:`lossforge.compare`."""
+"""The trainings of a comparison: what ``lossforge compare`` does before it tells of it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -20,7 +19,6 @@ from lossforge.evidence.searched import searched
 from lossforge.evidence.store import identity_hash
 from lossforge.evidence.train import is_path
 from lossforge.files import to_json, write_atomically
-from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.run_directory import LOCK
 from lossforge.run_log import logged_to
 from lossforge.search import existing_device, resolve_device
@@ -31,59 +29,6 @@ from lossforge.spec.given import refuse_other
 
 COMPARED_BY = "compare.yaml"
 """File in the folder of a comparison: the spec of the last command."""
-
-
-def compare(
-    *losses: str | Path | Loss,
-    dataset: str | Dataset | Mapping[str, Any],
-    model: str | Model | Mapping[str, Any],
-    modules: Mapping[str, nn.Module] | None = None,
-    evidence: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    out: Path | str | None = None,
-    observer: TrainingObserver | None = None,
-    **options: Any,
-) -> Evidence:
-    """Tune and train losses alike under some conditions, with controls beside them, and say which are better.
-
-    Args:
-        losses: names of installed losses, loss components, paths of run directories and artifact folders, and specs and
-            presets, which are searched by first.
-        dataset: name, component, or a mapping with ``type``.
-        model: likewise.
-        modules: further losses, ``loss(logits, labels)``, by name; they are not stored, so ``out`` must be None.
-        evidence: fields of :class:`lossforge.spec.compare.CompareEvidenceSpec`, such as ``seeds=10`` and
-            ``conditions=["clean", "noise-40"]``.
-        seed: of everything random.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        out: folder of the results; what is there is not done again. None: nothing is written.
-        observer: told of progress.
-        options: fields of :class:`lossforge.spec.TrainingSpec`, such as ``epochs=20`` and ``num_validation=1000``.
-
-    Raises:
-        pydantic.ValidationError: an option is unknown or not valid.
-        UnknownComponentError: a name is none of the installed components.
-        SpecError, DataError, ArtifactError, RunDirectoryError, SearchError: as their messages say.
-    """
-    spec = CompareSpec.model_validate(
-        {
-            "losses": tuple(loss for loss in losses if not is_found(loss)),
-            "found": tuple(str(loss) for loss in losses if is_found(loss)),
-            "training": {"dataset": dataset, "model": model, **options},
-            "evidence": _with_tuples(evidence or {}),
-            "seed": seed,
-            "device": device,
-        }
-    )
-    return compare_spec(spec, None if out is None else Path(out), observer, modules=modules)
-
-
-def _with_tuples(value: Any) -> Any:
-    """Return plain values with tuples in place of lists, which strict models do not take."""
-    if isinstance(value, Mapping):
-        return {key: _with_tuples(each) for key, each in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def is_found(loss: object) -> bool:

@@ -66,10 +66,17 @@ class ConditionEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What came of a comparison under all its conditions, by their names."""
+    """What came of a comparison.
+
+    Attributes:
+        spec: how it was done.
+        conditions: what came of each, by name.
+        artifacts: the found losses.
+    """
 
     spec: EvidenceSpec
     conditions: Mapping[str, ConditionEvidence]
+    artifacts: tuple[Artifact, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values, without predictions and times."""
@@ -135,7 +142,7 @@ def gather(
             _check_names(of_all)
             conditions[name] = _under(setting, name, training, of_all, arms, observer)
             settled = conditions[name].training.model_dump(include={"precision", "replication"})
-    return Evidence(setting.evidence, conditions)
+    return Evidence(setting.evidence, conditions, tuple(artifacts))
 
 
 def _under(

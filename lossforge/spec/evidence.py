@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 
 from lossforge.component import Count, Options
 from lossforge.fields import AnyLoss
+from lossforge.spec.gap import GapSpec
 from lossforge.spec.training import LabelNoise, SymmetricNoise, TrainingSpec
 
 CONDITION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -139,6 +140,11 @@ class EvidenceSpec(Options):
         description="further arms; null: none. By default there are some where losses are tuned",
     )
 
+    explain: bool = Field(default=False, description="say of each found loss what it is like")
+    gap: GapSpec | None = Field(
+        default=None, description="set predictions of the search beside those of trainings with each found loss"
+    )
+
     @field_validator("baselines")
     @classmethod
     def _types_differ(cls, baselines: tuple[AnyLoss, ...]) -> tuple[AnyLoss, ...]:
@@ -162,7 +168,8 @@ class EvidenceSpec(Options):
     @property
     def is_plain(self) -> bool:
         """Whether losses are only trained alike, as the training says."""
-        return not self.conditions and self.tuning is None and self.controls is None
+        further = (self.tuning, self.controls, self.gap)
+        return not self.conditions and not self.explain and all(each is None for each in further)
 
     def under(self, training: TrainingSpec) -> dict[str, TrainingSpec]:
         """Return the training under each condition."""

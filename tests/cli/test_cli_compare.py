@@ -167,7 +167,13 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     spec.write_text(SEARCH + training.replace("conditions: [clean, noise-40]", "conditions: [noise-40]"))
     plan = lossforge("run", spec, "--dry-run", "--json")
     assert json.loads(plan.out)["trainings"] == 6 * 4
-    outcome = lossforge("run", spec, "--out", tmp_path / "run")
+    asked = [
+        "--set",
+        "evidence.explain=true",
+        "--set",
+        "evidence.gap={batches: 2, seeds: 1, samples: 50, bootstrap: 20}",
+    ]
+    outcome = lossforge("run", spec, "--out", tmp_path / "run", *asked)
     assert outcome.code == 0, outcome.err
     assert "Condition noise-40" in outcome.out
     assert "tiny reaches accuracy" in outcome.out
@@ -176,6 +182,8 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     assert roles["tiny"] == "found"
     assert (tmp_path / "run" / "tables" / "pairs.csv").read_text().startswith("condition,metric,loss,against")
     assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "explanations" / "tiny" / "explanation.json").is_file()
+    assert (tmp_path / "run" / "gaps" / "tiny" / "gap.json").is_file()
     resumed = lossforge("resume", tmp_path / "run")
     assert "random tiny" in resumed.out
     assert resumed.err.count("(read back)") == resumed.err.count("trained ")

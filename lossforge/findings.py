@@ -1,0 +1,71 @@
+"""What comparisons leave behind besides trainings: tables, figures, explanations, and gaps."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lossforge.artifact import Artifact
+from lossforge.evidence import Evidence, explain
+from lossforge.evidence.gap import measure_gap
+from lossforge.evidence.random_control import search_of
+from lossforge.losses import FixedLoss
+from lossforge.report import write_evidence, write_explanation
+from lossforge.report.gap import write_gap
+from lossforge.search import resolve_device
+from lossforge.spec import RunSpec, TrainingSpec
+from lossforge.spec.gap import GapSpec
+
+_log = logging.getLogger(__name__)
+
+EXPLANATIONS, GAPS = "explanations", "gaps"
+"""Folders with one of each found loss."""
+
+
+def write_findings(evidence: Evidence, training: TrainingSpec, seed: int, device: str, out: Path) -> None:
+    """Write tables and figures of a comparison, and what its spec asks for of each found loss.
+
+    Args:
+        evidence: the comparison.
+        training: of its spec; a gap is measured under the first condition.
+        seed: of the comparison.
+        device: where to train for a gap.
+        out: folder of the comparison.
+
+    Raises:
+        SpecError: a gap cannot be measured as it is asked for.
+    """
+    write_evidence(evidence, out)
+    for artifact in evidence.artifacts:
+        if evidence.spec.explain:
+            write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
+        if evidence.spec.gap is not None:
+            under = next(iter(evidence.spec.under(training).values()))
+            _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
+
+
+def _write_gap(
+    evidence: Evidence,
+    options: GapSpec,
+    artifact: Artifact,
+    training: TrainingSpec,
+    seed: int,
+    device: str,
+    out: Path,
+) -> None:
+    """Set the predictions that a loss was found on beside those of trainings with it and with the reference."""
+    search, reference = search_of(artifact), evidence.spec.reference
+    if search is None:
+        _log.warning("%s: no gap is measured, for the loss does not say how it was searched", artifact.name)
+        return
+    gap = measure_gap(
+        search,
+        training,
+        {reference.label: FixedLoss(reference), artifact.name: artifact.loss()},
+        {reference.label: repr(reference), artifact.name: artifact.identity()},
+        options,
+        seed,
+        resolve_device(device),
+        folder=out / "recordings",
+    )
+    write_gap(gap, RunSpec(name=artifact.name, search=search), out)
