@@ -17,8 +17,17 @@ from lossforge import registry
 from lossforge.cli import main as command_line
 from lossforge.component import Component
 from lossforge.plugins.wording import default_of, first_line, groups_in, source_of, text_of, type_of, values_of
-from lossforge.spec import AblationSpec, EvidenceSpec, GateSpec, RunSpec, SearchSpec, StopSpec, TrainingSpec
-from lossforge.spec.gap import GapSpec
+from lossforge.spec import (
+    AblationSpec,
+    CompareSpec,
+    EvidenceSpec,
+    GateSpec,
+    RunSpec,
+    SearchSpec,
+    StopSpec,
+    TrainingSpec,
+)
+from lossforge.spec.compare import CompareEvidenceSpec
 
 FOLDER = Path(__file__).parent / "reference"
 TITLES = {
@@ -84,8 +93,16 @@ def _spec_page() -> Iterator[str]:
         *text_of(AblationSpec.__doc__),
     )
     yield from _options(AblationSpec, seen=set())
-    yield from ("", "## The gap", "", "What `lossforge.GapSpec(...)` takes.", "", *text_of(GapSpec.__doc__))
-    yield from _options(GapSpec, seen=set())
+    yield from (
+        "",
+        "## Comparisons",
+        "",
+        "The file that `lossforge compare` is given.",
+        "",
+        *text_of(CompareSpec.__doc__),
+    )
+    yield from _options(CompareSpec, seen={CompareEvidenceSpec, TrainingSpec})
+    yield "`evidence:` has the options above; here, there are 10 seeds, tuning and controls unless it says otherwise."
 
 
 def _training_page() -> Iterator[str]:
