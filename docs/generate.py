@@ -102,6 +102,7 @@ def _spec_page() -> Iterator[str]:
         *text_of(CompareSpec.__doc__),
     )
     yield from _options(CompareSpec, seen={CompareEvidenceSpec, TrainingSpec})
+    yield ""
     yield "`evidence:` has the options above; here, there are 10 seeds, tuning and controls unless it says otherwise."
 
 
