@@ -149,7 +149,7 @@ def resume_comparison(path: Path, *, as_json: bool) -> None:
 def _carry_out(spec: CompareSpec, out: Path) -> Evidence:
     from lossforge.cli.display import Display, warnings_to
     from lossforge.evidence import compare_spec, is_compared
-    from lossforge.report.evidence import write_evidence
+    from lossforge.report import write_evidence, write_report
 
     display = Display()
     try:
@@ -157,6 +157,7 @@ def _carry_out(spec: CompareSpec, out: Path) -> Evidence:
             display.comparing(spec, out)
             evidence = compare_spec(spec, out, display, on_generation=display.searching)
             write_evidence(evidence, out)
+            write_report(out)
             return evidence
     except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if not is_interrupt(cause):
@@ -176,4 +177,4 @@ def _print(evidence: Evidence, out: Path, *, as_json: bool) -> None:
     console = Console()
     for block in evidence_tables(evidence):
         console.print(block, highlight=False, markup=False, soft_wrap=isinstance(block, str))
-    click.echo(f"{out}: evidence.json, tables, figures, and each training's figures and logits")
+    click.echo(f"{out}: report.html, evidence.json, tables, figures, and each training's figures and logits")
