@@ -177,8 +177,8 @@ def _notes(condition: Condition, evidence: EvidenceContent) -> Iterable[str]:
     yield (
         f"Difference: mean accuracy minus that of {condition.reference}, in points. First interval: {level}, by "
         "Welch's t over seeds; below it the bootstrap interval over seeds and test images together. p: Welch's test, "
-        "with Holm's correction over the losses that are compared; controls are no claims, and stay out. P(better): that "
-        "of two trainings, one of each, this one is the better. A deficit under "
+        "with Holm's correction over the losses that are compared; controls are no claims, and stay out. P(better): "
+        "that of two trainings, one of each, this one is the better. A deficit under "
         f"{evidence.evidence.margin:g} points counts as no worse. An interval that holds 0 does not show that there is "
         "no difference."
     )

@@ -14,7 +14,7 @@ from lossforge.report.numbers import points
 from lossforge.report.strips import OFF_SCALE_ROOM, round_ticks
 
 REACH = 2.0
-"""The axis goes so many widths of what is in focus beyond it; what lies farther off stands at its end."""
+"""A mean farther off than so many widths of what is in focus stands at the end of the axis."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,8 @@ def _extent(rows: Sequence[Bar], focus: Sequence[Bar], margin: float) -> tuple[f
     """Return how far the axis reaches, so that one bad loss does not squeeze the others."""
     low, high = (min(-margin, *(row.outer[0] for row in focus)), max(margin, *(row.outer[1] for row in focus)))
     reach = REACH * (high - low)
-    return (
-        max(low - reach, min(low, *(row.outer[0] for row in rows))),
-        min(high + reach, max(high, *(row.outer[1] for row in rows))),
-    )
+    near = [row for row in rows if low - reach <= row.mean <= high + reach]
+    return min(low, *(row.outer[0] for row in near)), max(high, *(row.outer[1] for row in near))
 
 
 def _described(row: Bar) -> str:
