@@ -162,8 +162,8 @@ def _explained(condition: Condition, evidence: EvidenceContent) -> Iterable[tupl
     """Yield each control with what it is there for."""
     reference, factor = condition.reference, (evidence.evidence.controls or {}).get("rescaled")
     meanings: Mapping[Role, str] = {
-        "null": f"{reference} once more, on other seeds, tuned again. Whatever it differs by is chance.",
-        "rescaled": f"{reference} times {factor or 1:g}: what a change of the step alone buys.",
+        "null": f"{reference} once more, all of it on other seeds. Whatever it differs by is chance.",
+        "rescaled": f"{reference} times {factor or 1:g}: what a change of step size alone buys.",
         "random": "members of the found loss's family drawn at random, another for each seed, that pass the same "
         "gates: what the family gives without a search.",
         "stopped_early": f"{reference} with the weights of the epoch that was best on the held-out images, whose "

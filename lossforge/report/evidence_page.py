@@ -11,6 +11,9 @@ from lossforge.report.evidence_content import CLAIMS, Condition, EvidenceContent
 from lossforge.report.evidence_rows import Row, power_rows
 from lossforge.report.numbers import accuracy_decimals, points
 
+MANY = 3
+"""First verdicts that are written large, at the most."""
+
 
 @dataclass(frozen=True)
 class Glance:
@@ -38,6 +41,11 @@ class EvidenceSection:
     first: tuple[tuple[str, tuple[Saying, ...]], ...]
     glance: Glance | None
     power: Power | None
+
+    @property
+    def has_many_first(self) -> bool:
+        """Whether there are too many first verdicts to write them large."""
+        return sum(len(sayings) for _, sayings in self.first) > MANY
 
 
 def evidence_section(evidence: EvidenceContent) -> EvidenceSection:

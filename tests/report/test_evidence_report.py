@@ -164,7 +164,7 @@ def test_verdicts_come_first_then_conditions_then_what_it_takes_to_repeat(folder
         "36.1% wrong",
         "0, 1, 2",
         "two conditions",
-        "what a change of the step alone buys",
+        "what a change of step size alone buys",
         "Not tuned out: gce",
         "diverged",
         'lossforge.load_loss("artifacts/tiny")',
@@ -217,6 +217,24 @@ def test_names_from_files_are_escaped(folder):
     target.parent.mkdir(parents=True)
     shutil.copytree(place, target)
     assert sound(write_report(folder).read_text()).text.count(evil) > 8
+
+
+def test_where_all_diverged_and_nothing_was_tuned_it_says_so(folder, evidence):
+    diverged = TrainingResult(metrics=None, epochs=(), diverged_at_epoch=1)
+    comparison = summarise(
+        {name: [diverged, diverged] for name in ("tiny", "cross_entropy")}, "cross_entropy", 0.95, range(2)
+    )
+    roles = {name: ROLES[name] for name in comparison.losses}
+    clean = evidence.conditions["clean"].training
+    only = ConditionEvidence(clean, roles, {}, comparison, judgement(comparison, roles, 0.5))
+    content = Evidence(evidence.spec, {"clean": only}).to_json()
+    (folder / "evidence.json").write_text(json.dumps({"name": "compared", **content}))
+    text = sound(write_report(folder).read_text()).text
+    assert "no verdict, for all trainings with tiny diverged" in text
+    assert "2 of 2 trainings with tiny diverged" in text
+    assert "nothing tuned for any of them" in text
+    for part in ("All conditions", "Reliability", "Points tried", "What more seeds would show", "points of accuracy"):
+        assert part not in text
 
 
 def test_bins_of_reliability_are_those_of_the_calibration_error():
