@@ -11,6 +11,7 @@ from torch import nn
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
 from lossforge.findings import write_findings
 from lossforge.interfaces import Dataset, Loss, Model
+from lossforge.report import write_report
 from lossforge.search.runner import OnGeneration
 from lossforge.spec import CompareSpec
 
@@ -69,13 +70,14 @@ def compare_as(
     modules: Mapping[str, nn.Module] | None = None,
     on_generation: OnGeneration | None = None,
 ) -> Evidence:
-    """Compare as a spec says, and write tables, figures and whatever else the spec asks for.
+    """Compare as a spec says, and write tables, figures, a report, and whatever else the spec asks for.
 
     Raises as :func:`lossforge.evidence.compare_spec`.
     """
     evidence = compare_spec(spec, out, observer, modules=modules, on_generation=on_generation)
     if out is not None:
         write_findings(evidence, spec.training, spec.seed, spec.device, out)
+        write_report(out)
     return evidence
 
 

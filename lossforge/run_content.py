@@ -246,6 +246,14 @@ class Comparison(Content):
         """The losses, in order."""
         return {loss.name: loss for loss in self.losses}
 
+    def is_found(self, name: str) -> bool:
+        """Return whether a loss was found by a search."""
+        return name == self.found
+
+    def is_control(self, name: str) -> bool:
+        """Return whether a contender is there to show what the differences of others are worth."""
+        return False
+
     def title(self, name: str) -> str:
         """Return how a loss is called in text."""
         return "the found loss" if name == self.found else name

@@ -174,4 +174,4 @@ def _print(evidence: Evidence, out: Path, *, as_json: bool) -> None:
     console = Console()
     for block in evidence_tables(evidence):
         console.print(block, highlight=False, markup=False, soft_wrap=isinstance(block, str))
-    click.echo(f"{out}: evidence.json, tables, figures, and each training's figures and logits")
+    click.echo(f"{out}: report.html, evidence.json, tables, figures, and each training's figures and logits")

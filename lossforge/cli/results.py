@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN|COMPARISON", type=click.Path(path_type=Path))
 @json_option
 def report(path: Path, as_json: bool) -> None:
-    """Write the report of a run anew: RUN/report.html."""
+    """Write the report of a run or a comparison anew: report.html in its folder."""
     from lossforge.report import write_report
 
     written = str(write_report(path))

@@ -97,6 +97,9 @@ def _compared(
         *(given(name, module) for name, module in modules.items()),
     ]
     refuse_alone(len(contenders))
+    if out is not None:
+        for artifact in artifacts:
+            artifact.save(out / "artifacts" / artifact.name)
     setting = Setting(
         evidence=spec.evidence,
         training=spec.training,

@@ -20,6 +20,7 @@ from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.contenders import FINAL, Contender, Role, controls
 from lossforge.evidence.judgement import Judgement, judgement
 from lossforge.evidence.observer import TrainingObserver
+from lossforge.evidence.reliability import reliability
 from lossforge.evidence.store import ArmStore
 from lossforge.evidence.trainer import Trainer
 from lossforge.evidence.training_pool import TrainingPool
@@ -60,6 +61,10 @@ class ConditionEvidence:
             "roles": dict(self.roles),
             "tuned": {name: each.to_json() for name, each in self.tuned.items()},
             **self.comparison.to_json(),
+            "reliability": {
+                name: None if (bins := reliability(loss.results)) is None else bins.to_json()
+                for name, loss in self.comparison.losses.items()
+            },
             "judgement": self.judgement.to_json(),
         }
 

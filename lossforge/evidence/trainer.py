@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lossforge.evidence.arms import Arms, Wanted, training_seed
 from lossforge.evidence.contenders import FINAL, TUNING, Contender
@@ -113,10 +114,18 @@ class Trainer:
             module=loss.module,
             follows_from=follows_from,
             place=f"{self.condition}/{contender.name}/{'tuning ' if is_tuning else ''}{name} {of_folder[:HASH_LENGTH]}",
-            data_place=f"{self.condition}/images {self._of_images()}",
+            data_place=place_of_images(self.condition, self.seed, self.training.model_dump(mode="json")),
         )
 
-    def _of_images(self) -> str:
-        """Return a hash of what the images follow from."""
-        names = {"dataset", "num_train", "num_validation", "num_test", "label_noise", "long_tail"}
-        return identity_hash({"seed": self.seed, **self.training.model_dump(mode="json", include=names)})[:HASH_LENGTH]
+
+def place_of_images(condition: str, seed: int, training: Mapping[str, Any]) -> str:
+    """Return the folder, within that of all trainings, of the record of the images; by a hash of what they follow from.
+
+    Args:
+        condition: its name.
+        seed: of the comparison.
+        training: under the condition, as plain values.
+    """
+    names = ("dataset", "num_train", "num_validation", "num_test", "label_noise", "long_tail")
+    follows_from = {"seed": seed, **{name: training[name] for name in names}}
+    return f"{condition}/images {identity_hash(follows_from)[:HASH_LENGTH]}"

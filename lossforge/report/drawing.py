@@ -70,6 +70,8 @@ class Axis:
     y_linear: bool = False
     x_log_ticks: tuple[float, ...] = field(default=())
     x_ticks: tuple[tuple[float, str], ...] = field(default=())
+    x_percent: bool = False
+    diagonal: bool = False
 
 
 def line_chart(name: str, lines: Sequence[Line], axis: Axis, description: str) -> Markup:
@@ -152,10 +154,16 @@ def _scale(axes: Axes, lines: Sequence[Line], axis: Axis) -> None:
         axes.set_xlim(min(axis.x_log_ticks), max(axis.x_log_ticks))
     elif axis.x_ticks:
         axes.set_xticks([place for place, _ in axis.x_ticks], labels=[text for _, text in axis.x_ticks])
+    elif axis.x_percent:
+        axes.xaxis.set_major_locator(FixedLocator([0.0, 0.2, 0.4, 0.6, 0.8, 1.0]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
+        axes.set_xlim(0.0, 1.0)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axes.margins(x=0.02)
     _scale_y(axes, [value for line in lines for value in line.y if value is not None], axis)
+    if axis.diagonal:
+        axes.plot([0, 1], [0, 1], color=stand_in("ink"), linewidth=1.0, linestyle=(0, (1.5, 2.5)), zorder=1.5)
     if axis.y_reference is not None:
         axes.axhline(axis.y_reference, color=stand_in("ink"), linewidth=1.0, linestyle=(0, (1.5, 2.5)), zorder=1.5)
 

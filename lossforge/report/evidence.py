@@ -13,6 +13,7 @@ from lossforge.evidence.comparison import LossSummary
 from lossforge.evidence.judgement import Judged
 from lossforge.files import write_atomically
 from lossforge.report import evidence_rows
+from lossforge.report.evidence_content import EvidenceContent
 from lossforge.report.forest import forest
 from lossforge.report.numbers import MISSING, count, fixed, percentage, points
 from lossforge.report.tables import table
@@ -20,23 +21,24 @@ from lossforge.report.tables import table
 
 def write_evidence(evidence: Evidence, out: Path) -> None:
     """Write ``tables/*.csv`` and ``figures/*.svg`` into a folder."""
+    content = EvidenceContent.model_validate(evidence.to_json())
     rows = {
         "losses": evidence_rows.loss_rows(evidence),
         "pairs": evidence_rows.pair_rows(evidence),
         "tuning": evidence_rows.tuning_rows(evidence),
         "trainings": evidence_rows.training_rows(evidence),
         "power": evidence_rows.power_rows(
-            evidence_rows.measured_sds(evidence), evidence.spec.margin, evidence.spec.confidence, evidence.spec.seeds
+            content.measured_sds(), evidence.spec.margin, evidence.spec.confidence, evidence.spec.seeds
         ),
+        "calibration": evidence_rows.reliability_rows(content),
     }
     for folder in ("tables", "figures"):
         (out / folder).mkdir(exist_ok=True)
     for name, of_table in rows.items():
         write_atomically(out / "tables" / f"{name}.csv", evidence_rows.as_csv(of_table))
-    for name, condition in evidence.conditions.items():
-        write_atomically(
-            out / "figures" / f"forest-{name.replace(' ', '-')}.svg", forest(condition, name, evidence.spec.margin)
-        )
+    for each in content.conditions:
+        path = out / "figures" / f"forest-{each.name.replace(' ', '-')}.svg"
+        write_atomically(path, forest(each, evidence.spec.margin))
 
 
 def evidence_tables(evidence: Evidence) -> Iterator[Table | str]:

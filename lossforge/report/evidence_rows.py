@@ -10,6 +10,7 @@ from typing import Any
 from lossforge.evidence import ConditionEvidence, Evidence
 from lossforge.evidence.judgement import Judged
 from lossforge.evidence.statistics import MeanAndSD, power_table
+from lossforge.report.evidence_content import EvidenceContent
 
 Row = dict[str, Any]
 
@@ -77,15 +78,22 @@ def power_rows(sds: Iterable[float], margin: float, confidence: float, num: int)
         yield {"sd": row.sd, "difference": row.difference, "seeds": row.num, "power": row.power, "needed": row.needed}
 
 
-def measured_sds(evidence: Evidence) -> list[float]:
-    """Return the standard deviations of accuracy over seeds that were met, in points: least, middle and largest."""
-    samples = [
-        loss.metrics["accuracy"].sample
-        for condition in evidence.conditions.values()
-        for loss in condition.comparison.losses.values()
-    ]
-    sds = sorted({100 * sample.sd for sample in samples if sample is not None and sample.sd})
-    return sorted({sds[0], sds[len(sds) // 2], sds[-1]}) if sds else []
+def reliability_rows(evidence: EvidenceContent) -> Iterator[Row]:
+    """Yield each bin of confidence of each contender."""
+    for condition in evidence.conditions:
+        for loss, bins in condition.reliability.items():
+            for index, num in enumerate(() if bins is None else bins.num):
+                assert bins is not None
+                yield {
+                    "condition": condition.name,
+                    "loss": loss,
+                    "above": index / len(bins.num),
+                    "up_to": (index + 1) / len(bins.num),
+                    "num": num,
+                    "confidence": bins.confidence[index],
+                    "accuracy": bins.accuracy[index],
+                    "num_trainings": bins.num_trainings,
+                }
 
 
 def as_csv(rows: Iterable[Row]) -> str:

@@ -37,13 +37,16 @@ class Style:
 
 
 def loss_styles(comparison: Comparison) -> dict[str, Style]:
-    """Return a style for each loss: the found one in the accent colour, the reference in that of the text."""
-    styles, others = {}, 0
+    """Return a style for each loss: found ones in the accent colour, the reference in that of the text."""
+    styles, num_found, others = {}, 0, 0
     for name in comparison.by_name:
-        if name == comparison.found:
-            styles[name] = Style("series-0", (), "o")
+        if comparison.is_found(name):
+            styles[name] = Style("series-0", DASHES[num_found % 6], MARKERS[num_found % 6])
+            num_found += 1
         elif name == comparison.reference:
             styles[name] = Style("ink", (5, 2), "s")
+        elif comparison.is_control(name):
+            styles[name] = Style("muted", DASHES[2], "o")
         else:
             variable = f"series-{1 + others % 6}"
             styles[name] = Style(variable, DASHES[2 + others % 4], MARKERS[2 + others % 4])
@@ -51,7 +54,7 @@ def loss_styles(comparison: Comparison) -> dict[str, Style]:
     return styles
 
 
-def search_chart(history: Sequence[Generation]) -> Chart:
+def search_chart(history: Sequence[Generation], name: str = "fitness") -> Chart:
     """Best and median fitness by generation; the best only where it passed the gates."""
     x = _positions(history)
     best = [record.best_fitness if record.num_feasible else None for record in history]
@@ -64,7 +67,7 @@ def search_chart(history: Sequence[Generation]) -> Chart:
     axis = Axis("generation", "lower is better", y_from_zero=_none_negative(shown))
     return Chart(
         "Fitness",
-        line_chart("fitness", shown, axis, description),
+        line_chart(name, shown, axis, description),
         shown[::-1],
         "Each generation meets a fresh synthetic batch, so the curves carry sampling noise."
         + _borders(history)
@@ -72,7 +75,7 @@ def search_chart(history: Sequence[Generation]) -> Chart:
     )
 
 
-def gate_chart(history: Sequence[Generation]) -> Chart:
+def gate_chart(history: Sequence[Generation], name: str = "gates") -> Chart:
     """Share of candidates that pass each gate, and all of them, by generation."""
     x = _positions(history)
     feasible = [record.num_feasible / record.num_solutions for record in history]
@@ -93,7 +96,7 @@ def gate_chart(history: Sequence[Generation]) -> Chart:
     return Chart(
         "Gate pass rates",
         line_chart(
-            "gates", lines, Axis("generation", "share of candidates", y_percent=True, y_from_zero=True), description
+            name, lines, Axis("generation", "share of candidates", y_percent=True, y_from_zero=True), description
         ),
         tuple(lines[::-1]),
         "Candidates that fail a gate rank behind those that pass; the winner passes all on the search's fixed batch.",
@@ -111,7 +114,7 @@ def _borders(history: Sequence[Generation]) -> str:
     return f" Independent searches, one after the other, begin at {', '.join(begins)}." if len(begins) > 1 else ""
 
 
-def weight_chart(profile: WeightProfile) -> Chart:
+def weight_chart(profile: WeightProfile, name: str = "weight") -> Chart:
     """The per-sample weight w(p) against cross-entropy's 1."""
     lines = (
         Line("other classes equally likely", profile.p, profile.rivals_uniform, "series-0"),
@@ -126,7 +129,7 @@ def weight_chart(profile: WeightProfile) -> Chart:
     return Chart(
         "Weight profile" if profile.label is None else f"Weight profile of class {profile.label}",
         line_chart(
-            "weight",
+            name,
             lines,
             Axis("probability p of the true class", "w(p)", y_from_zero=True, y_reference=1.0, x_log_ticks=ticks),
             f"Line chart of the weight w(p), other classes equally likely and one dominant. {rows}.",
@@ -137,8 +140,11 @@ def weight_chart(profile: WeightProfile) -> Chart:
     )
 
 
-def training_charts(comparison: Comparison) -> tuple[Chart, ...]:
-    """Train loss and accuracy by epoch, means over the trainings that finished; none if there is no epoch to show."""
+def training_charts(comparison: Comparison, prefix: str = "") -> tuple[Chart, ...]:
+    """Train loss and accuracy by epoch, means over the trainings that finished; none if there is no epoch to show.
+
+    Controls are left out.
+    """
     description = "Line chart of the training {} by epoch, mean over finished trainings. {}"
     losses = _epoch_lines(comparison, "train_loss")
     accuracies = _epoch_lines(comparison, "train_accuracy")
@@ -148,7 +154,10 @@ def training_charts(comparison: Comparison) -> tuple[Chart, ...]:
             Chart(
                 "Training loss",
                 line_chart(
-                    "train-loss", losses, Axis("epoch", "mean over seeds"), description.format("loss", _ends(losses))
+                    f"{prefix}train-loss",
+                    losses,
+                    Axis("epoch", "mean over seeds"),
+                    description.format("loss", _ends(losses)),
                 ),
                 losses,
                 "Each loss in its own unit: compare the shapes, not the heights.",
@@ -159,7 +168,9 @@ def training_charts(comparison: Comparison) -> tuple[Chart, ...]:
         charts.append(
             Chart(
                 "Training accuracy",
-                line_chart("train-accuracy", accuracies, axis, description.format("accuracy", _ends(accuracies, True))),
+                line_chart(
+                    f"{prefix}train-accuracy", accuracies, axis, description.format("accuracy", _ends(accuracies, True))
+                ),
                 accuracies,
                 "On training images as they were met: augmented, and while the weights moved.",
             )
@@ -170,6 +181,8 @@ def training_charts(comparison: Comparison) -> tuple[Chart, ...]:
 def _epoch_lines(comparison: Comparison, field: str) -> tuple[Line, ...]:
     lines = []
     for name, style in loss_styles(comparison).items():
+        if comparison.is_control(name):
+            continue
         means = _epoch_means(comparison.by_name[name], field)
         line = Line(
             comparison.title(name),

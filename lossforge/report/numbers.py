@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from lossforge.run_content import Comparison, Difference
+from typing import Protocol
+
+from lossforge.run_content import Comparison
 
 MISSING = "n/a"
+
+
+class Ends(Protocol):
+    """An interval."""
+
+    @property
+    def low(self) -> float:
+        """Its lower end."""
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
 
 
 def percent(fraction: float | None, decimals: int) -> str:
@@ -27,7 +41,7 @@ def points(fraction: float, decimals: int) -> str:
     return f"{100 * fraction:+.{decimals}f}"
 
 
-def interval(difference: Difference, decimals: int) -> str:
+def interval(difference: Ends, decimals: int) -> str:
     """Return ``[-0.4, +1.0]``."""
     return f"[{points(difference.low, decimals)}, {points(difference.high, decimals)}]"
 
@@ -57,3 +71,10 @@ def count(number: int, singular: str) -> str:
 def label(name: str) -> str:
     """Return a key of a file as words."""
     return name.replace("_", " ")
+
+
+def amount(value: object, singular: str, plural: str | None = None) -> str:
+    """Return an amount in words, known or not."""
+    number = value if isinstance(value, int) else None
+    plural = plural or f"{singular}s"
+    return f"an unknown number of {plural}" if number is None else f"{number:,} {singular if number == 1 else plural}"

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lossforge.errors import RunDirectoryError
+from lossforge.report.evidence_content import EvidenceContent
 from lossforge.run_content import Comparison, Content, FoundLoss, Generation, Manifest
 
 Model = TypeVar("Model", bound=Content)
@@ -30,6 +31,8 @@ class Run:
         history_hash: SHA-256 of ``history.jsonl``.
         found: the artifact's metadata.
         comparison: None if nothing was trained.
+        evidence: None but where losses were compared under conditions, tuned or with controls.
+        directory: where all of it was read.
     """
 
     spec_text: str
@@ -39,6 +42,8 @@ class Run:
     history_hash: str
     found: FoundLoss
     comparison: Comparison | None
+    evidence: EvidenceContent | None
+    directory: Path
 
 
 def read_run(directory: Path) -> Run:
@@ -47,19 +52,21 @@ def read_run(directory: Path) -> Run:
     Raises:
         RunDirectoryError: one is missing or damaged.
     """
-    spec_text = _text(directory / "spec.yaml")
-    spec = _parsed_spec(directory / "spec.yaml", spec_text)
-    history = _text(directory / "history.jsonl")
-    found = _checked(FoundLoss, directory / "artifact" / "loss.json")
-    comparison = directory / "training" / "comparison.json"
+    spec_text = text_of(directory / "spec.yaml")
+    spec = parsed_spec(directory / "spec.yaml", spec_text)
+    history = text_of(directory / "history.jsonl")
+    found = checked(FoundLoss, directory / "artifact" / "loss.json")
+    comparison, evidence = directory / "training" / "comparison.json", directory / "evidence.json"
     return Run(
         spec_text=spec_text,
         spec=spec,
-        manifest=_checked(Manifest, directory / "manifest.json"),
-        history=_generations(directory / "history.jsonl", history),
+        manifest=checked(Manifest, directory / "manifest.json"),
+        history=generations(directory / "history.jsonl", history),
         history_hash=hashlib.sha256(history.encode()).hexdigest(),
         found=found,
-        comparison=_in_context(_checked(Comparison, comparison), found, spec) if comparison.exists() else None,
+        comparison=_in_context(checked(Comparison, comparison), found, spec) if comparison.exists() else None,
+        evidence=checked(EvidenceContent, evidence) if evidence.exists() else None,
+        directory=directory,
     )
 
 
@@ -87,14 +94,16 @@ def type_of(content: Mapping[str, Any], key: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _checked(kind: type[Model], path: Path) -> Model:
+def checked(kind: type[Model], path: Path) -> Model:
+    """Return a JSON file as a model, or raise RunDirectoryError."""
     try:
-        return kind.model_validate_json(_text(path))
+        return kind.model_validate_json(text_of(path))
     except ValidationError as cause:
         raise _damaged(str(path), _first_problem(cause)) from cause
 
 
-def _generations(path: Path, text: str) -> tuple[Generation, ...]:
+def generations(path: Path, text: str) -> tuple[Generation, ...]:
+    """Return the lines of a history, or raise RunDirectoryError; ``path`` is for the message."""
     history = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
@@ -106,7 +115,8 @@ def _generations(path: Path, text: str) -> tuple[Generation, ...]:
     return tuple(history)
 
 
-def _parsed_spec(path: Path, text: str) -> Mapping[str, Any]:
+def parsed_spec(path: Path, text: str) -> Mapping[str, Any]:
+    """Return a spec that is not validated, or raise RunDirectoryError."""
     try:
         spec = YAML(typ="safe", pure=True).load(text)
     except YAMLError as cause:
@@ -116,7 +126,8 @@ def _parsed_spec(path: Path, text: str) -> Mapping[str, Any]:
     return spec
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the content of a file, or raise RunDirectoryError."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError as cause:

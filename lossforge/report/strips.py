@@ -13,6 +13,9 @@ from lossforge.report.figures import Style
 from lossforge.report.numbers import percent
 from lossforge.run_content import Comparison
 
+OFF_SCALE_ROOM = 0.25
+"""Room for what is off the scale, as a share of the axis."""
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -51,8 +54,10 @@ def accuracy_strips(comparison: Comparison, styles: Mapping[str, Style]) -> Stri
     shown = [value for own in accuracies.values() for value in own if value >= low]
     if not shown:
         return None
-    ticks = _ticks(min(shown), max(shown))
-    start, width = ticks[0], ticks[-1] - ticks[0]
+    ticks = round_ticks(min(shown), max(shown))
+    has_off_scale = any(value < low for own in accuracies.values() for value in own)
+    start = ticks[0] - OFF_SCALE_ROOM * (ticks[-1] - ticks[0]) * has_off_scale
+    width = ticks[-1] - start
 
     def place(value: float) -> float:
         return round(100 * (value - start) / width, 2)
@@ -60,7 +65,7 @@ def accuracy_strips(comparison: Comparison, styles: Mapping[str, Style]) -> Stri
     rows = [
         Strip(
             name=loss.name,
-            is_found=loss.name == comparison.found,
+            is_found=comparison.is_found(loss.name),
             style=styles[loss.name],
             dots=tuple(place(value) for value in accuracies[loss.name] if value >= low),
             mean=None if mean is None or mean < low else place(mean),
@@ -84,11 +89,12 @@ def _range(values: Sequence[float]) -> str:
 
 def _lowest_shown(comparison: Comparison, accuracies: Mapping[str, Sequence[float]]) -> float:
     """Return the accuracy below which a training is off the scale, so that one bad loss does not squeeze the others."""
-    focus = [*accuracies.get(comparison.found or "", ()), *accuracies[comparison.reference]]
+    found = [value for name, own in accuracies.items() if comparison.is_found(name) for value in own]
+    focus = [*found, *accuracies[comparison.reference]]
     return min(focus) - 3 * max(max(focus) - min(focus), 0.01) if focus else -math.inf
 
 
-def _ticks(low: float, high: float) -> tuple[float, ...]:
+def round_ticks(low: float, high: float) -> tuple[float, ...]:
     """Return three to six round values that enclose ``low`` and ``high``."""
     span = max(high - low, 1e-3)
     step = 10.0 ** math.floor(math.log10(span))

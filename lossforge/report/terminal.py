@@ -10,8 +10,9 @@ from rich.text import Text
 
 from lossforge.evidence import Ablation
 from lossforge.report.ablation import TITLES, ablation_cells
-from lossforge.report.content import comparison_notes, held_out, scaled_cell
+from lossforge.report.held_out import held_out
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
+from lossforge.report.results import comparison_notes, scaled_cell
 from lossforge.report.tables import table as _table
 from lossforge.report.verdict import Outcome, judge, verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile

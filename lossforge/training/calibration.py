@@ -16,10 +16,15 @@ def expected_calibration_error(confidence_N: Tensor, correct_N: Tensor) -> float
     Since n_m cancels, that is (1 / N) sum_m |sum of (correct - confidence) in bin m|. Guo, Pleiss, Sun and Weinberger,
     "On Calibration of Modern Neural Networks", ICML 2017, arXiv 1706.04599.
     """
-    bin_N = (confidence_N * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1
+    bin_N = equal_width_bins(confidence_N)
     gap_M = torch.zeros(NUM_BINS, dtype=torch.float64, device=confidence_N.device)
     gap_M = gap_M.index_add(0, bin_N, correct_N - confidence_N)
     return float(gap_M.abs().sum() / len(confidence_N))
+
+
+def equal_width_bins(confidence_N: Tensor) -> Tensor:
+    """Return the bin m - 1 of each confidence, where ((m - 1) / M, m / M] holds it, M = 15."""
+    return (confidence_N * NUM_BINS).ceil().long().clamp(1, NUM_BINS) - 1
 
 
 def debiased_calibration_error(confidence_N: Tensor, correct_N: Tensor) -> float:

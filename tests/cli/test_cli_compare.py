@@ -95,6 +95,18 @@ def test_draws_a_forest_plot_for_each_condition(compared):
         assert ElementTree.fromstring(text).tag.endswith("svg")
 
 
+def test_writes_a_report_and_writes_it_anew_from_files_alone(compared, lossforge, tmp_path):
+    copy = Path(shutil.copytree(compared / "out", tmp_path / "copy"))
+    before = (copy / "report.html").read_bytes()
+    shutil.rmtree(copy / "tables")
+    (copy / "report.html").unlink()
+    assert lossforge("report", copy).out == f"{copy / 'report.html'}\n"
+    assert (copy / "report.html").read_bytes() == before
+    bins = rows(compared / "out" / "tables" / "calibration.csv")
+    assert len(bins) == 15 * (4 + 5)
+    assert sum(int(row["num"]) for row in bins) == 20 * 2 * (4 + 5)  # test images, seeds, contenders
+
+
 def test_asked_again_it_trains_nothing_and_prints_the_same(compared, lossforge):
     again = lossforge("compare", compared / "small.yaml", "--out", compared / "out")
     assert again.out == (compared / "stdout").read_text()
