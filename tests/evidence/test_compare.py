@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -182,6 +183,24 @@ def test_random_members_pass_the_gates_of_the_search_and_follow_from_seed_stream
     for member in members:
         population = evaluator.population(member.solution_D[None])
         assert bool(apply_gates(search.gates, population, evaluator.gate_batch).feasible_P.all())
+
+
+@pytest.mark.parametrize(
+    "changed", [{"num_classes": 5}, {"selection_batch_size": 64}, {"sampler": "dirichlet"}], ids=lambda each: str(each)
+)
+def test_random_members_of_another_search_are_others_by_content(changed):
+    from lossforge.evidence.contenders import controls
+    from lossforge.spec import EvidenceSpec, TrainingSpec, spec_from_text
+
+    search = spec_from_text(EDL, "small").search
+    artifact = lossforge.Search(search, seed=0, name="small").run()
+    fields = search.model_dump(mode="json") | changed
+    other = dataclasses.replace(artifact, evidence={**artifact.evidence, "search": fields})
+    spec = EvidenceSpec.model_validate({"controls": {"null_arm": False, "rescaled": None}})
+    training = TrainingSpec(dataset=IMAGES, model="resnet8")
+    of_both = [controls(spec, training, [each], 0)[0] for each in (artifact, other)]
+    assert len({each.identity for each in of_both}) == 2
+    assert len({each.loss("stream", 0).identity for each in of_both}) == 2
 
 
 class TestMistakes:
