@@ -20,8 +20,8 @@ from lossforge.evidence.comparison import Comparison, summarise
 from lossforge.evidence.contenders import FINAL, Contender, Role, controls
 from lossforge.evidence.judgement import Judgement, judgement
 from lossforge.evidence.observer import TrainingObserver
-from lossforge.evidence.store import ArmStore
-from lossforge.evidence.trainer import Trainer
+from lossforge.evidence.store import ArmStore, identity_hash
+from lossforge.evidence.trainer import HASH_LENGTH, Trainer
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.evidence.tuning import Point, Tuned
 from lossforge.evidence.verdict import sentence
@@ -158,7 +158,7 @@ def _under(
     images = functools.cache(
         lambda: setting.data if setting.data and is_as_given else prepare(training, setting.seed, setting.device)
     )
-    resolved = resolved_training(training, arms.store, images, evidence.seeds, observer)
+    resolved = resolved_training(training, _choices(setting), images, evidence.seeds, observer)
     observer.under(condition)
     trainer = Trainer(
         condition=condition,
@@ -179,6 +179,14 @@ def _under(
     observer.compared(comparison)
     roles = {each.name: each.role for each in contenders}
     return ConditionEvidence(resolved, roles, tuned, comparison, judgement(comparison, roles, evidence.margin))
+
+
+def _choices(setting: Setting) -> ArmStore | None:
+    """Return what keeps what ``auto`` comes to: for each training and device apart, for a folder may see several."""
+    if setting.folder is None:
+        return None
+    of_training = {"training": setting.training.model_dump(mode="json"), "device": setting.device.type}
+    return ArmStore(setting.folder / f"choices {identity_hash(of_training)[:HASH_LENGTH]}")
 
 
 def _check_names(contenders: Sequence[Contender]) -> None:

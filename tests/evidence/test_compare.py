@@ -104,6 +104,23 @@ def test_nothing_is_trained_twice_and_more_seeds_losses_and_conditions_only_add(
     assert [each["name"] for each in content["conditions"]] == ["as given"]
 
 
+def test_what_auto_comes_to_is_settled_for_each_training_once(tmp_path, monkeypatch):
+    from lossforge.evidence import alike
+    from lossforge.evidence.choices import Choices
+
+    asked = []
+
+    def choose(spec, data, num_seeds):
+        asked.append(spec.batch_size)
+        return Choices("float32", "in_turn")
+
+    monkeypatch.setattr(alike, "choose", choose)
+    untuned = {"evidence": EVIDENCE | {"tuning": None, "conditions": ["clean", "few-40"]}, "precision": "auto"}
+    for size in (16, 16, 32):
+        compared("gce", out=tmp_path, batch_size=size, **untuned)
+    assert asked == [16, 32]
+
+
 def test_an_interrupted_comparison_goes_on_to_the_same(tmp_path):
     whole, _ = compared("gce", out=tmp_path / "whole")
 
