@@ -145,6 +145,17 @@ def gather(
     return Evidence(setting.evidence, conditions, tuple(artifacts))
 
 
+def check_images(evidence: EvidenceSpec, training: TrainingSpec, seed: int, folder: Path | None = None) -> None:
+    """Load the images of each condition that has nothing in the folder yet, so that a mistake is told before all else.
+
+    Raises:
+        DataError, SpecError: a condition cannot be had of the dataset.
+    """
+    for name, under in evidence.under(training).items():
+        if folder is None or not (folder / name).is_dir():
+            prepare(under, seed, "cpu", recorded=False)
+
+
 def _under(
     setting: Setting,
     condition: str,

@@ -137,6 +137,14 @@ def test_a_dry_run_says_how_much_it_is_and_what_it_can_show(compared, lossforge,
     assert all(0 <= row["power"] <= 1 for row in content["power"])
 
 
+def test_damaged_results_are_told_by_a_dry_run(compared, lossforge, tmp_path):
+    (tmp_path / "compare.yaml").write_text(FILE)
+    (tmp_path / "evidence.json").write_text("{")
+    outcome = lossforge("compare", compared / "small.yaml", "--out", tmp_path, "--dry-run")
+    assert outcome.code == 2, outcome.err
+    assert "evidence.json: damaged" in outcome.err
+
+
 def test_a_file_is_validated_as_what_it_is(compared, lossforge):
     outcome = lossforge("validate", compared / "small.yaml")
     assert outcome.out == f"{compared / 'small.yaml'}: valid (comparison of gce, cross_entropy)\n"

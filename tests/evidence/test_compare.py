@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import lossforge
-from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.evidence import TrainingObserver
 from lossforge.training.datasets import FakeImages
 
@@ -230,6 +230,15 @@ class TestMistakes:
         with pytest.raises(RunDirectoryError, match=r"is not empty, and holds no compare\.yaml"):
             compared("gce", out=tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_a_condition_that_cannot_be_had_is_told_before_anything_is_searched_or_trained(self, tmp_path):
+        (tmp_path / "small.yaml").write_text(EDL)
+        conditions = EVIDENCE | {"conditions": ["clean", "asymmetric-40"]}
+        with pytest.raises(SpecError, match="no class is called 'airplane'"):
+            compared(tmp_path / "small.yaml", out=tmp_path / "out", evidence=conditions)
+        with pytest.raises(DataError, match="num_train asks for 100 images"):
+            compared("gce", evidence=EVIDENCE | {"conditions": ["clean", "few-100"]}, out=tmp_path / "out")
+        assert not list(tmp_path.glob("out/[st]*"))  # no searches, no trainings
 
     def test_modules_are_not_stored(self, tmp_path):
         with pytest.raises(SpecError, match="not told apart by content"):
