@@ -40,6 +40,7 @@ class ConditionEvidence:
         tuned: what tuning came to for each; empty where nothing was tuned.
         comparison: of the final trainings.
         judgement: what these show.
+        training_seeds: of the final trainings of each; those of the null arm are its own.
     """
 
     training: TrainingSpec
@@ -47,6 +48,7 @@ class ConditionEvidence:
     tuned: Mapping[str, Tuned]
     comparison: Comparison
     judgement: Judgement
+    training_seeds: Mapping[str, tuple[int, ...]]
 
     def sentences(self) -> list[str]:
         """Return the verdict on each contender, controls last."""
@@ -60,6 +62,7 @@ class ConditionEvidence:
             "roles": dict(self.roles),
             "tuned": {name: each.to_json() for name, each in self.tuned.items()},
             **self.comparison.to_json(),
+            "training_seeds": {name: list(seeds) for name, seeds in self.training_seeds.items()},
             "judgement": self.judgement.to_json(),
         }
 
@@ -185,11 +188,17 @@ def _under(
     as_given = Point(resolved.learning_rate, resolved.weight_decay)
     points = {each.name: tuned[each.name].point if tuned else as_given for each in contenders}
     results = trainer.train(contenders, points, evidence.seeds)
-    seeds = [training_seed(setting.seed, index, FINAL) for index in range(evidence.seeds)]
-    comparison = summarise(results, evidence.reference.label, evidence.confidence, seeds)
+    indices = range(evidence.seeds)
+    seeds = {
+        each.name: tuple(training_seed(setting.seed, index, FINAL + each.suffix) for index in indices)
+        for each in contenders
+    }
+    reference = evidence.reference.label
+    comparison = summarise(results, reference, evidence.confidence, seeds[reference])
     observer.compared(comparison)
     roles = {each.name: each.role for each in contenders}
-    return ConditionEvidence(resolved, roles, tuned, comparison, judgement(comparison, roles, evidence.margin))
+    judged = judgement(comparison, roles, evidence.margin)
+    return ConditionEvidence(resolved, roles, tuned, comparison, judged, seeds)
 
 
 def _choices(setting: Setting) -> ArmStore | None:

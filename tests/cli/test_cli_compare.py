@@ -82,6 +82,12 @@ def test_writes_every_number_as_csv(compared):
     mean = sum(float(row["accuracy"]) for row in of_gce) / 2
     assert float(accuracies[0]["mean"]) == pytest.approx(mean)
     assert len(trainings) == 2 * (4 + 5)
+    seeds = {
+        name: [row["training_seed"] for row in trainings if (row["condition"], row["loss"]) == ("clean", name)]
+        for name in ("gce", "cross_entropy", "cross_entropy again")
+    }
+    assert seeds["gce"] == seeds["cross_entropy"]
+    assert not set(seeds["cross_entropy"]) & set(seeds["cross_entropy again"])
     tuning = rows(tables / "tuning.csv")
     assert len(tuning) == 2 * (4 + 5)
     assert sum(row["is_chosen"] == "True" for row in tuning) == 4 + 5
