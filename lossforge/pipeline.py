@@ -9,7 +9,7 @@ from lossforge import run_directory
 from lossforge.artifact import Artifact
 from lossforge.environment import manifest
 from lossforge.errors import RunDirectoryError
-from lossforge.evidence import Comparison, Evidence, begin_settled, compare_found, settle_as_before
+from lossforge.evidence import Comparison, Evidence, begin_settled, check_images, compare_found, settle_as_before
 from lossforge.findings import write_findings
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
@@ -78,6 +78,8 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
     if spec.training is None:
         return None
     observer.loading(spec.training)  # before the search, so that a wrong path is told at once
+    if spec.evidence is not None and spec.evidence.conditions:
+        check_images(spec.evidence, spec.training, spec.seed)
     return prepare(spec.training, spec.seed, spec.device)
 
 

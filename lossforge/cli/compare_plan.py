@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lossforge.cli.durations import duration
+from lossforge.errors import RunDirectoryError
 
 if TYPE_CHECKING:
     from lossforge.spec.compare import CompareSpec
@@ -23,7 +24,7 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
 
     Raises:
         DataError: the images are not where the spec says.
-        RunDirectoryError: ``out`` holds something else.
+        RunDirectoryError: ``out`` holds something else, or damaged results.
     """
     from lossforge.evidence.compare import refuse_alone, refuse_occupied
     from lossforge.evidence.plan import plan
@@ -59,10 +60,11 @@ def _sds(out: Path) -> tuple[list[float], str]:
     path = out / "evidence.json"
     if not path.is_file():
         return list(USUAL_SDS), "as they are met often"
-    content = json.loads(path.read_bytes())
-    samples = [
-        loss["metrics"]["accuracy"]["sample"] for condition in content["conditions"] for loss in condition["losses"]
-    ]
+    try:
+        conditions = json.loads(path.read_bytes())["conditions"]
+        samples = [loss["metrics"]["accuracy"]["sample"] for condition in conditions for loss in condition["losses"]]
+    except (ValueError, KeyError, TypeError) as cause:
+        raise RunDirectoryError(f"{path}: damaged ({cause}); delete it, and give the command again") from cause
     sds = sorted(100 * sample["sd"] for sample in samples if sample is not None and sample["sd"])
     if not sds:
         return list(USUAL_SDS), "as they are met often"

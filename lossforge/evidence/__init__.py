@@ -10,7 +10,7 @@ from lossforge.evidence.compare import compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
 from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
-from lossforge.evidence.gather import ConditionEvidence, Evidence
+from lossforge.evidence.gather import ConditionEvidence, Evidence, check_images
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
 from lossforge.evidence.train import default_folder, is_begun, is_path, train, train_spec
@@ -31,6 +31,7 @@ __all__ = [
     "TrainingObserver",
     "ablate",
     "begin_settled",
+    "check_images",
     "choose",
     "compare_found",
     "compare_spec",

@@ -13,7 +13,7 @@ from lossforge.artifact import Artifact, load_artifact
 from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.contenders import found, given, published
-from lossforge.evidence.gather import Evidence, Setting, gather
+from lossforge.evidence.gather import Evidence, Setting, check_images, gather
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.searched import searched
 from lossforge.evidence.store import identity_hash
@@ -90,6 +90,8 @@ def _compared(
     modules: Mapping[str, nn.Module],
     on_generation: OnGeneration | None,
 ) -> Evidence:
+    folder = None if out is None else out / "trainings"
+    check_images(spec.evidence, spec.training, spec.seed, folder)
     artifacts = _artifacts(spec, out, on_generation)
     contenders = [
         *map(found, artifacts),
@@ -105,7 +107,7 @@ def _compared(
         training=spec.training,
         seed=spec.seed,
         device=existing_device(spec.device),
-        folder=None if out is None else out / "trainings",
+        folder=folder,
         record_time=record_time,
     )
     return gather(setting, contenders, artifacts, observer)

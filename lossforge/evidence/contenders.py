@@ -132,11 +132,12 @@ def _random(artifact: Artifact, seed: int) -> Contender:
     search = search_of(artifact)
     if search is None:
         raise SpecError([f"{artifact.name}: does not say how it was searched; set evidence.controls.random: false"])
-    family = f"random member of {search.parameterization!r} that passes {search.gates!r}"
+    judged_by = f"{search.sampler!r}, {search.num_classes} classes, scaled on {search.selection_batch_size}"
+    family = f"random member of {search.parameterization!r} that passes {search.gates!r}, judged by {judged_by}"
 
     def loss(stream: str, index: int) -> ContenderLoss:
         stream = f"{stream}.random_control"
-        identity = f"{family}, sampled by {search.sampler!r}, seed {seed}, {stream}, {index}"
+        identity = f"{family}, seed {seed}, {stream}, {index}"
         return ContenderLoss(identity, lambda: random_member(artifact, search, seed, stream, index).loss())
 
     return Contender(f"random {artifact.name}", "random", family, loss)

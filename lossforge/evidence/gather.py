@@ -21,8 +21,8 @@ from lossforge.evidence.contenders import FINAL, Contender, Role, controls
 from lossforge.evidence.judgement import Judgement, judgement
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.reliability import reliability
-from lossforge.evidence.store import ArmStore
-from lossforge.evidence.trainer import Trainer
+from lossforge.evidence.store import ArmStore, identity_hash
+from lossforge.evidence.trainer import HASH_LENGTH, Trainer
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.evidence.tuning import Point, Tuned
 from lossforge.evidence.verdict import sentence
@@ -41,6 +41,7 @@ class ConditionEvidence:
         tuned: what tuning came to for each; empty where nothing was tuned.
         comparison: of the final trainings.
         judgement: what these show.
+        training_seeds: of the final trainings of each; those of the null arm are its own.
     """
 
     training: TrainingSpec
@@ -48,6 +49,7 @@ class ConditionEvidence:
     tuned: Mapping[str, Tuned]
     comparison: Comparison
     judgement: Judgement
+    training_seeds: Mapping[str, tuple[int, ...]]
 
     def sentences(self) -> list[str]:
         """Return the verdict on each contender, controls last."""
@@ -65,6 +67,7 @@ class ConditionEvidence:
                 name: None if (bins := reliability(loss.results)) is None else bins.to_json()
                 for name, loss in self.comparison.losses.items()
             },
+            "training_seeds": {name: list(seeds) for name, seeds in self.training_seeds.items()},
             "judgement": self.judgement.to_json(),
         }
 
@@ -150,6 +153,17 @@ def gather(
     return Evidence(setting.evidence, conditions, tuple(artifacts))
 
 
+def check_images(evidence: EvidenceSpec, training: TrainingSpec, seed: int, folder: Path | None = None) -> None:
+    """Load the images of each condition that has nothing in the folder yet, so that a mistake is told before all else.
+
+    Raises:
+        DataError, SpecError: a condition cannot be had of the dataset.
+    """
+    for name, under in evidence.under(training).items():
+        if folder is None or not (folder / name).is_dir():
+            prepare(under, seed, "cpu", recorded=False)
+
+
 def _under(
     setting: Setting,
     condition: str,
@@ -163,7 +177,7 @@ def _under(
     images = functools.cache(
         lambda: setting.data if setting.data and is_as_given else prepare(training, setting.seed, setting.device)
     )
-    resolved = resolved_training(training, arms.store, images, evidence.seeds, observer)
+    resolved = resolved_training(training, _choices(setting), images, evidence.seeds, observer)
     observer.under(condition)
     trainer = Trainer(
         condition=condition,
@@ -179,11 +193,25 @@ def _under(
     as_given = Point(resolved.learning_rate, resolved.weight_decay)
     points = {each.name: tuned[each.name].point if tuned else as_given for each in contenders}
     results = trainer.train(contenders, points, evidence.seeds)
-    seeds = [training_seed(setting.seed, index, FINAL) for index in range(evidence.seeds)]
-    comparison = summarise(results, evidence.reference.label, evidence.confidence, seeds)
+    indices = range(evidence.seeds)
+    seeds = {
+        each.name: tuple(training_seed(setting.seed, index, FINAL + each.suffix) for index in indices)
+        for each in contenders
+    }
+    reference = evidence.reference.label
+    comparison = summarise(results, reference, evidence.confidence, seeds[reference])
     observer.compared(comparison)
     roles = {each.name: each.role for each in contenders}
-    return ConditionEvidence(resolved, roles, tuned, comparison, judgement(comparison, roles, evidence.margin))
+    judged = judgement(comparison, roles, evidence.margin)
+    return ConditionEvidence(resolved, roles, tuned, comparison, judged, seeds)
+
+
+def _choices(setting: Setting) -> ArmStore | None:
+    """Return what keeps what ``auto`` comes to: for each training and device apart, for a folder may see several."""
+    if setting.folder is None:
+        return None
+    of_training = {"training": setting.training.model_dump(mode="json"), "device": setting.device.type}
+    return ArmStore(setting.folder / f"choices {identity_hash(of_training)[:HASH_LENGTH]}")
 
 
 def _check_names(contenders: Sequence[Contender]) -> None:

@@ -107,7 +107,7 @@ def _state(
     middle = _Axis(training.weight_decay, (1.0,), 0)
     wanted = _explored(spec, training, scores, rates, middle)
     if not wanted:
-        on_line = {point: value for point, value in scores.items() if point.weight_decay == training.weight_decay}
+        on_line = {point: value for point, value in scores.items() if point.weight_decay in middle.values}
         best_rate = _Axis(_best(spec, training, on_line).learning_rate, (1.0,), 0)
         wanted = _explored(spec, training, scores, best_rate, decays)
     return wanted, (rates, decays)

@@ -79,7 +79,8 @@ def _history(directory: Path, artifact: Path) -> tuple[Generation, ...]:
 
 
 def _facts(directory: Path, evidence: EvidenceContent, seed: Any) -> Iterable[Fact]:
-    seeds = dict.fromkeys(each for condition in evidence.conditions for each in condition.training_seeds)
+    by_loss = [seeds for condition in evidence.conditions for seeds in condition.training_seeds.values()]
+    seeds = dict.fromkeys(each for of_loss in by_loss for each in of_loss)
     yield Fact("training seeds", ", ".join(map(str, seeds)))
     places = {
         condition.name: directory

@@ -48,7 +48,7 @@ class Condition(Comparison):
 
     name: str
     training: dict[str, Any]
-    training_seeds: tuple[int, ...] = ()
+    training_seeds: dict[str, tuple[int, ...]] = {}
     roles: dict[str, Role]
     tuned: dict[str, TunedLoss] = {}
     judgement: Judgement

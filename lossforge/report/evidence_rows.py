@@ -62,7 +62,7 @@ def training_rows(evidence: Evidence) -> Iterator[Row]:
                     "condition": name,
                     "loss": loss.name,
                     "seed_index": index,
-                    "training_seed": condition.comparison.training_seeds[index],
+                    "training_seed": condition.training_seeds[loss.name][index],
                     "diverged_at_epoch": result.diverged_at_epoch,
                     "selected_epoch": result.selected_epoch,
                     "temperature": result.temperature,

@@ -180,8 +180,11 @@ def obstacle(evidence: EvidenceSpec, training: TrainingSpec) -> str | None:
     """Return why losses cannot be compared so on a training, or None if they can."""
     if evidence.tuning is not None and training.num_validation == 0:
         return "tuning chooses by images held out: set training.num_validation"
+    under = evidence.under(training)
+    if "clean" in under and is_noisy(under["clean"]):
+        return "the condition 'clean' would have wrong labels: name those as a condition, and leave label_noise out"
     stops = evidence.controls is not None and evidence.controls.early_stopping
-    noisy = any(each.label_noise is not None for each in evidence.under(training).values())
+    noisy = any(each.label_noise is not None for each in under.values())
     if stops and noisy and training.num_validation == 0:
         return (
             "early stopping chooses by images held out: set training.num_validation, or controls.early_stopping: false"

@@ -82,6 +82,12 @@ def test_writes_every_number_as_csv(compared):
     mean = sum(float(row["accuracy"]) for row in of_gce) / 2
     assert float(accuracies[0]["mean"]) == pytest.approx(mean)
     assert len(trainings) == 2 * (4 + 5)
+    seeds = {
+        name: [row["training_seed"] for row in trainings if (row["condition"], row["loss"]) == ("clean", name)]
+        for name in ("gce", "cross_entropy", "cross_entropy again")
+    }
+    assert seeds["gce"] == seeds["cross_entropy"]
+    assert not set(seeds["cross_entropy"]) & set(seeds["cross_entropy again"])
     tuning = rows(tables / "tuning.csv")
     assert len(tuning) == 2 * (4 + 5)
     assert sum(row["is_chosen"] == "True" for row in tuning) == 4 + 5
@@ -147,6 +153,14 @@ def test_a_dry_run_says_how_much_it_is_and_what_it_can_show(compared, lossforge,
     assert content["sds_are"] == f"measured in {compared / 'out'}"
     assert [each["num_trainings"] for each in content["conditions"]] == [16, 20]
     assert all(0 <= row["power"] <= 1 for row in content["power"])
+
+
+def test_damaged_results_are_told_by_a_dry_run(compared, lossforge, tmp_path):
+    (tmp_path / "compare.yaml").write_text(FILE)
+    (tmp_path / "evidence.json").write_text("{")
+    outcome = lossforge("compare", compared / "small.yaml", "--out", tmp_path, "--dry-run")
+    assert outcome.code == 2, outcome.err
+    assert "evidence.json: damaged" in outcome.err
 
 
 def test_a_file_is_validated_as_what_it_is(compared, lossforge):

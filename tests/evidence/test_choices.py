@@ -225,7 +225,7 @@ class TestRuns:
             made.append(Choices(precision, "grouped", {"precision": "the first time", "replication": "so it is"}))
             return made[-1]
 
-        for module in ("found", "compare"):
+        for module in ("found", "alike"):
             monkeypatch.setattr(importlib.import_module(f"lossforge.evidence.{module}"), "choose", choose)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 import lossforge
-from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.evidence import TrainingObserver
 from lossforge.training.datasets import FakeImages
 
@@ -103,6 +104,23 @@ def test_nothing_is_trained_twice_and_more_seeds_losses_and_conditions_only_add(
     assert [each["name"] for each in content["conditions"]] == ["as given"]
 
 
+def test_what_auto_comes_to_is_settled_for_each_training_once(tmp_path, monkeypatch):
+    from lossforge.evidence import alike
+    from lossforge.evidence.choices import Choices
+
+    asked = []
+
+    def choose(spec, data, num_seeds):
+        asked.append(spec.batch_size)
+        return Choices("float32", "in_turn")
+
+    monkeypatch.setattr(alike, "choose", choose)
+    untuned = {"evidence": EVIDENCE | {"tuning": None, "conditions": ["clean", "few-40"]}, "precision": "auto"}
+    for size in (16, 16, 32):
+        compared("gce", out=tmp_path, batch_size=size, **untuned)
+    assert asked == [16, 32]
+
+
 def test_an_interrupted_comparison_goes_on_to_the_same(tmp_path):
     whole, _ = compared("gce", out=tmp_path / "whole")
 
@@ -184,6 +202,24 @@ def test_random_members_pass_the_gates_of_the_search_and_follow_from_seed_stream
         assert bool(apply_gates(search.gates, population, evaluator.gate_batch).feasible_P.all())
 
 
+@pytest.mark.parametrize(
+    "changed", [{"num_classes": 5}, {"selection_batch_size": 64}, {"sampler": "dirichlet"}], ids=lambda each: str(each)
+)
+def test_random_members_of_another_search_are_others_by_content(changed):
+    from lossforge.evidence.contenders import controls
+    from lossforge.spec import EvidenceSpec, TrainingSpec, spec_from_text
+
+    search = spec_from_text(EDL, "small").search
+    artifact = lossforge.Search(search, seed=0, name="small").run()
+    fields = search.model_dump(mode="json") | changed
+    other = dataclasses.replace(artifact, evidence={**artifact.evidence, "search": fields})
+    spec = EvidenceSpec.model_validate({"controls": {"null_arm": False, "rescaled": None}})
+    training = TrainingSpec(dataset=IMAGES, model="resnet8")
+    of_both = [controls(spec, training, [each], 0)[0] for each in (artifact, other)]
+    assert len({each.identity for each in of_both}) == 2
+    assert len({each.loss("stream", 0).identity for each in of_both}) == 2
+
+
 class TestMistakes:
     def test_one_loss_is_nothing_to_compare(self):
         with pytest.raises(SpecError, match="nothing to compare"):
@@ -194,6 +230,15 @@ class TestMistakes:
         with pytest.raises(RunDirectoryError, match=r"is not empty, and holds no compare\.yaml"):
             compared("gce", out=tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_a_condition_that_cannot_be_had_is_told_before_anything_is_searched_or_trained(self, tmp_path):
+        (tmp_path / "small.yaml").write_text(EDL)
+        conditions = EVIDENCE | {"conditions": ["clean", "asymmetric-40"]}
+        with pytest.raises(SpecError, match="no class is called 'airplane'"):
+            compared(tmp_path / "small.yaml", out=tmp_path / "out", evidence=conditions)
+        with pytest.raises(DataError, match="num_train asks for 100 images"):
+            compared("gce", evidence=EVIDENCE | {"conditions": ["clean", "few-100"]}, out=tmp_path / "out")
+        assert not list(tmp_path.glob("out/[st]*"))  # no searches, no trainings
 
     def test_modules_are_not_stored(self, tmp_path):
         with pytest.raises(SpecError, match="not told apart by content"):

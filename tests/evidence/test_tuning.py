@@ -103,3 +103,10 @@ def test_a_score_is_the_mean_over_trainings_of_which_none_diverged():
 def test_factors_rise():
     with pytest.raises(ValueError, match="factors must rise"):
         TuningSpec(learning_rate=(2.0, 1.0))
+
+
+@pytest.mark.parametrize("design", ["grid", "in_turn"])
+def test_values_of_more_than_twelve_digits_are_tuned_from_their_first_twelve(design):
+    training = TRAINING.model_copy(update={"learning_rate": 1 / 30, "weight_decay": 1 / 3000})
+    result, _ = explored(TuningSpec(design=design), lambda point: -abs(point.learning_rate - 1 / 30), training)
+    assert result.point == pytest.approx((1 / 30, 1 / 3000), rel=1e-11)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from lossforge.errors import SpecError
 from lossforge.spec import Condition, ControlsSpec, EvidenceSpec, TrainingSpec, TuningSpec
 from lossforge.spec.compare import CompareSpec
-from lossforge.spec.evidence import is_noisy
+from lossforge.spec.evidence import is_noisy, obstacle
 from lossforge.spec.training import AsymmetricNoise, SymmetricNoise
 
 TRAINING = TrainingSpec(dataset="fake", model="resnet8", num_validation=10)
@@ -57,6 +57,14 @@ def test_what_chooses_by_images_held_out_needs_some():
     averaged = {"training": {**without["training"], "num_validation": 10, "ema_decay": 0.9}, "evidence": noisy}
     with pytest.raises(ValidationError, match=r"does not go with training\.ema_decay"):
         CompareSpec.model_validate(averaged)
+
+
+def test_a_condition_called_clean_has_no_wrong_labels():
+    noisy = TRAINING.model_copy(update={"label_noise": SymmetricNoise(rate=0.4)})
+    evidence = EvidenceSpec.model_validate({"conditions": ("clean", "few-10")})
+    assert "'clean' would have wrong labels" in obstacle(evidence, noisy)
+    assert obstacle(evidence, TRAINING) is None
+    assert obstacle(EvidenceSpec.model_validate({"conditions": ("few-10",)}), noisy) is None
 
 
 def test_a_comparison_tunes_and_controls_unless_told_otherwise():
