@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lossforge.artifact import load_loss as load_loss
     from lossforge.evidence import ablate as ablate
     from lossforge.evidence.compare import compare as compare
+    from lossforge.evidence.correlate import correlate as correlate
     from lossforge.evidence.train import train as train
     from lossforge.pipeline import resume as resume
     from lossforge.pipeline import run as run
@@ -34,6 +35,7 @@ _HOMES = {
     "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
     "compare": "lossforge.evidence",
+    "correlate": "lossforge.evidence.correlate",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "ablate",
     "compare",
+    "correlate",
     "interfaces",
     "load_loss",
     "losses",

@@ -29,6 +29,7 @@ def test_the_public_names():
         "__version__",
         "ablate",
         "compare",
+        "correlate",
         "interfaces",
         "load_loss",
         "losses",

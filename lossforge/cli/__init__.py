@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": "lossforge.cli.runs:runs",
     "train": "lossforge.cli.train:train",
     "compare": "lossforge.cli.compare:compare",
+    "correlate": "lossforge.cli.correlate:correlate",
     "ablate": "lossforge.cli.ablate:ablate",
     "validate": "lossforge.cli.specs:validate",
     "show": "lossforge.cli.specs:show",
