@@ -119,7 +119,7 @@ def _judged(named: NamedObjective, judging: JudgingSpec, seed: int, members: Seq
             tuple(_finite(float(each.fitness_P[place])) for each in evaluations),
             {
                 name: tuple(_finite(float(each.metrics[name][place])) for each in evaluations)
-                for name in evaluations[0].metrics
+                for name in sorted(evaluations[0].metrics)  # as they are read back
             },
         )
         for place in range(len(members))

@@ -159,7 +159,7 @@ def test_every_loss_has_the_gradient_norm_of_cross_entropy_in_training():
         logits = batch.log_probs_BC.clone().requires_grad_()
         module = member.contender.loss("evidence.training", 0).module()
         norms = [
-            torch.linalg.vector_norm(torch.autograd.grad(each(logits, batch.labels_B), logits)[0], dim=1).mean()
+            float(torch.linalg.vector_norm(torch.autograd.grad(each(logits, batch.labels_B), logits)[0], dim=1).mean())
             for each in (module, torch.nn.CrossEntropyLoss())
         ]
         assert norms[0] == pytest.approx(norms[1], rel=1e-4)
