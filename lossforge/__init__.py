@@ -35,7 +35,7 @@ _HOMES = {
     "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
     "compare": "lossforge.evidence",
-    "correlate": "lossforge.evidence.correlate",
+    "correlate": "lossforge.evidence",
     "load_loss": "lossforge.artifact",
     "resume": "lossforge.pipeline",
     "run": "lossforge.pipeline",

@@ -8,6 +8,8 @@ from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import compare, compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
+from lossforge.evidence.correlate import correlate, correlate_spec, is_correlated
+from lossforge.evidence.correlated import Correlated
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.gather import ConditionEvidence, Evidence
 from lossforge.evidence.observer import TrainingObserver
@@ -21,6 +23,7 @@ __all__ = [
     "Choices",
     "Comparison",
     "ConditionEvidence",
+    "Correlated",
     "Difference",
     "Evidence",
     "LossSummary",
@@ -33,9 +36,12 @@ __all__ = [
     "compare",
     "compare_found",
     "compare_spec",
+    "correlate",
+    "correlate_spec",
     "default_folder",
     "is_begun",
     "is_compared",
+    "is_correlated",
     "is_found",
     "is_path",
     "mean_and_sd",

@@ -24,6 +24,7 @@ from lossforge.evidence.random_control import drawn_member
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Loss, LossParameterization
 from lossforge.losses import FixedLoss, LossModule
+from lossforge.search.evaluator import GATE_BATCH_SIZE
 from lossforge.search.population import ParameterPopulation
 from lossforge.search.references import PublishedLoss
 from lossforge.search.runner import OnGeneration
@@ -34,8 +35,8 @@ from lossforge.streams import derive_generator
 from lossforge.threads import one_thread
 from lossforge.types import PredictionBatch
 
-GATE_PAIRS, SCALE_PAIRS = 1024, 4096
-"""Pairs of the batches that gates look at, and on which gradients are scaled."""
+SCALE_PAIRS = 4096
+"""Pairs of the batch on which gradients are scaled."""
 
 NO_GATES = GateSpec(weight_band=None, signs=None, same_prediction=None, duplicate=None)
 
@@ -108,7 +109,7 @@ class Zookeeper:
     @cached_property
     def gate_batch(self) -> PredictionBatch:
         """What gates look at."""
-        return self._batch("correlate.gates", GATE_PAIRS)
+        return self._batch("correlate.gates", GATE_BATCH_SIZE)
 
     @cached_property
     def _scale_batch(self) -> PredictionBatch:

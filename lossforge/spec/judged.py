@@ -63,7 +63,11 @@ def default_objectives() -> tuple[NamedObjective, ...]:
 
 def _by_name(name: str) -> NamedObjective | None:
     """Return an installed objective with its own options, None where it cannot be judged by them."""
+    from lossforge.interfaces import Objective
+
     try:
+        if not issubclass(registry.get("objectives", name), Objective):
+            return None
         chosen = NamedObjective.model_validate({"name": name, "objective": name})
     except ValidationError:
         return None  # it needs options, or its fitness depends on the others

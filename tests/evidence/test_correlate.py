@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from lossforge.artifact import Artifact
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence import TrainingObserver
 from lossforge.evidence.correlate import correlate_spec
-from lossforge.evidence.judging import judge
+from lossforge.evidence.judging import gate_violations, judge
 from lossforge.evidence.modules_population import ModulesPopulation
 from lossforge.evidence.zoo import Zookeeper
 from lossforge.objectives import GradientShape, PredictionDescent, RankingConsistency
@@ -163,6 +164,29 @@ def test_every_loss_has_the_gradient_norm_of_cross_entropy_in_training():
             for each in (module, torch.nn.CrossEntropyLoss())
         ]
         assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
+def test_the_example_has_a_zoo_of_more_than_thirty_losses_of_every_role():
+    spec = CorrelateSpec.from_yaml(Path(__file__).parents[2] / "examples" / "comparisons" / "correlate.yaml")
+    assert spec.name == "correlate"
+    assert spec.zoo.num_losses == 39
+    assert len(spec.zoo.random) == 4
+    at_once = spec.zoo.model_copy(update={"found": (), "random": spec.zoo.random[1:]})  # gates take seconds to pass
+    zoo = Zookeeper(at_once, spec.judging, 0, None, None).members()
+    assert len({member.identity for member in zoo}) == 33
+    assert {member.role for member in zoo} == {"published", "random", "shaped"}
+
+
+def test_random_members_pass_their_gates():
+    gated = {"name": "gated", "family": {"type": "power"}, "num": 2, "gates": {}}
+    keeper = Zookeeper(
+        ZooSpec.model_validate_json(json.dumps({**ZOO, "random": [gated]})), JudgingSpec(), 0, None, None
+    )
+    drawn = [member for member in keeper.members() if member.role == "random gated"]
+    assert [member.name for member in drawn] == ["gated", "gated-2"]
+    assert drawn[0].identity != drawn[1].identity
+    for violations in gate_violations(keeper.judging.gates, drawn, keeper.gate_batch).values():
+        assert set(violations.values()) == {0.0}
 
 
 def test_the_default_objectives_are_what_is_installed_and_needs_no_images():
