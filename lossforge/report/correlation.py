@@ -13,7 +13,7 @@ from lossforge.evidence.correlation import FITNESS, Correlation
 from lossforge.files import write_atomically
 from lossforge.report.correlation_figures import interval_plot, scatter_plot
 from lossforge.report.evidence_rows import Row, as_csv
-from lossforge.report.numbers import MISSING, count, fixed, percentage
+from lossforge.report.numbers import MISSING, count, percentage
 from lossforge.report.terminal import plain_table
 
 
@@ -126,9 +126,13 @@ def _losses(correlated: Correlated) -> Table:
 
 def _notes(correlated: Correlated) -> Iterator[str]:
     first, *others = correlated.of_fitness()
-    if first.spearman is not None:
+    rho, interval, num = _rho(first)
+    if first.spearman is None or first.spearman.low <= 0:
+        told = f"{first.objective}: {rho} {interval}, n {num}"
+        yield f"No objective is shown to predict accuracy here; the first is {told}."
+    else:
         rivals = [row.objective for row in others if row.behind is not None and row.behind < _level(correlated)]
-        told = f"{first.objective} predicts accuracy best here: rho {fixed(first.spearman.rho, 2)}"
+        told = f"{first.objective} predicts accuracy best here: {rho} {interval}, n {num}"
         yield f"{told}; not told apart from it: {', '.join(rivals) or 'none'}."
     diverged = [
         f"{count(loss.num_diverged, 'training')} with {loss.name}" for loss in correlated.losses if loss.num_diverged

@@ -45,7 +45,7 @@ def scatter_plot(correlated: Correlated) -> str:
             axes.set_title(f"{name} {rho}", loc="left", fontsize=7)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=7)
-        figure.supylabel("accuracy on images held out, %", fontsize=8)
+        figure.supylabel("accuracy on images held out, %", fontsize=7)
         figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))
         return _svg(figure)
 

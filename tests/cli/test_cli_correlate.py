@@ -54,6 +54,7 @@ def test_prints_objectives_losses_and_what_cannot_be_told_apart(correlated):
     assert "Fitness against real accuracy" in out
     assert "The zoo" in out
     assert "behind" in out
+    assert "No objective is shown to predict accuracy here" in out  # of four losses
     assert max(map(len, (line for line in out.splitlines() if "[" in line))) <= 100
     assert "judged by shape" in err
     assert "trained 16/16" in err
