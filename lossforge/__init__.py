@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lossforge.compare_study import compare as compare
     from lossforge.evidence import ablate as ablate
     from lossforge.evidence import explain as explain
+    from lossforge.evidence.correlate import correlate as correlate
     from lossforge.evidence.train import train as train
     from lossforge.gap_study import gap as gap
     from lossforge.pipeline import resume as resume
@@ -38,6 +39,7 @@ _HOMES = {
     "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
     "compare": "lossforge.compare_study",
+    "correlate": "lossforge.evidence",
     "explain": "lossforge.evidence",
     "gap": "lossforge.gap_study",
     "load_loss": "lossforge.artifact",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "ablate",
     "compare",
+    "correlate",
     "explain",
     "gap",
     "interfaces",

@@ -14,6 +14,7 @@ from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.report import write_report
 from lossforge.search.runner import OnGeneration
 from lossforge.spec import CompareSpec
+from lossforge.spec.given import with_tuples
 
 
 def compare(
@@ -54,7 +55,7 @@ def compare(
             "losses": tuple(loss for loss in losses if not is_found(loss)),
             "found": tuple(str(loss) for loss in losses if is_found(loss)),
             "training": {"dataset": dataset, "model": model, **options},
-            "evidence": _with_tuples(evidence or {}),
+            "evidence": with_tuples(evidence or {}),
             "seed": seed,
             "device": device,
         }
@@ -79,10 +80,3 @@ def compare_as(
         write_findings(evidence, spec.training, spec.seed, spec.device, out)
         write_report(out)
     return evidence
-
-
-def _with_tuples(value: Any) -> Any:
-    """Return plain values with tuples in place of lists, which strict models do not take."""
-    if isinstance(value, Mapping):
-        return {key: _with_tuples(each) for key, each in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value

@@ -32,6 +32,7 @@ def test_the_public_names():
         "compare",
         "explain",
         "gap",
+        "correlate",
         "interfaces",
         "load_loss",
         "losses",

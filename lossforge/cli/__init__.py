@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "lossforge.cli.train:train",
     "compare": "lossforge.cli.compare:compare",
     "gap": "lossforge.cli.gap:gap",
+    "correlate": "lossforge.cli.correlate:correlate",
     "ablate": "lossforge.cli.ablate:ablate",
     "explain": "lossforge.cli.explain:explain",
     "validate": "lossforge.cli.specs:validate",

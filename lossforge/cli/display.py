@@ -21,9 +21,11 @@ from lossforge.report.numbers import count
 if TYPE_CHECKING:
     from lossforge.artifact import Artifact
     from lossforge.evidence import Arm, Choices
+    from lossforge.evidence.judging import Judged
     from lossforge.search.history import Record
     from lossforge.spec import RunSpec, TrainingSpec, TrainSpec
     from lossforge.spec.compare import CompareSpec
+    from lossforge.spec.correlate import CorrelateSpec
     from lossforge.training import EpochRecord, TrainingResult
 
 STOPPED = {
@@ -105,6 +107,20 @@ class Display(Observer):
         self._training = _EpochsLeft(self._epochs, 0)
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {count(spec.evidence.seeds, 'seed')} of each loss")
+
+    def correlating(self, spec: CorrelateSpec, path: Path) -> None:
+        """Say what is correlated, and where."""
+        self.path = path
+        self._epochs = spec.training.epochs
+        self._training = _EpochsLeft(self._epochs, 0)
+        names = f"{spec.training.model.label} on {spec.training.dataset.label}"
+        amount = f"{spec.zoo.num_losses} losses, {count(len(spec.objectives), 'objective')}"
+        self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
+
+    def judged(self, judged: Judged) -> None:
+        """Say what an objective has taken, before losses are trained with."""
+        self._plain(f"judged by {judged.name}: {judged.seconds:.2g} s a loss and batch")
+        self._training.begin()
 
     def chosen(self, choices: Choices) -> None:
         """Say what was chosen by timing, and why."""

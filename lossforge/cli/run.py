@@ -55,11 +55,12 @@ def run(
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 @json_option
 def resume(path: Path, as_json: bool) -> None:
-    """Go on with a run, or a folder of 'train' or 'compare', where it stopped.
+    """Go on with a run, or a folder of 'train', 'compare' or 'correlate'.
 
     The result is the same as without the interruption.
     """
     from lossforge.evidence import is_begun, is_compared
+    from lossforge.evidence.correlate import is_correlated
 
     if is_begun(path):
         from lossforge.cli.train import resume_training
@@ -69,6 +70,10 @@ def resume(path: Path, as_json: bool) -> None:
         from lossforge.cli.compare import resume_comparison
 
         resume_comparison(path, as_json=as_json)
+    elif is_correlated(path):
+        from lossforge.cli.correlate import resume_correlation
+
+        resume_correlation(path, as_json=as_json)
     else:
         resume_run(path, as_json=as_json)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--kind",
-    type=click.Choice(["run", "ablation", "train", "compare"]),
+    type=click.Choice(["run", "ablation", "train", "compare", "correlate"]),
     default="run",
     show_default=True,
     help="Sort of spec.",
@@ -37,7 +37,7 @@ def schema(kind: str, out: Path | None, as_json: bool) -> None:
     from lossforge import registry
     from lossforge.cli.plugin_text import tell_slow
     from lossforge.plugins.isolated import loader_of_survivors
-    from lossforge.spec import AblationSpec, CompareSpec, RunSpec, TrainSpec
+    from lossforge.spec import AblationSpec, CompareSpec, CorrelateSpec, RunSpec, TrainSpec
     from lossforge.spec.schema import spec_schema
 
     models: dict[str, type[BaseModel]] = {
@@ -45,6 +45,7 @@ def schema(kind: str, out: Path | None, as_json: bool) -> None:
         "ablation": AblationSpec,
         "train": TrainSpec,
         "compare": CompareSpec,
+        "correlate": CorrelateSpec,
     }
     offers = [offer for each in registry.KINDS for offer in registry.offers(each)]
     described = spec_schema(models[kind], loader_of_survivors(offers, tell_slow))

@@ -40,7 +40,7 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
     from lossforge.evidence.ablation_run import titled
     from lossforge.provenance import naming_lost_plugins_of
     from lossforge.sizes import refuse_beyond_memory
-    from lossforge.spec import AblationSpec, CompareSpec, TrainSpec
+    from lossforge.spec import AblationSpec, CompareSpec, CorrelateSpec, TrainSpec
 
     sort = _sort(source)
     if sort == "ablation":
@@ -60,6 +60,10 @@ def _checked(source: str, overrides: tuple[str, ...]) -> tuple[str, str | None, 
             compared = CompareSpec.from_yaml(source, overrides)
         losses = ", ".join((*compared.found, *(loss.label for loss in compared.published)))
         return sort, compared.name, f"comparison of {losses}"
+    if sort == "correlate":
+        with naming_lost_plugins_of(Path(source)):
+            zoo = CorrelateSpec.from_yaml(source, overrides)
+        return sort, zoo.name, f"correlation of {len(zoo.objectives)} objectives over {zoo.zoo.num_losses} losses"
     run = load_spec(source, overrides)
     refuse_beyond_memory(run.search)
     return sort, run.name, f"{run.name}: {run.search.generations} generations"
@@ -77,6 +81,8 @@ def _sort(source: str) -> str:
         return "run"  # reading it as such tells what is wrong
     if "variants" in fields:
         return "ablation"
+    if "search" not in fields and (fields & {"zoo", "objectives", "judging", "tuning"} or {"name", "seeds"} <= fields):
+        return "correlate"
     if not fields & {"losses", "found"}:
         return "run"
     return "compare" if fields & {"name", "description", "evidence"} else "train"

@@ -8,6 +8,8 @@ from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
+from lossforge.evidence.correlate import correlate, correlate_spec, is_correlated
+from lossforge.evidence.correlated import Correlated
 from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
 from lossforge.evidence.gather import ConditionEvidence, Evidence, check_images
@@ -22,6 +24,7 @@ __all__ = [
     "Choices",
     "Comparison",
     "ConditionEvidence",
+    "Correlated",
     "Difference",
     "Evidence",
     "Explanation",
@@ -35,10 +38,13 @@ __all__ = [
     "choose",
     "compare_found",
     "compare_spec",
+    "correlate",
+    "correlate_spec",
     "default_folder",
     "explain",
     "is_begun",
     "is_compared",
+    "is_correlated",
     "is_found",
     "is_path",
     "mean_and_sd",

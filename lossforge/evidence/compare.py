@@ -121,7 +121,7 @@ def _artifacts(spec: CompareSpec, out: Path | None, on_generation: OnGeneration 
     """
     artifacts: dict[str, Artifact] = {}
     for source in spec.found:
-        artifact = _artifact(source, out, on_generation)
+        artifact = found_artifact(source, out, on_generation)
         if artifact.name in artifacts:
             artifact = dataclasses.replace(artifact, name=Path(source).name)
         if artifact.name in artifacts:
@@ -130,11 +130,25 @@ def _artifacts(spec: CompareSpec, out: Path | None, on_generation: OnGeneration 
     return list(artifacts.values())
 
 
-def _artifact(source: str, out: Path | None, on_generation: OnGeneration | None) -> Artifact:
+def found_artifact(
+    source: str, out: Path | None, on_generation: OnGeneration | None, further_seed: int = 0
+) -> Artifact:
+    """Return a found loss: read from a folder, or searched for by a spec file or preset.
+
+    Args:
+        source: the folder, file or preset.
+        out: searches are kept in ``searches`` in this folder; None: nothing is written.
+        on_generation: told of progress.
+        further_seed: what is added to the spec's seed.
+
+    Raises:
+        ArtifactError, SpecError, SearchError: it is not to be had.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
         return load_artifact(path)
     spec: RunSpec = read_spec(path) if path.is_file() else presets.load(source)
+    spec = spec.model_copy(update={"seed": spec.seed + further_seed})
     folder = None
     if out is not None:
         content = identity_hash(spec.model_dump(mode="json", include={"name", "seed", "device", "search"}))
@@ -148,10 +162,10 @@ def refuse_alone(num_losses: int) -> None:
         raise SpecError(["losses: there is nothing to compare; name a loss besides the baseline"])
 
 
-def refuse_occupied(path: Path) -> None:
-    """Raise RunDirectoryError where something else is than a comparison, or the beginning of one."""
+def refuse_occupied(path: Path, known_by: str = COMPARED_BY) -> None:
+    """Raise RunDirectoryError where something else is than what has a file of that name, or the beginning of it."""
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"{path}: is no folder; choose another with --out")
     left_behind = {LOCK, "manifest.json", "run.log"}
-    if path.is_dir() and not is_compared(path) and {child.name for child in path.iterdir()} - left_behind:
-        raise RunDirectoryError(f"{path}: is not empty, and holds no {COMPARED_BY}; choose another with --out")
+    if path.is_dir() and not (path / known_by).is_file() and {child.name for child in path.iterdir()} - left_behind:
+        raise RunDirectoryError(f"{path}: is not empty, and holds no {known_by}; choose another with --out")

@@ -77,21 +77,28 @@ class Rescaled(nn.Module):
 
 def published(loss: Loss) -> Contender:
     """Return a published loss as a contender."""
-    return _always(loss.label, "published", repr(loss), lambda: FixedLoss(loss))
+    return always(loss.label, "published", repr(loss), lambda: FixedLoss(loss))
 
 
 def found(artifact: Artifact) -> Contender:
     """Return a found loss as a contender."""
-    return _always(artifact.name, "found", artifact.identity(), artifact.loss)
+    return always(artifact.name, "found", artifact.identity(), artifact.loss)
 
 
 def given(name: str, module: nn.Module) -> Contender:
     """Return any loss module as a contender; by content nothing is known of it but its name."""
-    return _always(name, "given", name, lambda: module)
+    return always(name, "given", name, lambda: module)
 
 
-def _always(name: str, role: Role, identity: str, module: Callable[[], nn.Module]) -> Contender:
-    """Return a contender that has one loss at every seed."""
+def always(name: str, role: Role, identity: str, module: Callable[[], nn.Module]) -> Contender:
+    """Return a contender that has one loss at every seed.
+
+    Args:
+        name: of it.
+        role: of it.
+        identity: a string that changes with what the loss computes.
+        module: gives the loss.
+    """
     loss = ContenderLoss(identity, module)
     return Contender(name, role, identity, lambda stream, index: loss)
 
@@ -125,7 +132,7 @@ def controls(
 def _rescaled(reference: Contender, factor: float) -> Contender:
     loss = reference.loss(FINAL, 0)
     identity = f"{factor!r} times {loss.identity}"
-    return _always(f"{factor:g} x {reference.name}", "rescaled", identity, lambda: Rescaled(loss.module(), factor))
+    return always(f"{factor:g} x {reference.name}", "rescaled", identity, lambda: Rescaled(loss.module(), factor))
 
 
 def _random(artifact: Artifact, seed: int) -> Contender:

@@ -6,12 +6,15 @@ import json
 import math
 
 import torch
+from torch import Tensor
 
 from lossforge.artifact import Artifact
 from lossforge.errors import SearchError
 from lossforge.gradients import gradient_scale
-from lossforge.search import Evaluator, apply_gates
-from lossforge.spec import SearchSpec
+from lossforge.interfaces import LossParameterization
+from lossforge.search import Evaluator, ParameterPopulation, apply_gates
+from lossforge.spec import GateSpec, SearchSpec
+from lossforge.types import PredictionBatch
 
 DRAWN_AT_ONCE = 64
 LARGEST_NUMBER = 1 << 14
@@ -34,21 +37,47 @@ def random_member(artifact: Artifact, search: SearchSpec, seed: int, stream: str
         SearchError: none of 16,384 passes the gates.
     """
     evaluator = Evaluator(search.model_copy(update={"backend": "eager"}), seed, torch.device("cpu"))
-    generator = evaluator.generator(stream, index)
-    family = search.parameterization
+    drawn = drawn_member(
+        search.parameterization,
+        search.gates,
+        evaluator.gate_batch,
+        evaluator.fixed_batch("scale"),
+        evaluator.generator(stream, index),
+    )
+    if drawn is not None:
+        return Artifact(f"{artifact.name}.random", search.parameterization, *drawn)
+    raise SearchError(
+        f"none of {LARGEST_NUMBER:,} random members of {search.parameterization.type!r} passes the gates of the search "
+        f"for {artifact.name!r}; set evidence.controls.random: false"
+    )
+
+
+def drawn_member(
+    family: LossParameterization,
+    gates: GateSpec,
+    gate_batch: PredictionBatch,
+    scale_batch: PredictionBatch,
+    generator: torch.Generator,
+) -> tuple[Tensor, float] | None:
+    """Return the first draw from a family's prior that passes gates, and its scale; None: there is none in 16,384.
+
+    Args:
+        family: to draw from.
+        gates: to pass; finite losses and gradients are always asked for.
+        gate_batch: what gates look at.
+        scale_batch: on which the gradient's norm becomes that of cross-entropy; it must be possible.
+        generator: of the draws, on the CPU.
+    """
+    num_classes = gate_batch.log_probs_BC.shape[1]
     for _ in range(LARGEST_NUMBER // DRAWN_AT_ONCE):
         solutions_PD = family.init(DRAWN_AT_ONCE, generator)
-        population = evaluator.population(solutions_PD)
-        passes_P = apply_gates(search.gates, population, evaluator.gate_batch).feasible_P
+        passes_P = apply_gates(gates, ParameterPopulation(family, solutions_PD, num_classes), gate_batch).feasible_P
         for chosen in passes_P.nonzero().squeeze(1).tolist():
-            alone = evaluator.population(solutions_PD[chosen : chosen + 1])
-            scale = float(gradient_scale(alone, evaluator.fixed_batch("scale")))
+            alone = ParameterPopulation(family, solutions_PD[chosen : chosen + 1], num_classes)
+            scale = float(gradient_scale(alone, scale_batch))
             if 0 < scale < math.inf:
-                return Artifact(f"{artifact.name}.random", family, solutions_PD[chosen].float(), scale)
-    raise SearchError(
-        f"none of {LARGEST_NUMBER:,} random members of {family.type!r} passes the gates of the search for "
-        f"{artifact.name!r}; set evidence.controls.random: false"
-    )
+                return solutions_PD[chosen].float(), scale
+    return None
 
 
 def search_of(artifact: Artifact) -> SearchSpec | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossforge.spec.ablation import AblationSpec
 from lossforge.spec.compare import CompareSpec
+from lossforge.spec.correlate import CorrelateSpec
 from lossforge.spec.difference import differences, leaves
 from lossforge.spec.dump import to_yaml
 from lossforge.spec.evidence import Condition, ControlsSpec, EvidenceSpec, TuningSpec
@@ -22,6 +23,7 @@ __all__ = [
     "CompareSpec",
     "Condition",
     "ControlsSpec",
+    "CorrelateSpec",
     "DuplicateGate",
     "EvidenceSpec",
     "GateSpec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -74,3 +75,10 @@ def _loaded(given: str | Path, taken: type[BaseModel]) -> str:
         return f"load it: {by_name or f'lossforge.{taken.__name__}.from_yaml({text})'}"
     run = f"lossforge.RunSpec.from_yaml({text})" if is_path else f"lossforge.presets.load({text})"
     return f"load it: {run}.{'search' if taken is SearchSpec else 'training'}"
+
+
+def with_tuples(value: Any) -> Any:
+    """Return plain values with tuples in place of lists, which strict models do not take."""
+    if isinstance(value, Mapping):
+        return {key: with_tuples(each) for key, each in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list | tuple) else value

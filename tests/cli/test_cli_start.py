@@ -66,6 +66,7 @@ COMMANDS = [
         "train",
         "compare",
         "gap",
+        "correlate",
         "ablate",
         "explain",
         "validate",

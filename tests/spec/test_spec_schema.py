@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from lossforge import presets, registry
-from lossforge.spec import AblationSpec, CompareSpec, RunSpec, TrainSpec, spec_from_text
+from lossforge.spec import AblationSpec, CompareSpec, CorrelateSpec, RunSpec, TrainSpec, spec_from_text
 from lossforge.spec.schema import spec_schema
 
 ROOT = Path(__file__).parents[2]
@@ -67,9 +67,14 @@ def test_ablations_and_trainings_have_schemas_too() -> None:
     spec = TrainSpec.from_overrides(["training.dataset=digits", "training.model=resnet8", "losses=[gce]"])
     assert training(spec.model_dump(mode="json")) == []
     assert training({"training": {"dataset": "digits"}})
+    correlation = validator(CorrelateSpec)
+    example = ROOT / "examples" / "comparisons" / "correlate.yaml"
+    assert correlation(content(example.read_text())) == []
+    assert correlation(CorrelateSpec.from_yaml(example).model_dump(mode="json")) == []
+    assert correlation({"zoo": {"found": [3]}})
 
 
-@pytest.mark.parametrize("model", [AblationSpec, TrainSpec, CompareSpec])
+@pytest.mark.parametrize("model", [AblationSpec, TrainSpec, CompareSpec, CorrelateSpec])
 def test_only_the_spec_of_a_run_may_extend_a_preset(model: type[Any]) -> None:
     assert validator(model)({"extends": "edl"})
     assert validator(model)({"extends": "other.yaml"}) == []

@@ -8,7 +8,7 @@ from lossforge.evidence.statistics.improvement import ProbabilityOfImprovement, 
 from lossforge.evidence.statistics.multiplicity import holm
 from lossforge.evidence.statistics.permutation import PermutationTest, permutation_test
 from lossforge.evidence.statistics.power import PowerRow, power, power_table, seeds_needed
-from lossforge.evidence.statistics.rank_correlation import RankCorrelation, rank_correlation
+from lossforge.evidence.statistics.rank_correlation import RankCorrelation, rank_correlation, share_below
 from lossforge.evidence.statistics.samples import Difference, MeanAndSD, mean_and_sd
 from lossforge.evidence.statistics.signed_rank import PairedDifference, compare_pairs, median
 from lossforge.evidence.statistics.welch import WelchTest, welch_interval, welch_test
@@ -42,6 +42,7 @@ __all__ = [
     "probability_of_improvement",
     "rank_correlation",
     "seeds_needed",
+    "share_below",
     "welch_interval",
     "welch_test",
 ]

@@ -60,19 +60,50 @@ def rank_correlation(
             or the level is not in (0, 1).
     """
     check_confidence(confidence)
-    check_resamples(num_resamples)
+    x_I, samples = _checked(x, y)
+    y_I = np.array([np.mean(sample) for sample in samples])
+    rho_R = _resampled(x_I, samples, num_resamples, seed)
+    low, high = percentiles(rho_R[np.isfinite(rho_R)], confidence)
+    return RankCorrelation(float(_rho(x_I[None], y_I[None])[0]), low, high, confidence, len(x_I))
+
+
+def share_below(
+    x: Sequence[float],
+    other: Sequence[float],
+    y: Sequence[float] | Sequence[Sequence[float]],
+    num_resamples: int = 9_999,
+    seed: int = 0,
+) -> float:
+    """Return the share of resamples in which the rho of x with y is below that of another property of the same items.
+
+    Both are looked at in the same resamples, those of :func:`rank_correlation`; ties count half, and resamples in which
+    one of the two does not vary are left out.
+
+    Raises:
+        ValueError: as :func:`rank_correlation` for either.
+    """
+    (x_I, samples), (other_I, _) = _checked(x, y), _checked(other, y)
+    gap_R = _resampled(x_I, samples, num_resamples, seed) - _resampled(other_I, samples, num_resamples, seed)
+    gap_R = gap_R[np.isfinite(gap_R)]
+    return float(np.mean((gap_R < 0) + 0.5 * (gap_R == 0)))
+
+
+def _checked(x: Sequence[float], y: Sequence[float] | Sequence[Sequence[float]]) -> tuple[Floats, list[list[float]]]:
     x_I = np.array(finite_values(x, at_least=FEWEST))
     samples = [finite_values(np.atleast_1d(each).tolist(), at_least=1) for each in y]
     if len(samples) != len(x_I):
         raise ValueError(f"x has {len(x_I)} items and y {len(samples)}: as many of both are needed")
-    y_I = np.array([np.mean(sample) for sample in samples])
-    if np.ptp(x_I) == 0 or np.ptp(y_I) == 0:
+    if np.ptp(x_I) == 0 or np.ptp([np.mean(sample) for sample in samples]) == 0:
         raise ValueError("x and y must vary: equal values have no ranks")
+    return x_I, samples
+
+
+def _resampled(x_I: Floats, samples: list[list[float]], num_resamples: int, seed: int) -> Floats:
+    """Return rho_R; NaN where one side does not vary. Which items are drawn depends on the seed alone."""
+    check_resamples(num_resamples)
     generator = np.random.default_rng(seed)
     drawn_RI = generator.integers(len(x_I), size=(num_resamples, len(x_I)))
-    rho_R = _rho(x_I[drawn_RI], _drawn_means(samples, drawn_RI, generator))
-    low, high = percentiles(rho_R[np.isfinite(rho_R)], confidence)
-    return RankCorrelation(float(_rho(x_I[None], y_I[None])[0]), low, high, confidence, len(x_I))
+    return _rho(x_I[drawn_RI], _drawn_means(samples, drawn_RI, generator))
 
 
 def _drawn_means(samples: list[list[float]], drawn_RI: np.ndarray, generator: np.random.Generator) -> Floats:

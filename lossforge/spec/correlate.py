@@ -1,0 +1,84 @@
+"""What ``lossforge correlate`` does: a zoo of losses, objectives, one dataset and model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, field_validator
+
+from lossforge.component import Options
+from lossforge.spec import dump, load
+from lossforge.spec.evidence import TuningSpec
+from lossforge.spec.judged import JudgingSpec, NamedObjective, default_objectives
+from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.training import TrainingSpec
+from lossforge.spec.zoo import ZooSpec
+
+
+class CorrelateSpec(Options):
+    """Synthetic objectives held against real accuracy; ``model_dump(mode="json")`` is the spec again."""
+
+    SCHEMA_FILE: ClassVar[str] = "lossforge-correlate.schema.json"
+    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(default="correlate", min_length=1, max_length=100, pattern=NAME_PATTERN)
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where networks are trained; losses are judged on the CPU"
+    )
+    zoo: ZooSpec = ZooSpec()
+    objectives: tuple[NamedObjective, ...] = Field(
+        default_factory=default_objectives,
+        min_length=1,
+        description="by default those that come with lossforge, at several options, and what else judges without any",
+    )
+    judging: JudgingSpec = JudgingSpec()
+    training: TrainingSpec
+    tuning: TuningSpec = Field(
+        default=TuningSpec(learning_rate=(0.3, 1.0, 3.0), weight_decay=(1.0,), widenings=2),
+        description="of each loss; by default of its learning rate alone",
+    )
+    seeds: int = Field(default=2, ge=1, le=1000, description="trainings of each loss at its best rate, on fresh seeds")
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="level of the intervals")
+    working_share: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="share of the best accuracy that a loss must reach to be in the group of those that work",
+    )
+
+    @field_validator("objectives")
+    @classmethod
+    def _names_differ(cls, objectives: tuple[NamedObjective, ...]) -> tuple[NamedObjective, ...]:
+        if len({each.name for each in objectives}) < len(objectives):
+            raise ValueError("two objectives have one name")
+        return objectives
+
+    @field_validator("training")
+    @classmethod
+    def _holds_images_out(cls, training: TrainingSpec) -> TrainingSpec:
+        if training.num_validation == 0:
+            raise ValueError("accuracy is that on images held out, never on the test images: set num_validation")
+        return training
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a spec file, with ``a.b=value`` overrides on top.
+
+        Raises:
+            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
+        """
+        return load.from_file(cls, Path(path), overrides)
+
+    @classmethod
+    def from_overrides(cls, overrides: Sequence[str]) -> Self:
+        """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
+        return load.from_text(cls, "training: {}", "training", overrides)
+
+    def to_yaml(self) -> str:
+        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
+        return dump.to_yaml(self, self.SCHEMA_FILE)
