@@ -17,10 +17,12 @@ import lossforge
 from lossforge import presets
 from lossforge.evidence import plan_ablation
 from lossforge.spec import AblationSpec, CompareSpec, GateSpec, RunSpec
+from lossforge.spec.correlate import CorrelateSpec
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
 SEARCHES = sorted((EXAMPLES / "searches").glob("*.yaml"))
+CORRELATIONS = sorted((EXAMPLES / "correlations").glob("*.yaml"))
 COMPARISONS = sorted((EXAMPLES / "comparisons").glob("*.yaml"))
 STUDIES = sorted((EXAMPLES / "studies").glob("*.yaml"))
 SMALLER = {
@@ -35,6 +37,7 @@ def test_there_are_examples():
     assert {path.stem for path in SPECS} >= {"quickstart", "cifar10"}
     assert {path.stem for path in SEARCHES} == {"rungs", "trade-offs"}
     assert {path.stem for path in COMPARISONS} >= {"clean"}
+    assert {path.stem for path in CORRELATIONS} == {"correlate"}
     assert {path.stem for path in STUDIES} >= {"mutation-ablation"}
 
 
@@ -59,6 +62,13 @@ def test_a_comparison_is_valid_and_named_like_its_file(path):
     spec = CompareSpec.from_yaml(path)
     assert spec.name == path.stem
     assert f"lossforge compare examples/comparisons/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", CORRELATIONS, ids=lambda path: path.stem)
+def test_a_correlation_is_valid_and_named_like_its_file(path):
+    spec = CorrelateSpec.from_yaml(path)
+    assert spec.name == path.stem
+    assert f"lossforge correlate examples/correlations/{path.name}" in path.read_text()
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -48,7 +48,7 @@ def correlate(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Correlate synthetic objectives with real accuracy, over a zoo of losses from good to bad.
+    """Correlate synthetic objectives with real accuracy, over many losses.
 
     Every loss is tuned and trained on real images, and its accuracy taken on images held out, never on the test images.
     Every objective judges every loss on the same synthetic batches. FILE says what the options say, and more: the zoo

@@ -30,13 +30,13 @@ class CorrelateSpec(Options):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where networks are trained; losses are judged on the CPU"
     )
-    zoo: ZooSpec = ZooSpec()
+    zoo: ZooSpec = Field(default_factory=ZooSpec)  # which needs the losses
     objectives: tuple[NamedObjective, ...] = Field(
         default_factory=default_objectives,
         min_length=1,
         description="by default those that come with lossforge, at several options, and what else judges without any",
     )
-    judging: JudgingSpec = JudgingSpec()
+    judging: JudgingSpec = Field(default_factory=JudgingSpec)
     training: TrainingSpec
     tuning: TuningSpec = Field(
         default=TuningSpec(learning_rate=(0.3, 1.0, 3.0), weight_decay=(1.0,), widenings=2),
