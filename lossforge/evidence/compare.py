@@ -76,7 +76,10 @@ def compare_spec(
             directory.compare_environment(environment(spec.device))
         else:
             write_atomically(directory.manifest, to_json(environment(spec.device)))
-        write_atomically(out / COMPARED_BY, spec.to_yaml())
+        found = tuple(str(Path(each).absolute()) if is_path(each) else each for each in spec.found)
+        write_atomically(
+            out / COMPARED_BY, spec.model_copy(update={"found": found}).to_yaml()
+        )  # to be resumed anywhere
         evidence = _compared(spec, out, directory.record_time, observer, {}, on_generation)
         write_atomically(out / "evidence.json", to_json({"name": spec.name, **evidence.to_json()}))
     return evidence

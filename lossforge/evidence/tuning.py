@@ -133,9 +133,11 @@ def _best(spec: TuningSpec, training: TrainingSpec, scores: Mapping[Point, float
 
     def key(point: Point) -> tuple[float, float, Point]:
         value = scores[point]
+        if value is None:  # where all diverge, the smallest rate is the edge to go on from
+            return (math.inf, point.learning_rate, point)
         away = abs(math.log(point.learning_rate / training.learning_rate))
         if training.weight_decay > 0:
             away += abs(math.log(point.weight_decay / training.weight_decay))
-        return (math.inf if value is None else sign * value, away, point)
+        return (sign * value, away, point)
 
     return min(scores, key=key)

@@ -51,7 +51,7 @@ def evidence_tables(evidence: Evidence) -> Iterator[Table | str]:
 
 def _accuracies(name: str, condition: ConditionEvidence) -> Table:
     level = f"{100 * condition.comparison.confidence:g}%"
-    heads = ("accuracy\n%", "n", "difference\npoints", f"{level} over\nseeds", "and over\nimages", "p\nHolm", "P(>)")
+    heads = ("accuracy\n%", "n", "difference\npoints", f"{level} interval\npoints", "p\nHolm", "P(>)")
     made = table(f"Condition {name}", "loss", *heads)
     rows = {row.a: row for row in condition.judgement.against_reference if row.metric == "accuracy"}
     for loss in condition.comparison.losses.values():
@@ -65,7 +65,10 @@ def _accuracies(name: str, condition: ConditionEvidence) -> Table:
         )
         made.add_row(*map(Text, cells), style=_style(condition, loss.name))
     tuning = "; rate and decay were chosen on images held out" if condition.tuned else ""
-    made.caption = Text(f"Accuracy: mean ± sd over seeds{tuning}. P(>): that it is the better one of two trainings.")
+    made.caption = Text(
+        f"Accuracy: mean ± sd over seeds, of which the interval is (one over seeds and test images is in the report)"
+        f"{tuning}. P(>): that it is the better one of two trainings."
+    )
     return made
 
 
@@ -100,23 +103,27 @@ def _style(condition: ConditionEvidence, loss: str) -> str:
     return {"found": "bold", "published": "", "given": ""}.get(condition.roles[loss], "dim")
 
 
-def _difference(is_reference: bool, row: Judged | None) -> tuple[str, str, str, str, str]:
+def _difference(is_reference: bool, row: Judged | None) -> tuple[str, str, str, str]:
     if is_reference:
-        return "reference", "", "", "", ""
+        return "reference", "", "", ""
     if row is None or row.welch is None:
-        return MISSING, "", "", "", ""
-    each, examples = row.welch.difference, row.bootstrap
-    p_value = row.corrected_p
+        return MISSING, "", "", ""
+    each, p_value = row.welch.difference, row.corrected_p
     return (
         points(each.mean, 2),
         f"[{points(each.low, 2)}, {points(each.high, 2)}]",
-        "" if examples is None else f"[{points(examples.low, 2)}, {points(examples.high, 2)}]",
         "" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}",
         "" if row.improvement is None else f"{row.improvement.probability:.2f}",
     )
 
 
 def _notes(condition: ConditionEvidence) -> Iterator[str]:
+    for row in condition.judgement.pairs:
+        if condition.roles[row.b] == "random" and row.b == f"random {row.a}" and row.welch is not None:
+            each = row.welch.difference
+            ends = f"[{points(each.low, 2)}, {points(each.high, 2)}]"
+            difference = f"{points(each.mean, 2)} points {ends}"
+            yield f"What the search buys: {row.a} minus random members of its family, {difference}."
     edges = [name for name, tuned in condition.tuned.items() if tuned.is_at_edge]
     if edges:
         best = "their best points are" if len(edges) > 1 else "its best point is"

@@ -203,7 +203,7 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "Condition noise-40" in outcome.out
     assert "tiny reaches accuracy" in outcome.out
-    assert "random tiny" in outcome.out
+    assert "What the search buys: tiny minus random members of its family" in outcome.out
     roles = json.loads((tmp_path / "run" / "evidence.json").read_text())["conditions"][0]["roles"]
     assert roles["tiny"] == "found"
     assert (tmp_path / "run" / "tables" / "pairs.csv").read_text().startswith("condition,metric,loss,against")

@@ -81,7 +81,9 @@ def test_what_diverges_is_worst_and_of_equals_the_nearest_to_the_training_is_cho
     result, _ = explored(TuningSpec(), lambda point: None if point.learning_rate > 0.1 else 0.5)
     assert (result.point, result.is_at_edge) == ((0.1, 5e-4), False)
     result, _ = explored(TuningSpec(widenings=1), lambda point: None)
-    assert result.point == (0.1, 5e-4)
+    assert (result.point.learning_rate, result.is_at_edge) == (0.0125, True)
+    result, _ = explored(TuningSpec(), lambda point: None if point.learning_rate > 0.01 else 0.5)
+    assert result.point == (0.00625, 5e-4)
 
 
 def test_no_weight_decay_is_one_value():
