@@ -45,12 +45,14 @@ class ProxyTraining(Objective):
     * ``ece``: the expected calibration error, 15 bins of equal width, in [0, 1],
 
     at the best of the learning rates, one for all tasks: the best on these same held-out samples, so that more rates
-    make the figure more hopeful, for every loss alike. A loss with which nothing is learned can have a small ``ece``,
-    which is therefore meant to stand beside another goal, as in ``pareto`` or ``lexicographic``. A network that is no
-    longer finite counts as wrong everywhere, and has no finite NLL or calibration error; a candidate whose gradients
-    cannot be scaled has infinite fitness. Held-out labels have no noise and no imbalance.
+    make the figure more hopeful, for every loss alike. The best is that of the smallest fitness or, with ``rate_by:
+    error``, of the smallest error, as of one who tunes for accuracy and takes the calibration that comes with it:
+    otherwise a small rate, with which little is learned, calibrates any loss. A loss with which nothing is learned can
+    have a small ``ece``, which is therefore meant to stand beside another goal, as in ``pareto`` or ``lexicographic``.
+    A network that is no longer finite counts as wrong everywhere, and has no finite NLL or calibration error; a
+    candidate whose gradients cannot be scaled has infinite fitness. Held-out labels have no noise and no imbalance.
 
-    Metrics: ``error``, ``nll``, ``ece`` and ``learning_rate``, at the rate of the fitness.
+    Metrics: ``error``, ``nll``, ``ece`` and ``learning_rate``, at the rate that counts.
     """
 
     is_dear: ClassVar[bool] = True
@@ -65,6 +67,9 @@ class ProxyTraining(Objective):
     )
     learning_rates: tuple[PositiveFloat, ...] = Field(
         default=(0.03, 0.1, 0.3), min_length=1, description="rates tried, of which the best counts"
+    )
+    rate_by: Literal["fitness", "error"] = Field(
+        default="fitness", description="what is smallest at the rate that counts: the fitness, or the error"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Nesterov momentum")
 
@@ -89,7 +94,7 @@ class ProxyTraining(Objective):
             for each in zip(*results, strict=True)
         )
         values = {"error": error_PR, "nll": nll_PR, "ece": ece_PR}
-        best_P1 = values[self.fitness].argmin(dim=1, keepdim=True)
+        best_P1 = values[self.fitness if self.rate_by == "fitness" else "error"].argmin(dim=1, keepdim=True)
         metrics = {name: value_PR.gather(1, best_P1).squeeze(1) for name, value_PR in values.items()}
         rate_R = torch.tensor(self.learning_rates, dtype=torch.float64, device=scale_P.device)
         fitness_P = metrics[self.fitness].masked_fill(~(scale_P.isfinite() & (scale_P > 0)), torch.inf)

@@ -85,11 +85,13 @@ def trained_by_torch(objective: ProxyTraining, rate: float, exponent: float, sca
 
 
 class TestAgainstTorch:
-    @pytest.mark.parametrize("fitness", ["error", "nll", "ece"])
-    def test_fitness_and_metrics_are_those_of_the_best_rate(self, fitness):
+    @pytest.mark.parametrize(
+        ("fitness", "rate_by"), [("error", "fitness"), ("nll", "fitness"), ("ece", "fitness"), ("ece", "error")]
+    )
+    def test_fitness_and_metrics_are_those_of_the_best_rate(self, fitness, rate_by):
         from lossforge.gradients import gradient_scale
 
-        objective = QUICK.model_copy(update={"fitness": fitness})
+        objective = QUICK.model_copy(update={"fitness": fitness, "rate_by": rate_by})
         found = evaluate(objective, (0.5, 3.0))
         scale = gradient_scale(population((0.5, 1.0)), batch()).item()
         expected = []
@@ -97,7 +99,7 @@ class TestAgainstTorch:
             results = trained_by_torch(objective, rate, 0.5, scale)
             means = {name: sum(each[name] for each in results) / len(results) for name in ("accuracy", "nll", "ece")}
             expected.append({"error": 1 - means["accuracy"], "nll": means["nll"], "ece": means["ece"], "rate": rate})
-        best = min(expected, key=lambda each: each[fitness])
+        best = min(expected, key=lambda each: each[fitness if rate_by == "fitness" else "error"])
         assert found.fitness_P.item() == pytest.approx(best[fitness], abs=1e-4)
         for name in ("error", "nll", "ece"):
             assert found.metrics[name].item() == pytest.approx(best[name], abs=1e-4)
