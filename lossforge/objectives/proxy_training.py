@@ -42,21 +42,25 @@ class ProxyTraining(Objective):
 
     * ``error``: the share of held-out samples whose most likely class is wrong;
     * ``nll``: the mean of -log p_y over held-out samples, in nats;
+    * ``brier``: the mean of sum_k (p_k - y_k)^2, in [0, 2]: error and calibration in one, and bounded;
     * ``ece``: the expected calibration error, 15 bins of equal width, in [0, 1],
 
     at the best of the learning rates, one for all tasks: the best on these same held-out samples, so that more rates
-    make the figure more hopeful, for every loss alike. A loss with which nothing is learned can have a small ``ece``,
-    which is therefore meant to stand beside another goal, as in ``pareto`` or ``lexicographic``. A network that is no
-    longer finite counts as wrong everywhere, and has no finite NLL or calibration error; a candidate whose gradients
-    cannot be scaled has infinite fitness. Held-out labels have no noise and no imbalance.
+    make the figure more hopeful, for every loss alike. The best is that of the smallest fitness or, with ``rate_by:
+    error``, of the smallest error, as of one who tunes for accuracy and takes the calibration that comes with it:
+    otherwise a small rate, with which little is learned, calibrates any loss. A loss with which nothing is learned can
+    have a small ``ece``, which is therefore meant to stand beside another goal, as in ``pareto`` or ``lexicographic``.
+    A network that is no longer finite counts as wrong everywhere, and has no finite NLL, Brier score or calibration
+    error; a candidate whose gradients cannot be scaled has infinite fitness. Held-out labels have no noise and no
+    imbalance.
 
-    Metrics: ``error``, ``nll``, ``ece`` and ``learning_rate``, at the rate of the fitness.
+    Metrics: ``error``, ``nll``, ``brier``, ``ece`` and ``learning_rate``, at the rate that counts.
     """
 
     is_dear: ClassVar[bool] = True
 
     type: Literal["proxy_training"] = "proxy_training"
-    fitness: Literal["error", "nll", "ece"] = Field(default="error", description="what is minimised")
+    fitness: Literal["error", "nll", "brier", "ece"] = Field(default="error", description="what is minimised")
     tasks: TaskOptions = TaskOptions()
     steps: Count = Field(default=100, ge=1, description="gradient steps of a training")
     batch_size: Count | None = Field(default=128, ge=1, description="samples of a step; null: all of the task's")
@@ -65,6 +69,9 @@ class ProxyTraining(Objective):
     )
     learning_rates: tuple[PositiveFloat, ...] = Field(
         default=(0.03, 0.1, 0.3), min_length=1, description="rates tried, of which the best counts"
+    )
+    rate_by: Literal["fitness", "error"] = Field(
+        default="fitness", description="what is smallest at the rate that counts: the fitness, or the error"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Nesterov momentum")
 
@@ -84,12 +91,13 @@ class ProxyTraining(Objective):
             # Chunks have one shape, so that rounding does not depend on the number of candidates.
             index = torch.where(index < population.num_solutions, index, start)
             results.append(self._trained(population.take(index), scale_P[index], trials))
-        error_PR, nll_PR, ece_PR = (
-            torch.cat(each)[: population.num_solutions].nan_to_num(torch.inf, torch.inf)
-            for each in zip(*results, strict=True)
-        )
-        values = {"error": error_PR, "nll": nll_PR, "ece": ece_PR}
-        best_P1 = values[self.fitness].argmin(dim=1, keepdim=True)
+        values = {
+            name: torch.cat([each[name] for each in results])[: population.num_solutions].nan_to_num(
+                torch.inf, torch.inf
+            )
+            for name in results[0]
+        }
+        best_P1 = values[self.fitness if self.rate_by == "fitness" else "error"].argmin(dim=1, keepdim=True)
         metrics = {name: value_PR.gather(1, best_P1).squeeze(1) for name, value_PR in values.items()}
         rate_R = torch.tensor(self.learning_rates, dtype=torch.float64, device=scale_P.device)
         fitness_P = metrics[self.fitness].masked_fill(~(scale_P.isfinite() & (scale_P > 0)), torch.inf)
@@ -116,8 +124,8 @@ class ProxyTraining(Objective):
         num = self.tasks.num_samples
         return num if self.batch_size is None else min(self.batch_size, num)
 
-    def _trained(self, population: Population, scale_P: Tensor, trials: _Trials) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the mean error_PR, nll_PR and ece_PR over tasks, of every candidate and learning rate."""
+    def _trained(self, population: Population, scale_P: Tensor, trials: _Trials) -> dict[str, Tensor]:
+        """Return the means over tasks, (P, R), of every candidate and learning rate."""
         P, R, T = population.num_solutions, len(self.learning_rates), self.tasks.num_tasks
         networks = StackedMLP([weight.repeat(P * R, 1, 1) for weight in trials.weights], self.momentum)
         rate_R = torch.tensor(self.learning_rates, device=scale_P.device)
@@ -132,8 +140,8 @@ class ProxyTraining(Objective):
             networks.step(gradient_SNC, rate_S11 * (1 - step / self.steps))
         logits_SMC = networks.outputs(trials.tasks.held_out_inputs_TMF.repeat(P * R, 1, 1))
         labels_SM = trials.tasks.held_out_labels_TM.repeat(P * R, 1)
-        error, nll, ece = (each_S.reshape(P, R, T).mean(dim=2) for each_S in _scores(logits_SMC, labels_SM))
-        return error, nll, ece
+        scores = _scores(logits_SMC, labels_SM)
+        return {name: score_S.reshape(P, R, T).mean(dim=2) for name, score_S in scores.items()}
 
 
 @dataclass(frozen=True)
@@ -145,13 +153,20 @@ class _Trials:
     batches: Tensor
 
 
-def _scores(logits_SMC: Tensor, labels_SM: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return error_S, nll_S and ece_S."""
+def _scores(logits_SMC: Tensor, labels_SM: Tensor) -> dict[str, Tensor]:
+    """Return the mean over samples, (S,), of each score by its name."""
     log_probs_SMC = torch.log_softmax(logits_SMC, dim=2)
+    probs_SMC = log_probs_SMC.exp()
     confidence_SM, predicted_SM = log_probs_SMC.max(dim=2)
     correct_SM = (predicted_SM == labels_SM) & logits_SMC.isfinite().all(dim=2)
-    nll_S = -log_probs_SMC.gather(2, labels_SM[..., None]).squeeze(2).mean(dim=1)
-    return 1 - correct_SM.float().mean(dim=1), nll_S, _calibration_error(confidence_SM.exp(), correct_SM)
+    own_SM = probs_SMC.gather(2, labels_SM[..., None]).squeeze(2)
+    return {
+        "error": 1 - correct_SM.float().mean(dim=1),
+        "nll": -log_probs_SMC.gather(2, labels_SM[..., None]).squeeze(2).mean(dim=1),
+        # sum_k (p_k - y_k)^2 = 1 - 2 p_y + sum_k p_k^2
+        "brier": (1 - 2 * own_SM + probs_SMC.square().sum(dim=2)).mean(dim=1),
+        "ece": _calibration_error(confidence_SM.exp(), correct_SM),
+    }
 
 
 def _calibration_error(confidence_SM: Tensor, correct_SM: Tensor) -> Tensor:

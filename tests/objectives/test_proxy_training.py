@@ -85,21 +85,25 @@ def trained_by_torch(objective: ProxyTraining, rate: float, exponent: float, sca
 
 
 class TestAgainstTorch:
-    @pytest.mark.parametrize("fitness", ["error", "nll", "ece"])
-    def test_fitness_and_metrics_are_those_of_the_best_rate(self, fitness):
+    @pytest.mark.parametrize(
+        ("fitness", "rate_by"),
+        [("error", "fitness"), ("nll", "fitness"), ("brier", "fitness"), ("ece", "fitness"), ("ece", "error")],
+    )
+    def test_fitness_and_metrics_are_those_of_the_best_rate(self, fitness, rate_by):
         from lossforge.gradients import gradient_scale
 
-        objective = QUICK.model_copy(update={"fitness": fitness})
+        objective = QUICK.model_copy(update={"fitness": fitness, "rate_by": rate_by})
         found = evaluate(objective, (0.5, 3.0))
         scale = gradient_scale(population((0.5, 1.0)), batch()).item()
         expected = []
         for rate in objective.learning_rates:
             results = trained_by_torch(objective, rate, 0.5, scale)
-            means = {name: sum(each[name] for each in results) / len(results) for name in ("accuracy", "nll", "ece")}
-            expected.append({"error": 1 - means["accuracy"], "nll": means["nll"], "ece": means["ece"], "rate": rate})
-        best = min(expected, key=lambda each: each[fitness])
+            names = ("accuracy", "nll", "brier", "ece")
+            means = {name: sum(each[name] for each in results) / len(results) for name in names}
+            expected.append({**means, "error": 1 - means["accuracy"], "rate": rate})
+        best = min(expected, key=lambda each: each[fitness if rate_by == "fitness" else "error"])
         assert found.fitness_P.item() == pytest.approx(best[fitness], abs=1e-4)
-        for name in ("error", "nll", "ece"):
+        for name in ("error", "nll", "brier", "ece"):
             assert found.metrics[name].item() == pytest.approx(best[name], abs=1e-4)
         assert found.metrics["learning_rate"].item() == pytest.approx(best["rate"])
 
@@ -159,7 +163,7 @@ class TestPopulation:
         assert nll.fitness_P.item() == torch.inf
 
     def test_a_rate_that_diverges_does_not_hide_one_that_does_not(self):
-        for fitness in ("error", "nll", "ece"):
+        for fitness in ("error", "nll", "brier", "ece"):
             both = QUICK.model_copy(update={"learning_rates": (1e20, 0.1), "fitness": fitness})
             one = QUICK.model_copy(update={"learning_rates": (0.1,), "fitness": fitness})
             found, expected = evaluate(both, (0.5, 1.0)), evaluate(one, (0.5, 1.0))
