@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lossforge import presets as presets
     from lossforge.artifact import load_loss as load_loss
     from lossforge.compare_study import compare as compare
+    from lossforge.correlate_study import correlate as correlate
     from lossforge.evidence import ablate as ablate
     from lossforge.evidence import explain as explain
-    from lossforge.evidence.correlate import correlate as correlate
     from lossforge.evidence.train import train as train
     from lossforge.gap_study import gap as gap
     from lossforge.pipeline import resume as resume
@@ -39,7 +39,7 @@ _HOMES = {
     "TrainingSpec": "lossforge.spec",
     "ablate": "lossforge.evidence",
     "compare": "lossforge.compare_study",
-    "correlate": "lossforge.evidence",
+    "correlate": "lossforge.correlate_study",
     "explain": "lossforge.evidence",
     "gap": "lossforge.gap_study",
     "load_loss": "lossforge.artifact",

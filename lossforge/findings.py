@@ -11,15 +11,14 @@ from lossforge.evidence.gap import measure_gap
 from lossforge.evidence.random_control import search_of
 from lossforge.losses import FixedLoss
 from lossforge.report import write_evidence, write_explanation
+from lossforge.report.explanation_page import EXPLANATIONS
 from lossforge.report.gap import write_gap
+from lossforge.report.gap_page import GAPS
 from lossforge.search import resolve_device
 from lossforge.spec import RunSpec, TrainingSpec
 from lossforge.spec.gap import GapSpec
 
 _log = logging.getLogger(__name__)
-
-EXPLANATIONS, GAPS = "explanations", "gaps"
-"""Folders with one of each found loss."""
 
 
 def write_findings(evidence: Evidence, training: TrainingSpec, seed: int, device: str, out: Path) -> None:

@@ -90,16 +90,14 @@ def resume_correlation(path: Path, *, as_json: bool) -> None:
 
 def _carry_out(spec: CorrelateSpec, out: Path) -> Correlated:
     from lossforge.cli.display import Display, warnings_to
-    from lossforge.evidence.correlate import correlate_spec, is_correlated
-    from lossforge.report.correlation import write_correlation
+    from lossforge.correlate_study import correlate_as
+    from lossforge.evidence.correlate import is_correlated
 
     display = Display()
     try:
         with interrupted_by(signal.SIGTERM), display, warnings_to(display):  # as by Ctrl-C
             display.correlating(spec, out)
-            correlated = correlate_spec(spec, out, display, on_generation=display.searching, on_judged=display.judged)
-            write_correlation(correlated, out)
-            return correlated
+            return correlate_as(spec, out, display, on_generation=display.searching, on_judged=display.judged)
     except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
         if not is_interrupt(cause):
             raise

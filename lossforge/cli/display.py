@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lossforge.cli.bars import Bars
-from lossforge.cli.durations import duration
+from lossforge.cli.pace import EpochsLeft, Interval, Pace
 from lossforge.observer import Observer
 from lossforge.report.numbers import count
 
@@ -54,9 +53,9 @@ class Display(Observer):
         self._bars = Bars(self.console) if self.console.is_terminal and self.console.is_interactive else None
         self._generations = self._epochs = self._trainings = self._done = 0
         self._restarts = 1
-        self._searching = _Pace()
-        self._training = _EpochsLeft(0, 0)
-        self._epochs_told = _Interval(PLAIN_SECONDS)
+        self._searching = Pace()
+        self._training = EpochsLeft(0, 0)
+        self._epochs_told = Interval(PLAIN_SECONDS)
 
     def __enter__(self) -> Display:
         if self._bars:
@@ -81,7 +80,7 @@ class Display(Observer):
         if spec.training is not None and spec.evidence is not None:
             self._epochs = spec.training.epochs
             self._trainings = spec.evidence.seeds * (1 + len(spec.evidence.baselines)) if spec.evidence.is_plain else 0
-            self._training = _EpochsLeft(self._epochs, self._trainings)
+            self._training = EpochsLeft(self._epochs, self._trainings)
         self._print(f"[bold]{spec.name}[/bold] in {escape(str(path))}, seed {spec.seed}, on {spec.device}", markup=True)
 
     def training(self, spec: TrainSpec, path: Path) -> None:
@@ -89,7 +88,7 @@ class Display(Observer):
         self.path = path
         self._epochs = spec.training.epochs
         self._trainings = spec.seeds * (len(spec.published) + len(spec.found))
-        self._training = _EpochsLeft(self._epochs, self._trainings)
+        self._training = EpochsLeft(self._epochs, self._trainings)
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
         amount = f"{count(self._trainings, 'training')} of {count(self._epochs, 'epoch')}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
@@ -104,7 +103,7 @@ class Display(Observer):
         """Say what is compared, and where."""
         self.path = path
         self._epochs = spec.training.epochs
-        self._training = _EpochsLeft(self._epochs, 0)
+        self._training = EpochsLeft(self._epochs, 0)
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {count(spec.evidence.seeds, 'seed')} of each loss")
 
@@ -112,7 +111,7 @@ class Display(Observer):
         """Say what is correlated, and where."""
         self.path = path
         self._epochs = spec.training.epochs
-        self._training = _EpochsLeft(self._epochs, 0)
+        self._training = EpochsLeft(self._epochs, 0)
         names = f"{spec.training.model.label} on {spec.training.dataset.label}"
         amount = f"{spec.zoo.num_losses} losses, {count(len(spec.objectives), 'objective')}"
         self._plain(f"{names} in {path}, seed {spec.seed}: {amount}")
@@ -232,73 +231,11 @@ class _Warnings(logging.Handler):
         self._display.warning(record.getMessage())
 
 
-class _Interval:
-    """Something that is due once so many seconds have gone by."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._last = seconds, time.monotonic()
-
-    def due(self) -> bool:
-        """Return whether it is; the seconds then count anew."""
-        now = time.monotonic()
-        if now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
-
-
-class _Pace:
-    """The time left, by the mean of the steps done in this process."""
-
-    def __init__(self) -> None:
-        self._seconds, self._steps = 0.0, 0
-
-    def left_after(self, seconds: float, num_left: int) -> str:
-        """Return what to print after a step."""
-        self._seconds, self._steps = self._seconds + seconds, self._steps + 1
-        return _left(self._seconds / self._steps * num_left)
-
-
-class _EpochsLeft:
-    """The time left, by how many epochs were completed since trainings began, however many train at once."""
-
-    def __init__(self, num_epochs: int, num_trainings: int) -> None:
-        self._num_epochs, self._num_left, self._num_done = num_epochs, num_epochs * num_trainings, 0
-        self._reached: dict[str, int] = {}
-        self.begin()
-
-    def expect(self, num_trainings: int) -> None:
-        """Count on more trainings."""
-        self._num_left += self._num_epochs * num_trainings
-
-    def begin(self) -> None:
-        """Begin to count the time."""
-        self._began = time.monotonic()
-
-    def left_at(self, epochs: Mapping[str, int]) -> str:
-        """Return what to print where trainings have completed an epoch; those before a training's first are no work."""
-        self._num_done += len(epochs)
-        return self._left_with(epochs)
-
-    def left_after(self, training: str) -> str:
-        """Return what to print after a training, which may have been read back, or have diverged."""
-        return self._left_with({training: self._num_epochs})
-
-    def _left_with(self, epochs: Mapping[str, int]) -> str:
-        self._num_left -= sum(epoch - self._reached.get(training, 0) for training, epoch in epochs.items())
-        self._reached.update(epochs)
-        return _left((time.monotonic() - self._began) / self._num_done * self._num_left) if self._num_done else ""
-
-
 def _outcome(result: TrainingResult) -> str:
     if result.diverged_at_epoch is not None:
         return f"diverged in epoch {result.diverged_at_epoch}"
     part, metrics = ("test", result.metrics) if result.metrics else ("held-out", result.validation_metrics)
     return "done" if metrics is None else f"{part} accuracy {metrics.accuracy:.2%}, NLL {metrics.nll:.3f}"
-
-
-def _left(seconds: float) -> str:
-    return f"; about {duration(seconds)} left" if seconds >= 1 else ""
 
 
 def _rate(record: EpochRecord) -> str:

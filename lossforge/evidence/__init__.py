@@ -8,7 +8,7 @@ from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import compare_spec, is_compared, is_found
 from lossforge.evidence.comparison import METRICS, Comparison, LossSummary, MetricSummary
-from lossforge.evidence.correlate import correlate, correlate_spec, is_correlated
+from lossforge.evidence.correlate import correlate_spec, is_correlated
 from lossforge.evidence.correlated import Correlated
 from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
@@ -38,7 +38,6 @@ __all__ = [
     "choose",
     "compare_found",
     "compare_spec",
-    "correlate",
     "correlate_spec",
     "default_folder",
     "explain",

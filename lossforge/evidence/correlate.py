@@ -1,4 +1,4 @@
-"""Which synthetic objective predicts real accuracy: ``lossforge correlate``, and :func:`lossforge.correlate`."""
+"""Which synthetic objective predicts real accuracy: what ``lossforge correlate`` does before it tells of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lossforge import run_directory
 from lossforge.environment import environment
@@ -26,66 +25,17 @@ from lossforge.evidence.trainer import Trainer
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.evidence.zoo import Member, Zookeeper
 from lossforge.files import to_json, write_atomically
-from lossforge.interfaces import Dataset, Model
 from lossforge.run_log import logged_to
 from lossforge.search import existing_device, resolve_device
 from lossforge.search.runner import OnGeneration
 from lossforge.spec.correlate import CorrelateSpec
-from lossforge.spec.given import refuse_other, with_tuples
+from lossforge.spec.given import refuse_other
 from lossforge.training import PreparedData, TrainingResult, prepare
 
 CORRELATED_BY = "correlate.yaml"
 """File in the folder of a correlation: the spec of the last command."""
 
 OnJudged = Callable[[Judged], None]
-
-
-def correlate(
-    *,
-    dataset: str | Dataset | Mapping[str, Any],
-    model: str | Model | Mapping[str, Any],
-    zoo: Mapping[str, Any] | None = None,
-    objectives: Sequence[Mapping[str, Any]] | None = None,
-    judging: Mapping[str, Any] | None = None,
-    tuning: Mapping[str, Any] | None = None,
-    seeds: int = 2,
-    seed: int = 0,
-    device: str = "auto",
-    out: Path | str | None = None,
-    observer: TrainingObserver | None = None,
-    **options: Any,
-) -> Correlated:
-    """Correlate synthetic objectives with the real accuracy of a zoo of losses, each at its best learning rate.
-
-    Args:
-        dataset: name, component, or a mapping with ``type``.
-        model: likewise.
-        zoo: fields of :class:`lossforge.spec.zoo.ZooSpec`.
-        objectives: mappings of ``name`` and ``objective``; None: those that come with lossforge.
-        judging: fields of :class:`lossforge.spec.judged.JudgingSpec`.
-        tuning: fields of :class:`lossforge.spec.TuningSpec`.
-        seeds: trainings of each loss at its best rate.
-        seed: of everything random.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        out: folder of the results; what is there is not done again. None: nothing is written.
-        observer: told of progress.
-        options: fields of :class:`lossforge.spec.TrainingSpec`; ``num_validation`` must be one of them.
-
-    Raises:
-        pydantic.ValidationError: an option is unknown or not valid.
-        SpecError, DataError, ArtifactError, RunDirectoryError, SearchError: as their messages say.
-    """
-    given = {"zoo": zoo, "objectives": objectives, "judging": judging, "tuning": tuning}
-    spec = CorrelateSpec.model_validate(
-        {
-            **{name: with_tuples(value) for name, value in given.items() if value is not None},
-            "training": {"dataset": dataset, "model": model, **options},
-            "seeds": seeds,
-            "seed": seed,
-            "device": device,
-        }
-    )
-    return correlate_spec(spec, None if out is None else Path(out), observer)
 
 
 def is_correlated(path: Path) -> bool:

@@ -13,9 +13,10 @@ from lossforge.evidence.trainer import place_of_images
 from lossforge.report.evidence_content import EvidenceContent
 from lossforge.report.evidence_page import EvidenceSection, evidence_section
 from lossforge.report.found import Found, found_loss
+from lossforge.report.further import further_sections
 from lossforge.report.reading import checked, generations, parsed_spec, text_of
 from lossforge.report.repetition import Fact, Repetition, command_of, data_facts, versions_of
-from lossforge.report.sections import Section, further_sections
+from lossforge.report.sections import Section
 from lossforge.run_content import FoundLoss, Generation, Manifest
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from lossforge.evidence.trainer import place_of_images
 from lossforge.report.evidence_page import EvidenceSection, evidence_section
 from lossforge.report.found import Found, found_loss
+from lossforge.report.further import further_sections
 from lossforge.report.reading import Run
 from lossforge.report.repetition import Fact, Repetition, command_of, data_facts, versions_of
 from lossforge.report.results import Results, results
-from lossforge.report.sections import Section, further_sections
+from lossforge.report.sections import Section
 from lossforge.report.verdict import verdict, verdict_without_training
 
 

@@ -1,10 +1,8 @@
-"""Further sections of a report: what other commands found out and wrote beside a run or a comparison."""
+"""A further section of a report: what was found out besides, and lies beside a run or a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -23,17 +21,3 @@ class Section:
     title: str
     template: str
     content: Any
-
-
-FURTHER: tuple[Callable[[Path], Section | None], ...] = ()
-"""Each looks into a folder for files of its own, and returns None where there are none."""
-
-
-def further_sections(directory: Path) -> tuple[Section, ...]:
-    """Return the further sections that a folder has files for, in order.
-
-    Raises:
-        RunDirectoryError: a file is damaged.
-    """
-    found = (look(directory) for look in FURTHER)
-    return tuple(section for section in found if section is not None)

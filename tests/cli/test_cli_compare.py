@@ -207,7 +207,9 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     roles = json.loads((tmp_path / "run" / "evidence.json").read_text())["conditions"][0]["roles"]
     assert roles["tiny"] == "found"
     assert (tmp_path / "run" / "tables" / "pairs.csv").read_text().startswith("condition,metric,loss,against")
-    assert (tmp_path / "run" / "report.html").is_file()
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert report.index("What the found loss is like") < report.index("Synthetic predictions and real ones")
+    assert report.count("data:image/svg+xml;base64,") == 2
     assert (tmp_path / "run" / "explanations" / "tiny" / "explanation.json").is_file()
     assert (tmp_path / "run" / "gaps" / "tiny" / "gap.json").is_file()
     resumed = lossforge("resume", tmp_path / "run")

@@ -17,7 +17,7 @@ from lossforge.evidence.judgement import judgement
 from lossforge.evidence.reliability import reliability
 from lossforge.evidence.trainer import place_of_images
 from lossforge.evidence.tuning import Point, Tuned
-from lossforge.report import sections, write_evidence, write_report
+from lossforge.report import further, write_evidence, write_report
 from lossforge.report.evidence_content import EvidenceContent
 from lossforge.report.forest_page import forest_plot
 from lossforge.report.sections import Section
@@ -201,7 +201,7 @@ def test_a_run_shows_its_evidence_in_place_of_the_plain_comparison(evidence, tra
 
 def test_what_is_found_out_further_has_a_section_of_its_own(folder, monkeypatch):
     note = Section("more", "Further still", "style.css", None)
-    monkeypatch.setattr(sections, "FURTHER", (lambda path: note if path == folder else None, lambda path: None))
+    monkeypatch.setattr(further, "FURTHER", (lambda path: note if path == folder else None, lambda path: None))
     text = sound(write_report(folder).read_text()).text
     assert text.index("The found loss tiny") < text.index("Further still") < text.index("Repeat the comparison")
 

@@ -1,0 +1,78 @@
+"""What a report shows of explanations and gaps that lie beside it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lossforge.errors import RunDirectoryError
+from lossforge.report.further import further_sections
+
+
+def estimate(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def apart(num):
+    marginals = ("p_y", "entropy", "margin")
+    return {
+        "num": num,
+        "auc": estimate(0.9),
+        "energy": 0.25,
+        "coverage": 0.5,
+        "recall": 0.75,
+        "wasserstein": {name: estimate(0.3) for name in marginals},
+        "real": {name: {"largest": 1.0, "counts": [3, 1]} for name in marginals},
+        "synthetic": {name: {"largest": 1.0, "counts": [0, 4]} for name in marginals},
+    }
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+
+
+def test_a_folder_without_them_has_none(tmp_path):
+    assert further_sections(tmp_path) == ()
+
+
+def test_a_gap_is_charted_and_its_figures_told(tmp_path):
+    fit = {"weights": {"confident_right": 0.2}, "proposed": {"confident_right": 0.6}, "judged_on": "other trainings"}
+    fit |= {"before": apart(10), "after": apart(10)}
+    write(tmp_path / "gaps" / "tiny" / "gap.json", {"groups": {"all": apart(20)}, "itself": apart(20), "fit": fit})
+    (section,) = further_sections(tmp_path)
+    (gap,) = section.content
+    assert (section.id, gap.name) == ("gap", "tiny")
+    assert [chart.title for chart in gap.charts] == [
+        "Probability of the label",
+        "Entropy",
+        "Largest probability less the second",
+    ]
+    real, synthetic = gap.charts[0].legend
+    assert (real.x, real.y, synthetic.y) == ([0.25, 0.75], [0.75, 0.25], [0.0, 1.0])
+    assert gap.rows[0] == ("all", "20", "0.900", "[0.800, 1.000]", "0.250", "50.0", "75.0", "0.300")
+    assert [row[0] for row in gap.rows[1:]] == [
+        "sampler against itself",
+        "other trainings: weights as they are",
+        "other trainings: weights proposed",
+    ]
+    assert gap.weights == (("confident right", "0.200", "0.600"),)
+
+
+def test_an_explanation_has_its_answers_in_order_and_its_pictures_within_the_page(tmp_path):
+    answers = {"calibrated": "yes", "weight": "w(p) = 1"}
+    write(tmp_path / "explanations" / "tiny" / "explanation.json", {"answers": answers, "assumptions": ["A.", "B."]})
+    (tmp_path / "explanations" / "tiny" / "field.svg").write_text("<svg/>")
+    (section,) = further_sections(tmp_path)
+    (explained,) = section.content
+    assert explained.answers == (("weight", "w(p) = 1"), ("calibrated", "yes"))
+    assert explained.figures == (("Pull on the logits, by the prediction", "data:image/svg+xml;base64,PHN2Zy8+"),)
+    assert explained.assumptions == "A. B."
+
+
+@pytest.mark.parametrize("place", ["gaps/tiny/gap.json", "explanations/tiny/explanation.json"])
+def test_a_damaged_file_is_told(tmp_path, place):
+    write(tmp_path / place, {"groups": 3})
+    with pytest.raises(RunDirectoryError, match=place):
+        further_sections(tmp_path)
