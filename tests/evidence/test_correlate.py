@@ -167,7 +167,7 @@ def test_every_loss_has_the_gradient_norm_of_cross_entropy_in_training():
 
 
 def test_the_example_has_a_zoo_of_more_than_thirty_losses_of_every_role():
-    spec = CorrelateSpec.from_yaml(Path(__file__).parents[2] / "examples" / "comparisons" / "correlate.yaml")
+    spec = CorrelateSpec.from_yaml(Path(__file__).parents[2] / "examples" / "correlations" / "correlate.yaml")
     assert spec.name == "correlate"
     assert spec.zoo.num_losses == 39
     assert len(spec.zoo.random) == 4

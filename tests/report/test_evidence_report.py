@@ -75,7 +75,14 @@ def condition(spec: CompareSpec, name: str, shifts: dict[str, float]) -> Conditi
     roles = {loss: ROLES.get(loss, "stopped_early") for loss in shifts}
     scores = {Point(0.05, 0.0005): 0.8, Point(0.1, 0.0005): 0.9, Point(0.1, 0.001): None}
     tuned = {loss: Tuned(Point(0.1, 0.0005), scores, loss == "gce") for loss in shifts}
-    return ConditionEvidence(of_training, roles, tuned, comparison, judgement(comparison, roles, spec.evidence.margin))
+    return ConditionEvidence(
+        of_training,
+        roles,
+        tuned,
+        comparison,
+        judgement(comparison, roles, spec.evidence.margin),
+        dict.fromkeys(roles, comparison.training_seeds),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +233,7 @@ def test_where_all_diverged_and_nothing_was_tuned_it_says_so(folder, evidence):
     )
     roles = {name: ROLES[name] for name in comparison.losses}
     clean = evidence.conditions["clean"].training
-    only = ConditionEvidence(clean, roles, {}, comparison, judgement(comparison, roles, 0.5))
+    only = ConditionEvidence(clean, roles, {}, comparison, judgement(comparison, roles, 0.5), {})
     content = Evidence(evidence.spec, {"clean": only}).to_json()
     (folder / "evidence.json").write_text(json.dumps({"name": "compared", **content}))
     text = sound(write_report(folder).read_text()).text
