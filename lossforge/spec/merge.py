@@ -61,7 +61,8 @@ class _Merge:
             if isinstance(base, str) and "type" not in top:
                 self.opened.add(path)
                 return {"type": base, **top}
-            if isinstance(base, dict) and ("type" not in top or top["type"] == self._type(base, path)):
+            # Options of a base that names and means no type are of the type that is named now.
+            if isinstance(base, dict) and ("type" not in top or self._type(base, path) in (top["type"], None)):
                 return self.mapping(base, top, path)
         if isinstance(top, str) and isinstance(base, dict) and top == self._type(base, path):
             self.kept.add(path)

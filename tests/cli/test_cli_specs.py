@@ -265,5 +265,8 @@ class TestPresets:
     def test_an_unknown_preset(self, lossforge, folder, args):
         outcome = lossforge("presets", *args)
         assert outcome.code == 2
-        assert "unknown preset 'edll' (did you mean 'edl'?); presets: edl, edl-faithful" in outcome.err
+        assert (
+            "unknown preset 'edll' (did you mean 'edl'?); presets: edl, edl-calibrated, edl-faithful, edl-noisy"
+            in outcome.err
+        )
         assert list(folder.iterdir()) == []

@@ -33,11 +33,11 @@ from lossforge.cli.display import Display
 new = types.SimpleNamespace
 spec = new(
     name="a loss of my own", seed=0, device="cpu", search=new(generations=150, restarts=1), training=new(epochs=12),
-    evidence=new(seeds=3, baselines=["cross_entropy"]),
+    evidence=new(seeds=3, baselines=["cross_entropy"], is_plain=True),
 )
 arm = new(
     loss="focal(gamma=2)", seed_index=0, restored=False,
-    result=new(seconds=None, metrics=new(accuracy=0.5, nll=1.0)),
+    result=new(seconds=None, metrics=new(accuracy=0.5, nll=1.0), diverged_at_epoch=None),
 )
 steps = {
     "began": lambda display: display.began(spec, pathlib.Path("runs/one")),

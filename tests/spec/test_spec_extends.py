@@ -245,3 +245,11 @@ def test_a_preset_extends_presets_only(folder: Path) -> None:
     (folder / "presets" / "open.yaml").write_text(f"extends: {folder / 'base.yaml'}\n")
     (problem,) = told("extends: open\n")
     assert problem.startswith("preset open:1:10: extends: a preset can extend presets only, got the string '/")
+
+
+def test_a_type_that_is_named_above_takes_the_options_that_the_base_has_without_one(tmp_path):
+    base = BASE.replace("{type: toy_evolving, num_children: 4}", "{num_children: 4}")
+    assert "num_children: 4" in base
+    (tmp_path / "base.yaml").write_text(base)
+    top = f"extends: {tmp_path / 'base.yaml'}\nname: above\nsearch: {{strategy: {{type: toy_evolving}}}}\n"
+    assert spec_from_text(top, "above").search.strategy.num_children == 4

@@ -68,7 +68,7 @@ def test_ablations_and_trainings_have_schemas_too() -> None:
     assert training(spec.model_dump(mode="json")) == []
     assert training({"training": {"dataset": "digits"}})
     correlation = validator(CorrelateSpec)
-    example = ROOT / "examples" / "comparisons" / "correlate.yaml"
+    example = ROOT / "examples" / "correlations" / "correlate.yaml"
     assert correlation(content(example.read_text())) == []
     assert correlation(CorrelateSpec.from_yaml(example).model_dump(mode="json")) == []
     assert correlation({"zoo": {"found": [3]}})
