@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from lossforge.errors import RunDirectoryError
+from lossforge.evidence import explain
 from lossforge.evidence.comparison import summarise
 from lossforge.evidence.gather import ConditionEvidence, Evidence
 from lossforge.evidence.judgement import judgement
 from lossforge.evidence.reliability import reliability
 from lossforge.evidence.trainer import place_of_images
 from lossforge.evidence.tuning import Point, Tuned
-from lossforge.report import further, write_evidence, write_report
+from lossforge.report import further, write_evidence, write_explanation, write_report
 from lossforge.report.evidence_content import EvidenceContent
 from lossforge.report.forest_page import forest_plot
 from lossforge.report.sections import Section
@@ -277,7 +278,8 @@ def test_a_bad_loss_does_not_squeeze_the_forest_plot(evidence):
 def test_in_a_browser_nothing_overflows_complains_or_is_fetched(folder, evidence, trained_run, tmp_path):
     (trained_run / "evidence.json").write_text(json.dumps({"name": "tiny", **evidence.to_json()}))
     write_records(evidence, trained_run / "training", 3)
-    papers = set()
+    write_explanation(explain("gce"), folder / "explanations" / "tiny")
+    papers, images = set(), set()
     with chromium(tmp_path / "profile") as browser:
         for report in map(write_report, (folder, trained_run)):
             for width, height in ((1280, 900), (390, 844)):
@@ -285,7 +287,10 @@ def test_in_a_browser_nothing_overflows_complains_or_is_fetched(folder, evidence
                     browser.open(report, width, height, scheme)
                     assert browser.value("document.documentElement.scrollWidth") == width
                     assert browser.value("document.querySelectorAll('svg[role=img]').length") > 20
+                    images.add(browser.value("[...document.images].filter(each => each.naturalWidth > 0).length"))
                     papers.add((scheme, browser.value("getComputedStyle(document.body).backgroundColor")))
-            assert set(browser.requests) <= {path.resolve().as_uri() for path in (report, folder / "report.html")}
+            fetched = {request for request in browser.requests if not request.startswith("data:")}  # lies in the page
+            assert fetched <= {path.resolve().as_uri() for path in (report, folder / "report.html")}
     assert browser.messages == []
     assert len(papers) == 2
+    assert images == {0, 2}
