@@ -185,5 +185,5 @@ def _same_prediction(
 
 def _weight_band(gate: WeightBandGate, population: Population, batch: PredictionBatch) -> Tensor:
     p_G = profile_grid(gate.p_min, gate.p_max, gate.p_top, gate.num_points, batch.log_probs_BC.device)
-    relative_P2G, is_negative_P = relative_to_mean(population.weight_profile(p_G))
+    relative_P2G, is_negative_P = relative_to_mean(population.weight_profile(p_G) / p_G**gate.exponent)
     return band_violation(relative_P2G, gate.minimum, gate.maximum, is_top_free=True) + is_negative_P

@@ -8,19 +8,26 @@ from pydantic import Field, model_validator
 
 from lossforge.component import Count, Options
 
+SMALLEST_SHAPE = 1e-30
+"""Least value of p^q on the grid: float32 ends at 1e38, and weights may be large themselves."""
+
 
 class WeightBandGate(Options):
-    """Bounds on the per-sample weight w(p), relative to its mean over a geometric grid of true-class probabilities.
+    """Bounds on the per-sample weight w(p) over p^q, relative to its mean over a geometric grid of probabilities p.
 
-    w must be at least ``minimum`` (and so positive) for p in [p_min, p_max], and at most ``maximum`` up to ``p_top``:
-    above p_max a loss may push confident samples back, as label smoothing does, but not drive them on.
+    p is that of the true class. The ratio must be at least ``minimum`` (and so w positive) for p in [p_min, p_max], and
+    at most ``maximum`` up to ``p_top``: above p_max a loss may push confident samples back, as label smoothing does,
+    but not drive them on. With q = 0 w stays near cross-entropy's, 1; with q in (0, 1] near generalised
+    cross-entropy's, for label noise.
     """
+
+    exponent: float = Field(default=0.0, ge=0, le=5, description="q of the shape p^q that w stays near")
 
     p_min: float = Field(default=1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
     p_max: float = Field(default=0.9, gt=0, lt=1, description="up to where w must be positive")
     p_top: float = Field(default=0.99, gt=0, lt=1, description="up to where w is bounded above")
-    minimum: float = Field(default=0.3, gt=0, description="smallest w / mean(w)")
-    maximum: float = Field(default=3.0, gt=0, description="largest w / mean(w)")
+    minimum: float = Field(default=0.3, gt=0, description="smallest ratio to the mean")
+    maximum: float = Field(default=3.0, gt=0, description="largest ratio to the mean")
     num_points: Count = Field(default=11, ge=3, description="points of the grid")
 
     @model_validator(mode="after")
@@ -29,6 +36,11 @@ class WeightBandGate(Options):
             raise ValueError("p_min < p_max < p_top must hold")
         if not self.minimum < self.maximum:
             raise ValueError("minimum must be below maximum")
+        if self.p_min**self.exponent < SMALLEST_SHAPE:
+            raise ValueError(
+                f"p_min^exponent must be at least {SMALLEST_SHAPE:g}, or weights relative to it leave float32; "
+                "raise p_min or lower exponent"
+            )
         return self
 
 

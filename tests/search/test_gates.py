@@ -96,7 +96,7 @@ class TestConstrainedRank:
 def band_violation(weight, gate: WeightBandGate = BAND) -> float:
     """The stated mean over the grid in double precision, for a weight that is the same for both rival shapes."""
     grid = np.append(np.logspace(math.log10(gate.p_min), math.log10(gate.p_max), gate.num_points - 1), gate.p_top)
-    w = weight(grid)
+    w = weight(grid) / grid**gate.exponent
     mean = w[:-1].mean()
     relative = w / (mean if mean > 0 else np.abs(w).mean())
     low = np.clip(gate.minimum - relative[:-1], 0, 3).sum()
@@ -135,6 +135,18 @@ class TestWeightBand:
     def test_gce(self, closed_form_population, q):
         (found,) = self.of(closed_form_population("gce", [q]))
         assert found == pytest.approx(band_violation(lambda p: p**q), rel=1e-4)
+
+    def test_about_another_shape(self, closed_form_population):
+        """Relative to p^0.7 generalised cross-entropy is flat, and cross-entropy far off, by the stated mean."""
+        gate = WeightBandGate(exponent=0.7, minimum=0.9, maximum=1.1)
+        assert self.of(closed_form_population("gce", [0.7]), gate) == [0.0]
+        (found,) = self.of(closed_form_population("cross_entropy", [1.0]), gate)
+        assert found == pytest.approx(band_violation(np.ones_like, gate), rel=1e-4)
+        assert found > 0.5
+
+    def test_a_shape_that_leaves_float32_is_refused(self):
+        with pytest.raises(ValidationError, match=r"raise p_min or lower exponent"):
+            WeightBandGate(p_min=1e-7, exponent=5.0)
 
     def test_focal(self, closed_form_population):
         (found,) = self.of(closed_form_population("focal", [5.0]))
