@@ -9,9 +9,10 @@ p^a is generalised cross-entropy (Zhang and Sabuncu, NeurIPS 2018, arXiv 1805.07
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -127,6 +128,15 @@ class WeightProfile(LocalParameterization):
     """
 
     type: Literal["weight_profile"] = "weight_profile"
+    around: tuple[float, float, float] | None = Field(
+        default=None, description="(a, b, c) about which first draws lie, as (0.7, 0, 0) of GCE; null: cross-entropy's"
+    )
+
+    @model_validator(mode="after")
+    def _lies_in_range(self) -> Self:
+        if self.around is not None:
+            self.solution(*self.around)
+        return self
 
     @property
     def num_parameters(self) -> int:
@@ -149,8 +159,13 @@ class WeightProfile(LocalParameterization):
         return bounded, log_density, antiderivative, WeightedLoss
 
     def init(self, num: int, generator: torch.Generator) -> Tensor:
-        """Draw from independent normal distributions, with the means and standard deviations of ``PRIOR``."""
+        """Draw from independent normal distributions with the standard deviations of ``PRIOR``, and its means.
+
+        With ``around`` the means are that of its solution.
+        """
         mean, spread = torch.tensor(PRIOR, device=generator.device).unbind(1)
+        if self.around is not None:
+            mean = self.solution(*self.around).to(mean)
         return mean + spread * torch.randn(num, len(PRIOR), generator=generator, device=generator.device)
 
     def solution(self, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> Tensor:

@@ -270,6 +270,15 @@ class TestSolutions:
         assert ((draws.mean(dim=0) - mean).abs() < 5 * spread / num**0.5).all()
         assert ((draws.std(dim=0) / spread - 1).abs() < 5 * (2 * num) ** -0.5).all()
 
-    def test_it_has_no_options(self):
+    def test_draws_lie_about_the_given_coefficients(self):
+        num, given = 4000, (0.7, -0.3, 1.0)
+        draws = WeightProfile(around=given).init(num, torch.Generator().manual_seed(0))
+        spread = torch.tensor(PRIOR)[:, 1]
+        assert ((draws.mean(dim=0) - WeightProfile().solution(*given)).abs() < 5 * spread / num**0.5).all()
+        assert ((draws.std(dim=0) / spread - 1).abs() < 5 * (2 * num) ** -0.5).all()
+
+    def test_coefficients_out_of_range_and_unknown_options_are_refused(self):
+        with pytest.raises(ValidationError, match="-1.0 is not in"):
+            WeightProfile(around=(0.7, -1.0, 0.0))
         with pytest.raises(ValidationError):
             WeightProfile(a=0.3)
