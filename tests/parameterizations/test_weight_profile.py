@@ -278,7 +278,7 @@ class TestSolutions:
         assert ((draws.std(dim=0) / spread - 1).abs() < 5 * (2 * num) ** -0.5).all()
 
     def test_coefficients_out_of_range_and_unknown_options_are_refused(self):
-        with pytest.raises(ValidationError, match="-1.0 is not in"):
+        with pytest.raises(ValidationError, match=r"-1\.0 is not in"):
             WeightProfile(around=(0.7, -1.0, 0.0))
         with pytest.raises(ValidationError):
             WeightProfile(a=0.3)
