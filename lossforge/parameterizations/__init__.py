@@ -7,6 +7,7 @@ from lossforge.parameterizations.monotone import Monotone
 from lossforge.parameterizations.pairwise_mlp import PairwiseMLP
 from lossforge.parameterizations.polyloss import PolyLoss
 from lossforge.parameterizations.power import Power
+from lossforge.parameterizations.tempered import Tempered
 from lossforge.parameterizations.weight_profile import WeightProfile
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "PairwiseMLP",
     "PolyLoss",
     "Power",
+    "Tempered",
     "WeightProfile",
 ]

@@ -37,6 +37,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"losses": ("label_smoothing",)},
         {"losses": ({"type": "gce", "q": 0.3}, "label_smoothing", "cross_entropy")},
     ],
+    "tempered": [{"family": {"type": "pairwise_mlp", "hidden": (3,)}}, {"family": "class_correlation"}],
     "class_correlation": [{"num_classes": 3, "squash": True}],
 }
 
@@ -174,7 +175,7 @@ def test_cross_entropy_is_among_them(num_classes):
     generator = torch.Generator().manual_seed(0)
     logits = 5 * torch.randn(20, num_classes, generator=generator, dtype=torch.float64)
     labels = torch.randint(num_classes, (20,), generator=generator)
-    for name in ("polyloss", "power", "weight_profile"):
+    for name in ("polyloss", "power", "tempered", "weight_profile"):
         family, solution_1D = VARIANTS[name], torch.zeros(1, VARIANTS[name].num_parameters)
         _, _, gradient = value_and_gradients(partial(loss_of, family, solution_1D, labels), logits)
         expected = logits.softmax(dim=1) - F.one_hot(labels, num_classes)
