@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.interrupt import resumable
 from lossforge.cli.options import json_option
-from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from lossforge.evidence import Ablation
@@ -49,17 +46,11 @@ def ablate(
     if dry_run:
         _print_plan(checked, spec.parent, as_json=as_json)
         return
-    try:
-        with interrupted_by(signal.SIGTERM):
-            ablation = _run(checked, spec.parent, out, jobs or os.cpu_count() or 1)
-    except (Exception, KeyboardInterrupt) as cause:
-        if not is_interrupt(cause):
-            raise
-        options = [option for override in overrides for option in ("--set", override)]
-        if jobs is not None:
-            options += ["--jobs", str(jobs)]
-        command = shlex.join(["lossforge", "ablate", str(spec), *options, "--out", str(out)])
-        raise RunInterrupted(f"interrupted; go on with: {command}") from cause
+    options = [option for override in overrides for option in ("--set", override)]
+    if jobs is not None:
+        options += ["--jobs", str(jobs)]
+    with resumable(lambda: ["ablate", str(spec), *options, "--out", str(out)]):
+        ablation = _run(checked, spec.parent, out, jobs or os.cpu_count() or 1)
     if as_json:
         click.echo((out / "ablation.json").read_text(encoding="utf-8"))
     else:

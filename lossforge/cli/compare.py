@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.interrupt import resumable
 from lossforge.cli.options import json_option
 from lossforge.cli.train import DEMONSTRATION, checked_loss, training_of
-from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from lossforge.evidence import Evidence
@@ -152,15 +149,9 @@ def _carry_out(spec: CompareSpec, out: Path) -> Evidence:
     from lossforge.evidence import is_compared
 
     display = Display()
-    try:
-        with interrupted_by(signal.SIGTERM), display, warnings_to(display):  # as by Ctrl-C
-            display.comparing(spec, out)
-            return compare_as(spec, out, display, on_generation=display.searching)
-    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
-        if not is_interrupt(cause):
-            raise
-        arguments = ["resume", str(out)] if is_compared(out) else sys.argv[1:]
-        raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *arguments])}") from cause
+    with resumable(lambda: ["resume", str(out)] if is_compared(out) else sys.argv[1:]), display, warnings_to(display):
+        display.comparing(spec, out)
+        return compare_as(spec, out, display, on_generation=display.searching)
 
 
 def _print(evidence: Evidence, out: Path, *, as_json: bool) -> None:

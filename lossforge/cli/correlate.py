@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lossforge.cli.durations import duration
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.interrupt import resumable
 from lossforge.cli.options import json_option
-from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from lossforge.evidence.correlated import Correlated
@@ -94,15 +91,9 @@ def _carry_out(spec: CorrelateSpec, out: Path) -> Correlated:
     from lossforge.evidence.correlate import is_correlated
 
     display = Display()
-    try:
-        with interrupted_by(signal.SIGTERM), display, warnings_to(display):  # as by Ctrl-C
-            display.correlating(spec, out)
-            return correlate_as(spec, out, display, on_generation=display.searching, on_judged=display.judged)
-    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
-        if not is_interrupt(cause):
-            raise
-        arguments = ["resume", str(out)] if is_correlated(out) else sys.argv[1:]
-        raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *arguments])}") from cause
+    with resumable(lambda: ["resume", str(out)] if is_correlated(out) else sys.argv[1:]), display, warnings_to(display):
+        display.correlating(spec, out)
+        return correlate_as(spec, out, display, on_generation=display.searching, on_judged=display.judged)
 
 
 def _print(correlated: Correlated, out: Path, *, as_json: bool) -> None:

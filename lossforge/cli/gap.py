@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.interrupt import resumable
 from lossforge.cli.options import json_option, load_spec, spec_argument
-from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from lossforge.evidence.gap import Gap
@@ -159,16 +157,11 @@ def _carry_out(
     def tell(text: str) -> None:
         click.echo(f"recorded {text}", err=True)
 
-    try:
-        with interrupted_by(signal.SIGTERM):
-            if trained is not None:
-                return record_and_compare(spec, trained, options, out=out, source=extended, tell=tell)
-            recordings = [read_recording(path) for path in given["recordings"]]
-            return compare_with(spec, recordings, options, given["seed"], out=out, source=extended)
-    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
-        if not is_interrupt(cause):
-            raise
-        raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *sys.argv[1:]])}") from cause
+    with resumable(lambda: sys.argv[1:]):
+        if trained is not None:
+            return record_and_compare(spec, trained, options, out=out, source=extended, tell=tell)
+        recordings = [read_recording(path) for path in given["recordings"]]
+        return compare_with(spec, recordings, options, given["seed"], out=out, source=extended)
 
 
 def _print(measured: Gap, out: Path, *, as_json: bool) -> None:

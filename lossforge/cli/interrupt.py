@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from lossforge.causes import causes
-from lossforge.errors import PluginError
+from lossforge.errors import PluginError, RunInterrupted
 
 AGAIN_SECONDS = 0.05
 """After which an interrupt that came at a bad moment comes again."""
 
 PATIENCE_SECONDS = 10.0
 """How long an import may keep an interrupt waiting."""
+
+
+@contextlib.contextmanager
+def resumable(arguments: Callable[[], list[str] | None]) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM within end in the command that goes on.
+
+    Args:
+        arguments: of that command, asked for when it is interrupted; None: there is nothing to go on with.
+
+    Raises:
+        RunInterrupted: it was interrupted; it names the command.
+    """
+    try:
+        with interrupted_by(signal.SIGTERM):
+            yield
+    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
+        if not is_interrupt(cause) or (given := arguments()) is None:
+            raise
+        raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *given])}") from cause
 
 
 @contextlib.contextmanager

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.interrupt import resumable
 from lossforge.cli.options import json_option, load_spec, spec_argument
 from lossforge.cli.plan import print_plan
-from lossforge.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from lossforge.observer import Observer
@@ -95,13 +92,7 @@ def _carry_out(start: Callable[[Observer], RunResult], *, as_json: bool) -> None
     from lossforge.cli.summary import print_json, print_summary
 
     display = Display()
-    try:
-        with interrupted_by(signal.SIGTERM):  # as by Ctrl-C
-            with display, warnings_to(display):
-                result = start(display)
-            (print_json if as_json else print_summary)(result)
-    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
-        if display.path is None or not is_interrupt(cause):
-            raise
-        command = shlex.join(["lossforge", "resume", str(display.path)])
-        raise RunInterrupted(f"interrupted; go on with: {command}") from cause
+    with resumable(lambda: None if display.path is None else ["resume", str(display.path)]):
+        with display, warnings_to(display):
+            result = start(display)
+        (print_json if as_json else print_summary)(result)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
+from lossforge.cli.interrupt import resumable
 from lossforge.cli.options import json_option
-from lossforge.errors import RunInterrupted, UnknownComponentError
+from lossforge.errors import UnknownComponentError
 
 if TYPE_CHECKING:
     from lossforge.evidence import Comparison
@@ -229,15 +227,9 @@ def _carry_out(spec: TrainSpec, out: Path) -> Comparison:
     from lossforge.evidence import is_begun, train_spec
 
     display = Display()
-    try:
-        with interrupted_by(signal.SIGTERM), display, warnings_to(display):  # as by Ctrl-C
-            display.training(spec, out)
-            return train_spec(spec, out, display)
-    except (Exception, KeyboardInterrupt) as cause:  # libraries wrap interrupts in errors of their own
-        if not is_interrupt(cause):
-            raise
-        arguments = ["resume", str(out)] if is_begun(out) else sys.argv[1:]
-        raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *arguments])}") from cause
+    with resumable(lambda: ["resume", str(out)] if is_begun(out) else sys.argv[1:]), display, warnings_to(display):
+        display.training(spec, out)
+        return train_spec(spec, out, display)
 
 
 def _print(comparison: Comparison, out: Path, *, as_json: bool) -> None:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from lossforge.component import Count, Options
-from lossforge.spec import dump, load
+from lossforge.component import Count
+from lossforge.spec import load
 from lossforge.spec.arms import SETTINGS, VARIANTS, ArmKey, read
 from lossforge.spec.document import Document, Spot
+from lossforge.spec.file import FileSpec
 from lossforge.spec.model import NAME_PATTERN, RunSpec
 from lossforge.spec.problems import Source, spec_error
 
@@ -19,11 +20,10 @@ Changes = dict[str, Any]
 """Dotted field of a spec to its value, as in ``{search.strategy.sigma: 0.1}``."""
 
 
-class AblationSpec(Options):
+class AblationSpec(FileSpec):
     """Variants x settings x seeds of one base spec; ``model_dump(mode="json")`` is the spec again."""
 
     SCHEMA_FILE: ClassVar[str] = "lossforge-ablation.schema.json"
-    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
@@ -89,7 +89,3 @@ class AblationSpec(Options):
         if problems:
             raise spec_error(problems)
         return specs
-
-    def to_yaml(self) -> str:
-        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self, self.SCHEMA_FILE)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lossforge.component import Options
 from lossforge.fields import AnyLoss
-from lossforge.spec import dump, load
 from lossforge.spec.evidence import ControlsSpec, EvidenceSpec, TuningSpec, obstacle
+from lossforge.spec.file import TrainingFileSpec
 from lossforge.spec.model import NAME_PATTERN
 from lossforge.spec.training import TrainingSpec
 
@@ -26,11 +23,10 @@ class CompareEvidenceSpec(EvidenceSpec):
     controls: ControlsSpec | None = Field(default=ControlsSpec(), description="null: no further arms")
 
 
-class CompareSpec(Options):
+class CompareSpec(TrainingFileSpec):
     """Losses compared under conditions over seeds; ``model_dump(mode="json")`` is the spec again."""
 
     SCHEMA_FILE: ClassVar[str] = "lossforge-compare.schema.json"
-    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     name: str = Field(default="compare", min_length=1, max_length=100, pattern=NAME_PATTERN)
@@ -66,21 +62,3 @@ class CompareSpec(Options):
         """The published losses: those to compare, and the baselines that are not among them."""
         known = {loss.label for loss in self.losses}
         return (*self.losses, *(each for each in self.evidence.baselines if each.label not in known))
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Read a spec file, with ``a.b=value`` overrides on top.
-
-        Raises:
-            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
-        """
-        return load.from_file(cls, Path(path), overrides)
-
-    @classmethod
-    def from_overrides(cls, overrides: Sequence[str]) -> Self:
-        """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
-        return load.from_text(cls, "training: {}", "training", overrides)
-
-    def to_yaml(self) -> str:
-        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self, self.SCHEMA_FILE)

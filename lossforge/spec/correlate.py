@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from lossforge.component import Options
-from lossforge.spec import dump, load
 from lossforge.spec.evidence import TuningSpec
+from lossforge.spec.file import TrainingFileSpec
 from lossforge.spec.judged import JudgingSpec, NamedObjective, default_objectives
 from lossforge.spec.model import NAME_PATTERN
 from lossforge.spec.training import TrainingSpec
 from lossforge.spec.zoo import ZooSpec
 
 
-class CorrelateSpec(Options):
+class CorrelateSpec(TrainingFileSpec):
     """Synthetic objectives held against real accuracy; ``model_dump(mode="json")`` is the spec again."""
 
     SCHEMA_FILE: ClassVar[str] = "lossforge-correlate.schema.json"
-    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     name: str = Field(default="correlate", min_length=1, max_length=100, pattern=NAME_PATTERN)
@@ -64,21 +60,3 @@ class CorrelateSpec(Options):
         if training.num_validation == 0:
             raise ValueError("accuracy is that on images held out, never on the test images: set num_validation")
         return training
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Read a spec file, with ``a.b=value`` overrides on top.
-
-        Raises:
-            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
-        """
-        return load.from_file(cls, Path(path), overrides)
-
-    @classmethod
-    def from_overrides(cls, overrides: Sequence[str]) -> Self:
-        """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
-        return load.from_text(cls, "training: {}", "training", overrides)
-
-    def to_yaml(self) -> str:
-        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self, self.SCHEMA_FILE)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -20,8 +18,8 @@ from lossforge.fields import (
     AnyStrategy,
     AnyTracker,
 )
-from lossforge.spec import dump, load
 from lossforge.spec.evidence import EvidenceSpec, obstacle
+from lossforge.spec.file import FileSpec
 from lossforge.spec.gates import GateSpec
 from lossforge.spec.training import TrainingSpec
 
@@ -183,11 +181,10 @@ class SearchSpec(Options):
         return stop
 
 
-class RunSpec(Options):
+class RunSpec(FileSpec):
     """A whole run; ``model_dump(mode="json")`` is the spec again, with every default written out."""
 
     SCHEMA_FILE: ClassVar[str] = "lossforge.schema.json"
-    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
@@ -217,17 +214,3 @@ class RunSpec(Options):
         if evidence is not None and info.data.get("name") in {baseline.label for baseline in evidence.baselines}:
             raise ValueError(f"the run is called {info.data['name']!r} like a baseline; give it another name")
         return evidence
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Read a spec file, with ``a.b.0.c=value`` overrides on top.
-
-        Raises:
-            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
-            PluginError: an installed plugin that the spec names is at fault.
-        """
-        return load.from_file(cls, Path(path), overrides)
-
-    def to_yaml(self) -> str:
-        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self, self.SCHEMA_FILE)

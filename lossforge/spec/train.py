@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from lossforge.component import Options
 from lossforge.fields import AnyLoss, AnyTracker
-from lossforge.spec import dump, load
+from lossforge.spec.file import TrainingFileSpec
 from lossforge.spec.training import TrainingSpec
 
 
-class TrainSpec(Options):
+class TrainSpec(TrainingFileSpec):
     """Losses trained alike over seeds; ``model_dump(mode="json")`` is the spec again."""
 
     SCHEMA_FILE: ClassVar[str] = "lossforge-train.schema.json"
-    """What its JSON schema is called, which the first line of a spec written by :meth:`to_yaml` names to editors."""
 
     schema_version: Literal[1] = 1
     seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random; training seeds derive from it")
@@ -48,21 +44,3 @@ class TrainSpec(Options):
         """The losses, and the baseline where it is not one of them."""
         known = {loss.label for loss in self.losses}
         return self.losses if self.baseline is None or self.baseline.label in known else (*self.losses, self.baseline)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Read a spec file, with ``a.b=value`` overrides on top.
-
-        Raises:
-            SpecError: the file or an override cannot be read or is not valid; every problem is told with its place.
-        """
-        return load.from_file(cls, Path(path), overrides)
-
-    @classmethod
-    def from_overrides(cls, overrides: Sequence[str]) -> Self:
-        """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
-        return load.from_text(cls, "training: {}", "training", overrides)
-
-    def to_yaml(self) -> str:
-        """Return the spec as YAML, with every default written out; it reads back as an equal spec."""
-        return dump.to_yaml(self, self.SCHEMA_FILE)
