@@ -1,4 +1,4 @@
-"""What comparisons leave behind besides trainings: tables, figures, explanations, and gaps."""
+"""What comparisons leave behind besides trainings: tables, figures, explanations, gaps, and correlations."""
 
 from __future__ import annotations
 
@@ -6,41 +6,46 @@ import logging
 from pathlib import Path
 
 from lossforge.artifact import Artifact
+from lossforge.correlate_study import correlate_as
 from lossforge.evidence import Evidence, explain
 from lossforge.evidence.gap import measure_gap
 from lossforge.evidence.random_control import search_of
 from lossforge.losses import FixedLoss
 from lossforge.report import write_evidence, write_explanation
+from lossforge.report.correlation_page import CORRELATION
 from lossforge.report.explanation_page import EXPLANATIONS
 from lossforge.report.gap import write_gap
 from lossforge.report.gap_page import GAPS
 from lossforge.search import resolve_device
-from lossforge.spec import RunSpec, TrainingSpec
+from lossforge.spec import CorrelateSpec, RunSpec, TrainingSpec
 from lossforge.spec.gap import GapSpec
 
 _log = logging.getLogger(__name__)
 
 
 def write_findings(evidence: Evidence, training: TrainingSpec, seed: int, device: str, out: Path) -> None:
-    """Write tables and figures of a comparison, and what its spec asks for of each found loss.
+    """Write tables and figures of a comparison, and what its spec asks for: of each found loss, and of objectives.
 
     Args:
         evidence: the comparison.
-        training: of its spec; a gap is measured under the first condition.
+        training: of its spec; gaps and correlations are measured under the first condition.
         seed: of the comparison.
-        device: where to train for a gap.
+        device: where to train for them.
         out: folder of the comparison.
 
     Raises:
-        SpecError: a gap cannot be measured as it is asked for.
+        SpecError: a gap or a correlation cannot be measured as it is asked for.
     """
     write_evidence(evidence, out)
+    under = next(iter(evidence.spec.under(training).values()))
     for artifact in evidence.artifacts:
         if evidence.spec.explain:
             write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
         if evidence.spec.gap is not None:
-            under = next(iter(evidence.spec.under(training).values()))
             _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
+    if evidence.spec.correlate is not None:
+        options = {**dict(evidence.spec.correlate), "seed": seed, "device": device, "training": under}
+        correlate_as(CorrelateSpec.model_validate(options), out / CORRELATION)
 
 
 def _write_gap(

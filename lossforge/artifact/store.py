@@ -32,7 +32,7 @@ from lossforge.provenance import lost
 from lossforge.spec.document import Document, Spot
 from lossforge.spec.given import named
 from lossforge.spec.load import checked
-from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.names import NAME_PATTERN
 from lossforge.spec.problems import Source, shorten
 from lossforge.version import __version__
 

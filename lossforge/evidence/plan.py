@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from lossforge.evidence.estimate import seconds_a_training
-from lossforge.spec.evidence import EvidenceSpec, TuningSpec, is_noisy
+from lossforge.spec.evidence import EvidenceSpec, is_noisy
 from lossforge.spec.training import TrainingSpec
+from lossforge.spec.tuning import TuningSpec
 from lossforge.training import prepare
 
 

@@ -10,8 +10,8 @@ from lossforge.evidence.arms import Arms, Wanted, training_seed
 from lossforge.evidence.contenders import FINAL, TUNING, Contender
 from lossforge.evidence.store import identity_hash
 from lossforge.evidence.tuning import Point, Tuned, points_wanted, score, tuned
-from lossforge.spec.evidence import TuningSpec
 from lossforge.spec.training import TrainingSpec
+from lossforge.spec.tuning import TuningSpec
 from lossforge.training import PreparedData, TrainingResult
 
 HASH_LENGTH = 12

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lossforge.spec.evidence import TuningSpec
 from lossforge.spec.training import TrainingSpec
+from lossforge.spec.tuning import TuningSpec
 from lossforge.training import TrainingResult
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from lossforge.report.correlation_page import correlation_section
 from lossforge.report.explanation_page import explanation_section
 from lossforge.report.gap_page import gap_section
 from lossforge.report.sections import Section
 
-FURTHER: tuple[Callable[[Path], Section | None], ...] = (explanation_section, gap_section)
+FURTHER: tuple[Callable[[Path], Section | None], ...] = (explanation_section, gap_section, correlation_section)
 """Each looks into a folder for files of its own, and returns None where there are none."""
 
 

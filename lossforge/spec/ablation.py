@@ -13,7 +13,8 @@ from lossforge.spec import load
 from lossforge.spec.arms import SETTINGS, VARIANTS, ArmKey, read
 from lossforge.spec.document import Document, Spot
 from lossforge.spec.file import FileSpec
-from lossforge.spec.model import NAME_PATTERN, RunSpec
+from lossforge.spec.model import RunSpec
+from lossforge.spec.names import NAME_PATTERN
 from lossforge.spec.problems import Source, spec_error
 
 Changes = dict[str, Any]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from lossforge.fields import AnyLoss
-from lossforge.spec.evidence import ControlsSpec, EvidenceSpec, TuningSpec, obstacle
-from lossforge.spec.file import TrainingFileSpec
-from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.evidence import ControlsSpec, EvidenceSpec, obstacle
+from lossforge.spec.file import StudySpec
+from lossforge.spec.names import NAME_PATTERN
 from lossforge.spec.training import TrainingSpec
+from lossforge.spec.tuning import TuningSpec
 
 
 class CompareEvidenceSpec(EvidenceSpec):
@@ -23,18 +24,12 @@ class CompareEvidenceSpec(EvidenceSpec):
     controls: ControlsSpec | None = Field(default=ControlsSpec(), description="null: no further arms")
 
 
-class CompareSpec(TrainingFileSpec):
+class CompareSpec(StudySpec):
     """Losses compared under conditions over seeds; ``model_dump(mode="json")`` is the spec again."""
 
     SCHEMA_FILE: ClassVar[str] = "lossforge-compare.schema.json"
 
-    schema_version: Literal[1] = 1
     name: str = Field(default="compare", min_length=1, max_length=100, pattern=NAME_PATTERN)
-    description: str = ""
-    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto: CUDA where there is one, else the CPU"
-    )
     losses: tuple[AnyLoss, ...] = Field(default=(), description="published losses, beside evidence.baselines")
     found: tuple[str, ...] = Field(
         default=(),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_validator
 from pydantic_core import CoreSchema
 
 from lossforge.component import Count, Options
 from lossforge.fields import AnyLoss
+from lossforge.spec.correlation import CorrelationSpec
 from lossforge.spec.gap import GapSpec
+from lossforge.spec.names import NAME_PATTERN
 from lossforge.spec.training import LabelNoise, SymmetricNoise, TrainingSpec
-
-CONDITION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""What a condition may be called: its name becomes that of a folder."""
+from lossforge.spec.tuning import TuningSpec
 
 _STANDARD: dict[str, Callable[[int], dict[str, Any]]] = {
     r"clean": lambda _: {},
@@ -36,7 +36,7 @@ class Condition(Options):
     much more images the first class has than the last) and ``few-1000`` (training images).
     """
 
-    name: str = Field(min_length=1, max_length=60, pattern=CONDITION_PATTERN)
+    name: str = Field(min_length=1, max_length=60, pattern=NAME_PATTERN)
     label_noise: LabelNoise | None = Field(default=None, description="wrong labels in training and validation")
     long_tail: float | None = Field(default=None, ge=1, description="images of the first class over those of the last")
     num_train: Count | None = Field(default=None, ge=2, description="training images")
@@ -67,34 +67,6 @@ class _Named(BeforeValidator):
 
 
 AnyCondition = Annotated[Condition, _Named(_by_name)]
-
-Factor = Annotated[float, Field(gt=0)]
-
-
-class TuningSpec(Options):
-    """The search for a learning rate and a weight decay, the same for every loss.
-
-    Each is a factor on what the training says. Where the best value is the first or last of its grid, the grid is
-    continued in its own ratio, and trained there, too. Trainings for it use seeds of their own and see no test images;
-    what is chosen is the best by the mean of ``metric`` on the images held out, whose labels are as noisy as those of
-    training.
-    """
-
-    learning_rate: tuple[Factor, ...] = Field(default=(0.25, 0.5, 1.0, 2.0, 4.0), min_length=1)
-    weight_decay: tuple[Factor, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
-    design: Literal["grid", "in_turn"] = Field(
-        default="grid", description="every pair; or learning rates first, and weight decays at the best of them"
-    )
-    seeds: int = Field(default=1, ge=1, le=1000, description="trainings at each point")
-    widenings: Count = Field(default=3, ge=0, description="how often a grid is continued, for each of the two")
-    metric: Literal["accuracy", "nll", "brier"] = Field(default="accuracy", description="by which the best is chosen")
-
-    @field_validator("learning_rate", "weight_decay")
-    @classmethod
-    def _rise(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
-        if list(factors) != sorted(set(factors)):
-            raise ValueError("factors must rise")
-        return factors
 
 
 class ControlsSpec(Options):
@@ -144,6 +116,10 @@ class EvidenceSpec(Options):
     gap: GapSpec | None = Field(
         default=None, description="set predictions of the search beside those of trainings with each found loss"
     )
+    correlate: CorrelationSpec | None = Field(
+        default=None,
+        description="hold synthetic objectives against the accuracy of a zoo of losses, under the first condition",
+    )
 
     @field_validator("baselines")
     @classmethod
@@ -168,7 +144,7 @@ class EvidenceSpec(Options):
     @property
     def is_plain(self) -> bool:
         """Whether losses are only trained alike, as the training says."""
-        further = (self.tuning, self.controls, self.gap)
+        further = (self.tuning, self.controls, self.gap, self.correlate)
         return not self.conditions and not self.explain and all(each is None for each in further)
 
     def under(self, training: TrainingSpec) -> dict[str, TrainingSpec]:
@@ -178,6 +154,8 @@ class EvidenceSpec(Options):
 
 def obstacle(evidence: EvidenceSpec, training: TrainingSpec) -> str | None:
     """Return why losses cannot be compared so on a training, or None if they can."""
+    if evidence.correlate is not None and training.num_validation == 0:
+        return "evidence.correlate takes accuracy on images held out: set training.num_validation"
     if evidence.tuning is not None and training.num_validation == 0:
         return "tuning chooses by images held out: set training.num_validation"
     under = evidence.under(training)

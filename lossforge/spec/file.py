@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
 
 from lossforge.component import Options
 from lossforge.spec import dump, load
+from lossforge.spec.names import NAME_PATTERN
 
 
 class FileSpec(Options):
@@ -38,3 +41,15 @@ class TrainingFileSpec(FileSpec):
     def from_overrides(cls, overrides: Sequence[str]) -> Self:
         """Return the spec that ``a.b=value`` overrides make of nothing; raises as :meth:`from_yaml`."""
         return load.from_text(cls, "training: {}", "training", overrides)
+
+
+class StudySpec(TrainingFileSpec):
+    """What a study by trainings is called, its seed, and where it is carried out."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=100, pattern=NAME_PATTERN)
+    description: str = ""
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of everything random")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: CUDA where there is one, else the CPU"
+    )

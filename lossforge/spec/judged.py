@@ -12,7 +12,7 @@ from lossforge.component import Count, Options
 from lossforge.errors import PluginError
 from lossforge.fields import AnyObjective, AnySampler
 from lossforge.spec.gates import GateSpec
-from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.names import NAME_PATTERN
 
 _log = logging.getLogger(__name__)
 

@@ -21,10 +21,8 @@ from lossforge.fields import (
 from lossforge.spec.evidence import EvidenceSpec, obstacle
 from lossforge.spec.file import FileSpec
 from lossforge.spec.gates import GateSpec
+from lossforge.spec.names import NAME_PATTERN
 from lossforge.spec.training import TrainingSpec
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""What a run may be called: its name becomes that of folders, and stands in generated code."""
 
 LARGEST_GROWTH = 9
 """Decimal logarithm of how many times the population of a run's last search may be as large as that of its first."""

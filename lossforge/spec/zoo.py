@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 from lossforge.component import Options
 from lossforge.fields import AnyLoss, AnyParameterization
 from lossforge.spec.gates import GateSpec
-from lossforge.spec.model import NAME_PATTERN
+from lossforge.spec.names import NAME_PATTERN
 
 PUBLISHED: tuple[Any, ...] = (
     "cross_entropy",

@@ -185,6 +185,13 @@ def test_mistakes_are_told_before_anything_is_trained(lossforge, tmp_path, argum
     assert not (tmp_path / "out" / "trainings").exists()
 
 
+CORRELATE = (
+    "{zoo: {published: [cross_entropy, mae, brier, gce], found: [], random: [], shaped: []}, "
+    "objectives: [{name: ranking, objective: ranking_consistency}], judging: {batch_size: 64, batches: 1}, "
+    "tuning: {learning_rate: [1.0], weight_decay: [1.0], widenings: 0}, seeds: 1}"
+)
+
+
 def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     from tests.cli.conftest import SEARCH
 
@@ -198,6 +205,8 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
         "evidence.explain=true",
         "--set",
         "evidence.gap={batches: 2, seeds: 1, samples: 50, bootstrap: 20}",
+        "--set",
+        f"evidence.correlate={CORRELATE}",
     ]
     outcome = lossforge("run", spec, "--out", tmp_path / "run", *asked)
     assert outcome.code == 0, outcome.err
@@ -212,6 +221,10 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     assert report.count("data:image/svg+xml;base64,") == 2
     assert (tmp_path / "run" / "explanations" / "tiny" / "explanation.json").is_file()
     assert (tmp_path / "run" / "gaps" / "tiny" / "gap.json").is_file()
+    assert report.index("Synthetic predictions and real ones") < report.index("Objectives and real accuracy")
+    correlated = json.loads((tmp_path / "run" / "correlation" / "correlate.json").read_text())
+    assert correlated["spec"]["training"]["label_noise"]["rate"] == 0.4  # as under the first condition
+    assert len(correlated["losses"]) == 4
     resumed = lossforge("resume", tmp_path / "run")
     assert "random tiny" in resumed.out
     assert resumed.err.count("(read back)") == resumed.err.count("trained ")

@@ -71,8 +71,26 @@ def test_an_explanation_has_its_answers_in_order_and_its_pictures_within_the_pag
     assert explained.assumptions == "A. B."
 
 
-@pytest.mark.parametrize("place", ["gaps/tiny/gap.json", "explanations/tiny/explanation.json"])
+def test_objectives_stand_in_the_order_of_their_correlation_with_accuracy(tmp_path):
+    def row(objective, group, rho, measure="fitness"):
+        spearman = None if rho is None else {"rho": rho, "low": rho - 0.2, "high": rho + 0.1}
+        return {"objective": objective, "measure": measure, "group": group, "spearman": spearman, "num": 9}
+
+    rows = [row("none", "all", None), row("weak", "all", 0.1), row("good", "all", 0.8), row("good", "working", -0.4)]
+    content = {"correlations": [*rows, row("gates", "all", 0.9, "signs")]}
+    write(tmp_path / "correlation" / "correlate.json", content)
+    (section,) = further_sections(tmp_path)
+    assert section.content.rows == (
+        ("good", "+0.80", "[+0.60, +0.90]", "9", "-0.40", "[-0.60, -0.30]", "9"),
+        ("weak", "+0.10", "[-0.10, +0.20]", "9", "n/a", "", ""),
+        ("none", "n/a", "", "9", "n/a", "", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    "place", ["gaps/tiny/gap.json", "explanations/tiny/explanation.json", "correlation/correlate.json"]
+)
 def test_a_damaged_file_is_told(tmp_path, place):
-    write(tmp_path / place, {"groups": 3})
+    write(tmp_path / place, {"groups": 3, "correlations": 3})
     with pytest.raises(RunDirectoryError, match=place):
         further_sections(tmp_path)
