@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from lossforge.cli.durations import duration
 from lossforge.errors import RunDirectoryError
 
 if TYPE_CHECKING:
+    from lossforge.evidence.plan import Planned
     from lossforge.spec.compare import CompareSpec
 
 USUAL_SDS = (0.2, 0.5, 1.0)
@@ -27,7 +28,7 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
         RunDirectoryError: ``out`` holds something else, or damaged results.
     """
     from lossforge.evidence.compare import refuse_alone, refuse_occupied
-    from lossforge.evidence.plan import plan
+    from lossforge.evidence.plan import plan, plan_further
     from lossforge.search import existing_device, resolve_device
 
     refuse_occupied(out)
@@ -36,23 +37,30 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
     click.echo("timing a few training steps", err=True)
     device = existing_device(resolve_device(spec.device))
     planned = plan(spec.evidence, spec.training, num_published, num_found, spec.seed, device)
+    further = plan_further(spec.evidence, planned[0], num_found)
     sds, source = _sds(out)
     rows = _power(spec, sds)
     if as_json:
-        conditions = [{**asdict(each), "num_trainings": each.num_trainings} for each in planned]
-        click.echo(json.dumps({"out": str(out), "conditions": conditions, "sds_are": source, "power": rows}, indent=2))
+        content = {"out": str(out), "conditions": _plain(planned), "further": _plain(further)}
+        click.echo(json.dumps({**content, "sds_are": source, "power": rows}, indent=2))
         return
     click.echo(f"{spec.name}: would compare in {out}")
-    for each in planned:
+    for each in (*planned, *further):
         tuning = f"{each.num_points} to tune and " if each.num_points else ""
+        losses = "losses" if each in further else "losses and controls"
         click.echo(
-            f"  {each.condition}: {each.num_contenders} losses and controls, {tuning}{each.num_seeds} final trainings "
-            f"each: {each.num_trainings} trainings, about {duration(each.seconds)}"
+            f"  {each.condition}: {each.num_contenders} {losses}, {tuning}{each.num_seeds} final trainings each: "
+            f"{each.num_trainings} trainings, about {duration(each.seconds)}"
         )
-    click.echo(f"  all: about {duration(sum(each.seconds for each in planned))}, one after the other, not compiled")
+    seconds = sum(each.seconds for each in (*planned, *further))
+    click.echo(f"  all: about {duration(seconds)}, one after the other, not compiled")
     click.echo(f"\nWhat {spec.evidence.seeds} seeds can show, with standard deviations over seeds {source}:")
     _print_power(spec, rows)
     click.echo("nothing was trained (--dry-run)")
+
+
+def _plain(planned: list[Planned]) -> list[dict[str, Any]]:
+    return [{**asdict(each), "num_trainings": each.num_trainings} for each in planned]
 
 
 def _sds(out: Path) -> tuple[list[float], str]:

@@ -58,7 +58,7 @@ def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
 
 def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
     from lossforge.evidence.estimate import training_seconds
-    from lossforge.evidence.plan import plan
+    from lossforge.evidence.plan import plan, plan_further
     from lossforge.search import existing_device
 
     if spec.training is None or spec.evidence is None or data is None:
@@ -69,6 +69,7 @@ def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
     planned = plan(
         spec.evidence, spec.training, len(spec.evidence.baselines), 1, spec.seed, existing_device(spec.device)
     )
+    planned += plan_further(spec.evidence, planned[0], 1)
     seconds = sum(each.seconds for each in planned)
     return {"trainings": sum(each.num_trainings for each in planned), "training_seconds": seconds}
 

@@ -1,4 +1,4 @@
-"""What a comparison would train, about how long that takes, and what it could show."""
+"""What a comparison would train, and about how long that takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lossforge.training import prepare
 
 @dataclass(frozen=True)
 class Planned:
-    """A condition of a comparison.
+    """A condition of a comparison, or what else it trains for.
 
     Attributes:
         condition: its name.
@@ -53,6 +53,27 @@ def plan(
         seconds = seconds_a_training(under, data) * num_contenders * (num_points + evidence.seeds)
         planned.append(Planned(name, num_contenders, num_points, evidence.seeds, seconds))
     return planned
+
+
+def plan_further(evidence: EvidenceSpec, first: Planned, num_found: int) -> list[Planned]:
+    """Return what is trained besides: for gaps of found losses, and for a correlation.
+
+    Args:
+        evidence: of the comparison.
+        first: plan of its first condition, under which it is done.
+        num_found: found losses.
+    """
+    each = first.seconds / first.num_trainings
+    further = []
+    if evidence.gap is not None and num_found:
+        num_losses = 2 * num_found
+        further.append(Planned("gap", num_losses, 0, evidence.gap.seeds, each * num_losses * evidence.gap.seeds))
+    if evidence.correlate is not None:
+        spec = evidence.correlate
+        num_losses, num_points = spec.zoo.num_losses, num_points_of(spec.tuning)
+        seconds = each * num_losses * (num_points + spec.seeds)
+        further.append(Planned("correlation", num_losses, num_points, spec.seeds, seconds))
+    return further
 
 
 def num_points_of(tuning: TuningSpec | None) -> int:

@@ -155,6 +155,20 @@ def test_a_dry_run_says_how_much_it_is_and_what_it_can_show(compared, lossforge,
     assert all(0 <= row["power"] <= 1 for row in content["power"])
 
 
+CORRELATE = (
+    "{zoo: {published: [cross_entropy, mae, brier, gce], found: [], random: [], shaped: []}, "
+    "objectives: [{name: ranking, objective: ranking_consistency}], judging: {batch_size: 64, batches: 1}, "
+    "tuning: {learning_rate: [1.0], weight_decay: [1.0], widenings: 0}, seeds: 1}"
+)
+
+
+def test_a_dry_run_counts_what_is_trained_besides(compared, lossforge, tmp_path):
+    asked = ["--loss", "edl", "--set", "evidence.gap={seeds: 3}", "--set", f"evidence.correlate={CORRELATE}"]
+    outcome = lossforge("compare", compared / "small.yaml", *asked, "--out", tmp_path / "new", "--dry-run")
+    assert "  gap: 2 losses, 3 final trainings each: 6 trainings" in outcome.out
+    assert "  correlation: 4 losses, 1 to tune and 1 final trainings each: 8 trainings" in outcome.out
+
+
 def test_damaged_results_are_told_by_a_dry_run(compared, lossforge, tmp_path):
     (tmp_path / "compare.yaml").write_text(FILE)
     (tmp_path / "evidence.json").write_text("{")
@@ -183,13 +197,6 @@ def test_mistakes_are_told_before_anything_is_trained(lossforge, tmp_path, argum
     assert outcome.code == 2, outcome.err
     assert told in outcome.err
     assert not (tmp_path / "out" / "trainings").exists()
-
-
-CORRELATE = (
-    "{zoo: {published: [cross_entropy, mae, brier, gce], found: [], random: [], shaped: []}, "
-    "objectives: [{name: ranking, objective: ranking_consistency}], judging: {batch_size: 64, batches: 1}, "
-    "tuning: {learning_rate: [1.0], weight_decay: [1.0], widenings: 0}, seeds: 1}"
-)
 
 
 def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
