@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
-from lossforge.findings import write_findings
+from lossforge.findings import correlate_besides, write_findings
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.report import write_report
 from lossforge.search.runner import OnGeneration
@@ -77,6 +77,9 @@ def compare_as(
     """
     evidence = compare_spec(spec, out, observer, modules=modules, on_generation=on_generation)
     if out is not None:
-        write_findings(evidence, spec.training, spec.seed, spec.device, out)
+        where = (evidence, spec.training, spec.seed, spec.device, out)
+        write_findings(*where)
         write_report(out)
+        if correlate_besides(*where, observer):
+            write_report(out)
     return evidence

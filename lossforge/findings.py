@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lossforge.artifact import Artifact
 from lossforge.correlate_study import correlate_as
-from lossforge.evidence import Evidence, explain
+from lossforge.evidence import Evidence, TrainingObserver, explain
 from lossforge.evidence.gap import measure_gap
 from lossforge.evidence.random_control import search_of
 from lossforge.losses import FixedLoss
@@ -24,17 +24,17 @@ _log = logging.getLogger(__name__)
 
 
 def write_findings(evidence: Evidence, training: TrainingSpec, seed: int, device: str, out: Path) -> None:
-    """Write tables and figures of a comparison, and what its spec asks for: of each found loss, and of objectives.
+    """Write tables and figures of a comparison, and what its spec asks for of each found loss.
 
     Args:
         evidence: the comparison.
-        training: of its spec; gaps and correlations are measured under the first condition.
+        training: of its spec; a gap is measured under the first condition.
         seed: of the comparison.
-        device: where to train for them.
+        device: where to train for a gap.
         out: folder of the comparison.
 
     Raises:
-        SpecError: a gap or a correlation cannot be measured as it is asked for.
+        SpecError: a gap cannot be measured as it is asked for.
     """
     write_evidence(evidence, out)
     under = next(iter(evidence.spec.under(training).values()))
@@ -43,9 +43,32 @@ def write_findings(evidence: Evidence, training: TrainingSpec, seed: int, device
             write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
         if evidence.spec.gap is not None:
             _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
-    if evidence.spec.correlate is not None:
-        options = {**dict(evidence.spec.correlate), "seed": seed, "device": device, "training": under}
-        correlate_as(CorrelateSpec.model_validate(options), out / CORRELATION)
+
+
+def correlate_besides(
+    evidence: Evidence,
+    training: TrainingSpec,
+    seed: int,
+    device: str,
+    out: Path,
+    observer: TrainingObserver | None = None,
+) -> bool:
+    """Hold synthetic objectives against real accuracy, if the spec of a comparison asks for it; return whether it does.
+
+    Arguments are those of :func:`write_findings`, and who is told of the trainings.
+
+    Raises:
+        SpecError, DataError, ArtifactError, SearchError, RunDirectoryError: as their messages say.
+    """
+    asked = evidence.spec.correlate
+    if asked is None:
+        return False
+    condition, under = next(iter(evidence.spec.under(training).items()))
+    if observer is not None:
+        observer.besides(f"correlation of {asked.zoo.num_losses} losses and {len(asked.objectives)} objectives")
+    options = {**dict(asked), "description": condition, "seed": seed, "device": device, "training": under}
+    correlate_as(CorrelateSpec.model_validate(options), out / CORRELATION, observer)
+    return True
 
 
 def _write_gap(

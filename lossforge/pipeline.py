@@ -9,8 +9,16 @@ from lossforge import run_directory
 from lossforge.artifact import Artifact
 from lossforge.environment import manifest
 from lossforge.errors import RunDirectoryError
-from lossforge.evidence import Comparison, Evidence, begin_settled, check_images, compare_found, settle_as_before
-from lossforge.findings import write_findings
+from lossforge.evidence import (
+    Comparison,
+    Evidence,
+    begin_settled,
+    check_images,
+    compare_found,
+    settle_as_before,
+    with_anchored_zoo,
+)
+from lossforge.findings import correlate_besides, write_findings
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
 from lossforge.report import write_report
@@ -43,7 +51,7 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
         DataError: the training data are not where the spec says.
     """
     refuse_other(spec, RunSpec, "lossforge.run")
-    resolved, observer = resolve(spec), observer or Observer()
+    resolved, observer = _anchored(resolve(spec)), observer or Observer()
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
     run_directory.refuse_occupied(path)
     data = _images(resolved, observer)
@@ -74,6 +82,10 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
     return _carry_out(directory, resolved, None, observer or Observer())  # images are read when they are needed
 
 
+def _anchored(spec: RunSpec) -> RunSpec:
+    return spec if spec.evidence is None else spec.model_copy(update={"evidence": with_anchored_zoo(spec.evidence)})
+
+
 def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
     if spec.training is None:
         return None
@@ -83,8 +95,8 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
     return prepare(spec.training, spec.seed, spec.device)
 
 
-def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, observer: Observer) -> RunResult:
-    with directory.occupied(), logged_to(directory.log), tracked(spec, directory, observer) as observer:
+def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, untracked: Observer) -> RunResult:
+    with directory.occupied(), logged_to(directory.log), tracked(spec, directory, untracked) as observer:
         observer.began(spec, directory.path)
         directory.compare_environment(manifest(spec))
         artifact = run_search(spec, directory, on_generation=observer.generation)
@@ -92,6 +104,9 @@ def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None
         observer.found(artifact)
         compared = compare_found(spec, artifact, directory, data, observer)
         if spec.training is not None and compared is not None and compared.evidence is not None:
-            write_findings(compared.evidence, spec.training, spec.seed, spec.device, directory.path)
+            where = (compared.evidence, spec.training, spec.seed, spec.device, directory.path)
+            write_findings(*where)
+            write_report(directory.path)  # first, for a correlation may take longer than all before it
+            correlate_besides(*where, untracked)
         write_report(directory.path)
     return RunResult(directory, artifact, *((compared.comparison, compared.evidence) if compared else (None,)))

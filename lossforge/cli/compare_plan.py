@@ -45,18 +45,27 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
         click.echo(json.dumps({**content, "sds_are": source, "power": rows}, indent=2))
         return
     click.echo(f"{spec.name}: would compare in {out}")
-    for each in (*planned, *further):
-        tuning = f"{each.num_points} to tune and " if each.num_points else ""
-        losses = "losses" if each in further else "losses and controls"
-        click.echo(
-            f"  {each.condition}: {each.num_contenders} {losses}, {tuning}{each.num_seeds} final trainings each: "
-            f"{each.num_trainings} trainings, about {duration(each.seconds)}"
-        )
-    seconds = sum(each.seconds for each in (*planned, *further))
-    click.echo(f"  all: about {duration(seconds)}, one after the other, not compiled")
+    for line in lines_of(planned, further):
+        click.echo(f"  {line}")
     click.echo(f"\nWhat {spec.evidence.seeds} seeds can show, with standard deviations over seeds {source}:")
     _print_power(spec, rows)
     click.echo("nothing was trained (--dry-run)")
+
+
+def lines_of(planned: list[Planned], further: list[Planned]) -> list[str]:
+    """Return how many trainings there are for what, and how long they take."""
+    kinds = [*((each, "losses and controls") for each in planned), *((each, "losses besides") for each in further)]
+    lines = []
+    for each, losses in kinds:
+        tuning = f"{each.num_points} to tune and " if each.num_points else ""
+        lines.append(
+            f"{each.condition}: {each.num_contenders} {losses}, {tuning}{each.num_seeds} final trainings each: "
+            f"{each.num_trainings} trainings, about {duration(each.seconds)}"
+        )
+    seconds = duration(sum(each.seconds for each in (*planned, *further)))
+    is_correlated = any(each.condition == "correlation" for each in further)
+    but = "; without the searches and judgements of the correlation" if is_correlated else ""
+    return [*lines, f"all: about {seconds}, one after the other, not compiled{but}"]
 
 
 def _plain(planned: list[Planned]) -> list[dict[str, Any]]:

@@ -111,15 +111,16 @@ def _print(correlated: Correlated, out: Path, *, as_json: bool) -> None:
 
 
 def _print_plan(spec: CorrelateSpec, out: Path, *, as_json: bool) -> None:
+    from lossforge.evidence.anchored import anchored_zoo
     from lossforge.evidence.compare import refuse_occupied
-    from lossforge.evidence.correlate import CORRELATED_BY, refuse_few
+    from lossforge.evidence.correlate import CORRELATED_BY
     from lossforge.evidence.estimate import seconds_a_training
     from lossforge.evidence.plan import num_points_of
     from lossforge.search import existing_device, resolve_device
     from lossforge.training import prepare
 
     refuse_occupied(out, CORRELATED_BY)
-    refuse_few(spec)
+    anchored_zoo(spec.zoo)
     click.echo("timing a few training steps", err=True)
     data = prepare(spec.training, spec.seed, existing_device(resolve_device(spec.device)), recorded=False)
     num_losses, num_points = spec.zoo.num_losses, num_points_of(spec.tuning)

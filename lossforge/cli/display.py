@@ -132,6 +132,10 @@ class Display(Observer):
         """Say what comes next."""
         self._plain(f"condition {condition}")
 
+    def besides(self, what: str) -> None:
+        """Say what comes after the comparison."""
+        self._plain(f"besides: {what}")
+
     def expect(self, num: int) -> None:
         """Count on more trainings."""
         self._trainings += num

@@ -57,6 +57,7 @@ def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
 
 
 def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
+    from lossforge.cli.compare_plan import lines_of
     from lossforge.evidence.estimate import training_seconds
     from lossforge.evidence.plan import plan, plan_further
     from lossforge.search import existing_device
@@ -69,9 +70,13 @@ def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
     planned = plan(
         spec.evidence, spec.training, len(spec.evidence.baselines), 1, spec.seed, existing_device(spec.device)
     )
-    planned += plan_further(spec.evidence, planned[0], 1)
-    seconds = sum(each.seconds for each in planned)
-    return {"trainings": sum(each.num_trainings for each in planned), "training_seconds": seconds}
+    further = plan_further(spec.evidence, planned[0], 1)
+    parts = [*planned, *further]
+    return {
+        "trainings": sum(each.num_trainings for each in parts),
+        "training_seconds": sum(each.seconds for each in parts),
+        "training_parts": lines_of(planned, further),
+    }
 
 
 def _search(spec: RunSpec, search: Planned) -> dict[str, int]:
@@ -111,8 +116,10 @@ def _search_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
 def _training_lines(spec: RunSpec, plan: dict[str, Any]) -> list[str]:
     if spec.training is None or spec.evidence is None:
         return ["training: none"]
+    setting = f"training: {spec.training.model.type} on {spec.training.dataset.type}, {spec.training.epochs} epochs"
+    if "training_parts" in plan:
+        return [setting, *plan["training_parts"]]
     return [
-        f"training: {spec.training.model.type} on {spec.training.dataset.type}, {spec.training.epochs} epochs, "
-        f"{spec.evidence.seeds} seeds of {' and '.join(_losses(spec))}: {plan['trainings']} trainings",
+        f"{setting}, {spec.evidence.seeds} seeds of {' and '.join(_losses(spec))}: {plan['trainings']} trainings",
         f"time: about {duration(plan['training_seconds'])}, {_TRAINING_NOTE}",
     ]

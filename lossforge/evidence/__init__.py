@@ -4,6 +4,7 @@ from lossforge.evidence.ablation import ablate
 from lossforge.evidence.ablation import plan as plan_ablation
 from lossforge.evidence.ablation_analysis import Ablation
 from lossforge.evidence.alike import train_alike
+from lossforge.evidence.anchored import with_anchored_zoo
 from lossforge.evidence.arms import Arm, training_seed
 from lossforge.evidence.choices import Choices, choose
 from lossforge.evidence.compare import compare_spec, is_compared, is_found
@@ -54,4 +55,5 @@ __all__ = [
     "train_spec",
     "training_seed",
     "welch_interval",
+    "with_anchored_zoo",
 ]

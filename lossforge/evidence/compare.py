@@ -12,6 +12,7 @@ from lossforge import presets, registry, run_directory
 from lossforge.artifact import Artifact, load_artifact
 from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
+from lossforge.evidence.anchored import with_anchored_zoo
 from lossforge.evidence.contenders import found, given, published
 from lossforge.evidence.gather import Evidence, Setting, check_images, gather
 from lossforge.evidence.observer import TrainingObserver
@@ -77,9 +78,8 @@ def compare_spec(
         else:
             write_atomically(directory.manifest, to_json(environment(spec.device)))
         found = tuple(str(Path(each).absolute()) if is_path(each) else each for each in spec.found)
-        write_atomically(
-            out / COMPARED_BY, spec.model_copy(update={"found": found}).to_yaml()
-        )  # to be resumed anywhere
+        spec = spec.model_copy(update={"found": found, "evidence": with_anchored_zoo(spec.evidence)})
+        write_atomically(out / COMPARED_BY, spec.to_yaml())  # to be resumed anywhere
         evidence = _compared(spec, out, directory.record_time, observer, {}, on_generation)
         write_atomically(out / "evidence.json", to_json({"name": spec.name, **evidence.to_json()}))
     return evidence

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lossforge import run_directory
 from lossforge.environment import environment
-from lossforge.errors import SpecError
 from lossforge.evidence.alike import resolved_training
+from lossforge.evidence.anchored import anchored_zoo
 from lossforge.evidence.arms import Arms
 from lossforge.evidence.choices import pool_size
 from lossforge.evidence.compare import refuse_occupied
@@ -19,7 +19,6 @@ from lossforge.evidence.correlated import Correlated, ZooLoss
 from lossforge.evidence.correlation import correlations
 from lossforge.evidence.judging import Judged, gate_violations, judge
 from lossforge.evidence.observer import TrainingObserver
-from lossforge.evidence.statistics.rank_correlation import FEWEST
 from lossforge.evidence.store import ArmStore
 from lossforge.evidence.trainer import Trainer
 from lossforge.evidence.training_pool import TrainingPool
@@ -56,13 +55,13 @@ def correlate_spec(
     What ``out`` holds of an earlier command is used as far as it is the same by content, and nothing of it is lost.
 
     Raises:
-        SpecError: the zoo has too few losses, or two of one name, or there is no CUDA.
+        SpecError: a found loss of the zoo is not to be had, two losses have one name, or there is no CUDA.
         RunDirectoryError: ``out`` holds something else, cannot be written, or another process is at work in it.
         DataError, ArtifactError, SearchError: the images or a found loss are not to be had.
     """
     refuse_other(spec, CorrelateSpec, "lossforge.evidence.correlate_spec")
     spec = spec.model_copy(update={"device": resolve_device(spec.device)})
-    refuse_few(spec)
+    spec = spec.model_copy(update={"zoo": anchored_zoo(spec.zoo)})
     working = _Correlating(spec, out, observer or TrainingObserver(), on_generation, on_judged)
     if out is None:
         return working.correlated(None)
@@ -77,12 +76,6 @@ def correlate_spec(
         correlated = working.correlated(directory.record_time)
         write_atomically(out / "correlate.json", to_json(correlated.to_json()))
     return correlated
-
-
-def refuse_few(spec: CorrelateSpec) -> None:
-    """Raise SpecError where there are too few losses to correlate over."""
-    if spec.zoo.num_losses < FEWEST:
-        raise SpecError([f"zoo: {spec.zoo.num_losses} losses are too few to correlate over; name {FEWEST} or more"])
 
 
 @dataclass(frozen=True)

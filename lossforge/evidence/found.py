@@ -72,7 +72,7 @@ def compare_found(
 ) -> FoundCompared | None:
     """Train with the found loss and with the baselines, and write ``training/comparison.json``.
 
-    Where the spec asks for conditions, tuning or controls, ``evidence.json`` has all of it, and ``comparison.json`` the
+    Where the spec asks for more than baselines and seeds, ``evidence.json`` has all of it, and ``comparison.json`` the
     first condition. Returns None where the spec asks for no training. The seconds of each training go to
     ``timing.jsonl``.
 

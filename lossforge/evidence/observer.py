@@ -24,6 +24,9 @@ class TrainingObserver:
     def under(self, condition: str) -> None:
         """Trainings under a condition begin."""
 
+    def besides(self, what: str) -> None:
+        """What a comparison is asked for besides itself begins."""
+
     def expect(self, num: int) -> None:
         """So many more trainings are wanted, some of which may be read back; told by comparisons that tune."""
 

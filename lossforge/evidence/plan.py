@@ -18,8 +18,8 @@ class Planned:
     """A condition of a comparison, or what else it trains for.
 
     Attributes:
-        condition: its name.
-        num_contenders: losses and controls.
+        condition: its name, or ``gap`` or ``correlation``.
+        num_contenders: losses, and controls of a condition.
         num_points: trainings by which each is tuned, before any grid is widened.
         num_seeds: final trainings of each.
         seconds: of all of them, one after the other and not compiled.

@@ -30,13 +30,15 @@ SPREAD = 0.4
 class Tempered(LossParameterization):
     """Losses of another family at an inverse temperature k: l(log_softmax(k log p), y) / k.
 
-    Of cross-entropy it is CE(k z, y) / k with the gradient softmax(k z) - onehot(y): a network whose last layer is k
-    times as small learns what it would have learned, and predicts softmax(z), less sure for k > 1. What calibration by
+    Of cross-entropy it is CE(k z, y) / k with the gradient softmax(k z) - onehot(y): its minima are those of
+    cross-entropy with a last layer k times as small, which predict softmax(z), less sure for k > 1. A linear model
+    comes to them by the same steps, at the rate over k; deep networks by others, so tune the rate. What calibration by
     temperature does after training, with labelled data, the loss does in it. Its minimiser for a posterior q is
     proportional to q^(1/k) where that of l is q: in the same order, and calibrated only where training would be too
     sure by as much.
 
-    A solution is one of the family and log k, which is mapped to [-log 8, log 8] by a tanh with slope 1 at 0.
+    No kernel evaluates it, whatever the family within. A solution is one of the family and log k, which is mapped to
+    [-log 8, log 8] by a tanh with slope 1 at 0.
     """
 
     type: Literal["tempered"] = "tempered"

@@ -22,6 +22,9 @@ from lossforge.parameterizations.local import LocalParameterization
 RANGES = ((-0.2, 2.0), (-0.98, 3.0), (-4.0, 4.0))
 """Where a, b and c lie."""
 
+FARTHEST = 16.0
+"""Beyond this an entry of a solution is at the end of its range, to rounding, and so is what is near it."""
+
 PRIOR = ((0.08, 0.12), (-0.1, 0.25), (0.0, 0.5))
 """Mean and standard deviation of each entry of a solution."""
 
@@ -129,13 +132,14 @@ class WeightProfile(LocalParameterization):
 
     type: Literal["weight_profile"] = "weight_profile"
     around: tuple[float, float, float] | None = Field(
-        default=None, description="(a, b, c) about which first draws lie, as (0.7, 0, 0) of GCE; null: cross-entropy's"
+        default=None,
+        description="(a, b, c) about which first draws lie, as (0.7, 0, 0) of GCE; null: near cross-entropy",
     )
 
     @model_validator(mode="after")
     def _lies_in_range(self) -> Self:
-        if self.around is not None:
-            self.solution(*self.around)
+        if self.around is not None and not self.solution(*self.around).abs().max() < FARTHEST:
+            raise ValueError(f"{self.around} has an end of a range, from which no step leads away")
         return self
 
     @property
@@ -161,7 +165,7 @@ class WeightProfile(LocalParameterization):
     def init(self, num: int, generator: torch.Generator) -> Tensor:
         """Draw from independent normal distributions with the standard deviations of ``PRIOR``, and its means.
 
-        With ``around`` the means are that of its solution.
+        With ``around`` the means are those of its solution.
         """
         mean, spread = torch.tensor(PRIOR, device=generator.device).unbind(1)
         if self.around is not None:

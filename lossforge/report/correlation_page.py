@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lossforge.evidence.correlation import FITNESS
 from lossforge.report.numbers import MISSING
 from lossforge.report.reading import checked
 from lossforge.report.sections import Section
@@ -13,8 +14,6 @@ from lossforge.run_content import Content
 
 CORRELATION = "correlation"
 """Folder of a run or comparison, with the correlation that its spec asks for."""
-
-FITNESS = "fitness"
 
 
 class Interval(Content):
@@ -35,16 +34,37 @@ class Row(Content):
     num: int
 
 
+class Asked(Content):
+    """How it was done."""
+
+    description: str
+    confidence: float
+    working_share: float
+
+
 class CorrelationContent(Content):
     """``correlate.json``, as ``lossforge.evidence.correlated.Correlated.to_json`` gives it."""
 
+    spec: Asked
     correlations: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown: name of the objective, then rho, interval and n over all losses, and over those that work."""
+    """What is shown.
 
+    Attributes:
+        condition: under which losses were trained.
+        level: of the intervals, in percent.
+        working: share of the best accuracy, in percent, that losses reach which work.
+        shows: whether the interval of the largest rho lies above 0.
+        rows: name of the objective, then rho, interval and n over all losses, and over those that work.
+    """
+
+    condition: str
+    level: str
+    working: str
+    shows: bool
     rows: tuple[tuple[str, ...], ...]
 
 
@@ -62,7 +82,14 @@ def correlation_section(directory: Path) -> Section | None:
     working = {row.objective: row for row in of_fitness if row.group == "working"}
     ordered = sorted((row for row in of_fitness if row.group == "all"), key=_rho, reverse=True)
     rows = tuple((row.objective, *_cells(row), *_cells(working.get(row.objective))) for row in ordered)
-    return Section("correlation", "Objectives and real accuracy", "correlation.html", Shown(rows))
+    shown = Shown(
+        condition=content.spec.description,
+        level=f"{100 * content.spec.confidence:g}%",
+        working=f"{100 * content.spec.working_share:g}%",
+        shows=any(row.spearman is not None and row.spearman.low > 0 for row in ordered[:1]),
+        rows=rows,
+    )
+    return Section("correlation", "Objectives and real accuracy", "correlation.html", shown)
 
 
 def _rho(row: Row) -> float:

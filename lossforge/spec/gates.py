@@ -22,7 +22,6 @@ class WeightBandGate(Options):
     """
 
     exponent: float = Field(default=0.0, ge=0, le=5, description="q of the shape p^q that w stays near")
-
     p_min: float = Field(default=1e-4, gt=0, lt=1, description="smallest true-class probability of the grid")
     p_max: float = Field(default=0.9, gt=0, lt=1, description="up to where w must be positive")
     p_top: float = Field(default=0.99, gt=0, lt=1, description="up to where w is bounded above")

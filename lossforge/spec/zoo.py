@@ -63,6 +63,10 @@ SHAPED: tuple[Any, ...] = (
 )
 
 
+FEWEST_LOSSES = 4
+"""Over which an order says anything: of three, one in six is right by chance."""
+
+
 class _BySource(BeforeValidator):
     """Lets a source stand alone, and tells a JSON schema so."""
 
@@ -125,6 +129,12 @@ class ZooSpec(Options):
         if len({loss.label for loss in published}) < len(published):
             raise ValueError("the same loss stands here twice")
         return published
+
+    @model_validator(mode="after")
+    def _suffices(self) -> ZooSpec:
+        if self.num_losses < FEWEST_LOSSES:
+            raise ValueError(f"{self.num_losses} losses are too few to correlate over; name {FEWEST_LOSSES} or more")
+        return self
 
     @property
     def num_losses(self) -> int:

@@ -165,8 +165,11 @@ CORRELATE = (
 def test_a_dry_run_counts_what_is_trained_besides(compared, lossforge, tmp_path):
     asked = ["--loss", "edl", "--set", "evidence.gap={seeds: 3}", "--set", f"evidence.correlate={CORRELATE}"]
     outcome = lossforge("compare", compared / "small.yaml", *asked, "--out", tmp_path / "new", "--dry-run")
-    assert "  gap: 2 losses, 3 final trainings each: 6 trainings" in outcome.out
-    assert "  correlation: 4 losses, 1 to tune and 1 final trainings each: 8 trainings" in outcome.out
+    assert "  gap: 2 losses besides, 3 final trainings each: 6 trainings" in outcome.out
+    assert "  correlation: 4 losses besides, 1 to tune and 1 final trainings each: 8 trainings" in outcome.out
+    assert "without the searches and judgements of the correlation" in outcome.out
+    told = lossforge("compare", compared / "small.yaml", *asked, "--out", tmp_path / "new", "--dry-run", "--json")
+    assert [each["num_trainings"] for each in json.loads(told.out)["further"]] == [6, 8]
 
 
 def test_damaged_results_are_told_by_a_dry_run(compared, lossforge, tmp_path):
@@ -190,6 +193,10 @@ def test_a_file_is_validated_as_what_it_is(compared, lossforge):
         (["--loss", "no/such/path"], "no such path"),
         ([], "nothing to compare"),
         (["--loss", "gce", "--set", "training.num_validation=0"], "set training.num_validation"),
+        (
+            ["--loss", "gce", "--set", "evidence.correlate={zoo: {found: [no/such]}}"],
+            "'no/such' is no path that exists",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(lossforge, tmp_path, arguments, told):
@@ -207,6 +214,8 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     spec.write_text(SEARCH + training.replace("conditions: [clean, noise-40]", "conditions: [noise-40]"))
     plan = lossforge("run", spec, "--dry-run", "--json")
     assert json.loads(plan.out)["trainings"] == 6 * 4
+    asked_for = lossforge("run", spec, "--dry-run", "--set", f"evidence.correlate={CORRELATE}")
+    assert "correlation: 4 losses besides, 1 to tune and 1 final trainings each: 8 trainings" in asked_for.out
     asked = [
         "--set",
         "evidence.explain=true",
@@ -217,6 +226,7 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     ]
     outcome = lossforge("run", spec, "--out", tmp_path / "run", *asked)
     assert outcome.code == 0, outcome.err
+    assert "besides: correlation of 4 losses and 1 objectives" in outcome.err
     assert "Condition noise-40" in outcome.out
     assert "tiny reaches accuracy" in outcome.out
     assert "What the search buys: tiny minus random members of its family" in outcome.out

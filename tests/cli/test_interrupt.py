@@ -14,8 +14,8 @@ from collections.abc import Callable
 import pytest
 
 from lossforge.cli import interrupt
-from lossforge.cli.interrupt import interrupted_by, is_interrupt
-from lossforge.errors import PluginLoadError
+from lossforge.cli.interrupt import interrupted_by, is_interrupt, resumable
+from lossforge.errors import PluginLoadError, RunInterrupted
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
@@ -175,3 +175,41 @@ def test_an_error_while_an_interrupt_is_handled_is_told():
     error = OSError("disk full")
     error.__context__ = KeyboardInterrupt()
     assert not is_interrupt(error)
+
+
+def terminated() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+
+
+def wrapping_an_interrupt() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as cause:
+        raise RuntimeError("a library gives up") from cause
+
+
+def pressed() -> None:
+    raise KeyboardInterrupt
+
+
+def failing() -> None:
+    raise ZeroDivisionError
+
+
+class TestResumable:
+    @pytest.mark.parametrize("action", [terminated, wrapping_an_interrupt, pressed])
+    def test_an_interrupt_becomes_the_command_that_goes_on(self, action):
+        with (
+            pytest.raises(RunInterrupted, match=r"go on with: lossforge resume 'my run'"),
+            resumable(lambda: ["resume", "my run"]),
+        ):
+            action()
+
+    def test_without_anything_to_go_on_with_it_stays_what_it_is(self):
+        with pytest.raises(KeyboardInterrupt), resumable(lambda: None):
+            pressed()
+
+    def test_an_error_stays_one(self):
+        with pytest.raises(ZeroDivisionError), resumable(lambda: ["resume", "it"]):
+            failing()

@@ -29,7 +29,7 @@ def test_it_beats_cross_entropy_by_3_points_on_held_out_tasks(family):
 
 
 def test_edl_noisy_stays_near_the_shape_of_gce_and_errs_about_as_little_there():
-    """On two tasks and with short trainings, with most of the preset's generations."""
+    """On two tasks and with short trainings, with five of the preset's twelve generations."""
     training = "search.objective"
     smaller = [f"{training}.tasks.num_tasks=2", f"{training}.steps=100", f"{training}.hidden=[32]"]
     spec = presets.load("edl-noisy", ["search.generations=5", *smaller])

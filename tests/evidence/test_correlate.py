@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 import lossforge
 from lossforge import losses
 from lossforge.artifact import Artifact
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence import TrainingObserver
+from lossforge.evidence.anchored import anchored_zoo, with_anchored_zoo
 from lossforge.evidence.correlate import correlate_spec
 from lossforge.evidence.judging import gate_violations, judge
 from lossforge.evidence.modules_population import ModulesPopulation
@@ -21,7 +23,7 @@ from lossforge.objectives import GradientShape, PredictionDescent, RankingConsis
 from lossforge.parameterizations import PairwiseMLP, WeightProfile
 from lossforge.search.population import ParameterPopulation
 from lossforge.search.references import PublishedLoss
-from lossforge.spec import CorrelateSpec
+from lossforge.spec import CorrelateSpec, EvidenceSpec
 from lossforge.spec.judged import JudgingSpec, NamedObjective, default_objectives
 from lossforge.spec.zoo import ZooSpec
 from lossforge.training.datasets import FakeImages
@@ -224,9 +226,23 @@ def test_an_objective_whose_fitness_depends_on_the_others_is_refused():
         )
 
 
+def test_found_losses_are_looked_for_at_once_and_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    zoo = ZooSpec.model_validate_json(json.dumps({"found": ["mine", {"source": "edl", "searches": 2}]}))
+    assert [each.source for each in anchored_zoo(zoo).found] == [str(tmp_path / "mine"), "edl"]
+    evidence = EvidenceSpec.model_validate_json(json.dumps({"correlate": {"zoo": {"found": ["mine"]}}}))
+    (found,) = with_anchored_zoo(evidence).correlate.zoo.found
+    assert found.source == str(tmp_path / "mine")
+    assert with_anchored_zoo(EvidenceSpec()) == EvidenceSpec()
+    lost = ZooSpec.model_validate_json(json.dumps({"found": ["yours"]}))
+    with pytest.raises(SpecError, match=r"zoo\.found: 'yours' is no path that exists, and no preset; presets: edl"):
+        anchored_zoo(lost)
+
+
 def test_a_zoo_that_cannot_be_correlated_over_is_refused(tmp_path):
-    with pytest.raises(SpecError, match="2 losses are too few"):
-        correlated(zoo={"published": ["gce", "mae"], "found": [], "random": [], "shaped": []})
+    with pytest.raises(ValidationError, match="2 losses are too few"):
+        ZooSpec.model_validate({"published": ("gce", "mae"), "found": (), "random": (), "shaped": ()})
     with pytest.raises(SpecError, match="two losses are called 'easy'"):
         members({**ZOO, "random": [{"name": "easy", "family": "pairwise_mlp"}]})
     with pytest.raises(SpecError, match="takes a CorrelateSpec"):

@@ -280,5 +280,7 @@ class TestSolutions:
     def test_coefficients_out_of_range_and_unknown_options_are_refused(self):
         with pytest.raises(ValidationError, match=r"-1\.0 is not in"):
             WeightProfile(around=(0.7, -1.0, 0.0))
+        with pytest.raises(ValidationError, match="from which no step leads away"):
+            WeightProfile(around=(2.0, 0.0, 0.0))
         with pytest.raises(ValidationError):
             WeightProfile(a=0.3)

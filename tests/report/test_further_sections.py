@@ -77,10 +77,13 @@ def test_objectives_stand_in_the_order_of_their_correlation_with_accuracy(tmp_pa
         return {"objective": objective, "measure": measure, "group": group, "spearman": spearman, "num": 9}
 
     rows = [row("none", "all", None), row("weak", "all", 0.1), row("good", "all", 0.8), row("good", "working", -0.4)]
-    content = {"correlations": [*rows, row("gates", "all", 0.9, "signs")]}
+    content = {"spec": {"description": "noise-40", "confidence": 0.9, "working_share": 0.8}}
+    content |= {"correlations": [*rows, row("gates", "all", 0.9, "signs")]}
     write(tmp_path / "correlation" / "correlate.json", content)
     (section,) = further_sections(tmp_path)
-    assert section.content.rows == (
+    shown = section.content
+    assert (shown.condition, shown.level, shown.working, shown.shows) == ("noise-40", "90%", "80%", True)
+    assert shown.rows == (
         ("good", "+0.80", "[+0.60, +0.90]", "9", "-0.40", "[-0.60, -0.30]", "9"),
         ("weak", "+0.10", "[-0.10, +0.20]", "9", "n/a", "", ""),
         ("none", "n/a", "", "9", "n/a", "", ""),

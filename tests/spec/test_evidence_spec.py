@@ -54,6 +54,8 @@ def test_what_chooses_by_images_held_out_needs_some():
     with pytest.raises(ValidationError, match="early stopping chooses by images held out"):
         CompareSpec.model_validate({**without, "evidence": noisy})
     assert CompareSpec.model_validate({**without, "evidence": {**noisy, "conditions": ("clean",)}})
+    with pytest.raises(ValidationError, match=r"evidence\.correlate takes accuracy on images held out"):
+        CompareSpec.model_validate({**without, "evidence": {"tuning": None, "controls": None, "correlate": {}}})
     averaged = {"training": {**without["training"], "num_validation": 10, "ema_decay": 0.9}, "evidence": noisy}
     with pytest.raises(ValidationError, match=r"does not go with training\.ema_decay"):
         CompareSpec.model_validate(averaged)
@@ -71,6 +73,7 @@ def test_a_comparison_tunes_and_controls_unless_told_otherwise():
     evidence = CompareSpec(training=TRAINING).evidence
     assert (evidence.seeds, evidence.tuning, evidence.controls) == (10, TuningSpec(), ControlsSpec())
     assert EvidenceSpec().is_plain
+    assert not EvidenceSpec.model_validate({"correlate": {}}).is_plain
     assert not evidence.is_plain
 
 
