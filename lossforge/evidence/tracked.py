@@ -49,6 +49,10 @@ class TrackedTrainings(TrainingObserver):
         self._condition = f"{condition}/"
         self._observer.under(condition)
 
+    def besides(self, what: str) -> None:
+        """Tell the other observer."""
+        self._observer.besides(what)
+
     def expect(self, num: int) -> None:
         """Tell the other observer."""
         self._observer.expect(num)
