@@ -9,9 +9,8 @@ from typing import Any
 from torch import nn
 
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
-from lossforge.findings import correlate_besides, write_findings
+from lossforge.findings import report_findings
 from lossforge.interfaces import Dataset, Loss, Model
-from lossforge.report import write_report
 from lossforge.search.runner import OnGeneration
 from lossforge.spec import CompareSpec
 from lossforge.spec.given import with_tuples
@@ -77,9 +76,5 @@ def compare_as(
     """
     evidence = compare_spec(spec, out, observer, modules=modules, on_generation=on_generation)
     if out is not None:
-        where = (evidence, spec.training, spec.seed, spec.device, out)
-        write_findings(*where)
-        write_report(out)
-        if correlate_besides(*where, observer):
-            write_report(out)
+        report_findings(evidence, spec.training, spec.seed, spec.device, out, observer)
     return evidence

@@ -11,11 +11,12 @@ from lossforge.evidence import Evidence, TrainingObserver, explain
 from lossforge.evidence.gap import measure_gap
 from lossforge.evidence.random_control import search_of
 from lossforge.losses import FixedLoss
-from lossforge.report import write_evidence, write_explanation
+from lossforge.report import write_evidence, write_explanation, write_report
 from lossforge.report.correlation_page import CORRELATION
 from lossforge.report.explanation_page import EXPLANATIONS
 from lossforge.report.gap import write_gap
 from lossforge.report.gap_page import GAPS
+from lossforge.report.numbers import count
 from lossforge.search import resolve_device
 from lossforge.spec import CorrelateSpec, RunSpec, TrainingSpec
 from lossforge.spec.gap import GapSpec
@@ -23,52 +24,46 @@ from lossforge.spec.gap import GapSpec
 _log = logging.getLogger(__name__)
 
 
-def write_findings(evidence: Evidence, training: TrainingSpec, seed: int, device: str, out: Path) -> None:
-    """Write tables and figures of a comparison, and what its spec asks for of each found loss.
-
-    Args:
-        evidence: the comparison.
-        training: of its spec; a gap is measured under the first condition.
-        seed: of the comparison.
-        device: where to train for a gap.
-        out: folder of the comparison.
-
-    Raises:
-        SpecError: a gap cannot be measured as it is asked for.
-    """
-    write_evidence(evidence, out)
-    under = next(iter(evidence.spec.under(training).values()))
-    for artifact in evidence.artifacts:
-        if evidence.spec.explain:
-            write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
-        if evidence.spec.gap is not None:
-            _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
-
-
-def correlate_besides(
+def report_findings(
     evidence: Evidence,
     training: TrainingSpec,
     seed: int,
     device: str,
     out: Path,
     observer: TrainingObserver | None = None,
-) -> bool:
-    """Hold synthetic objectives against real accuracy, if the spec of a comparison asks for it; return whether it does.
+) -> None:
+    """Write tables, figures and the report of a comparison, and what its spec asks for besides.
 
-    Arguments are those of :func:`write_findings`, and who is told of the trainings.
+    A correlation may take longer than all before it, so that the report is written before it, too.
+
+    Args:
+        evidence: the comparison.
+        training: of its spec; gaps and correlations are measured under the first condition.
+        seed: of the comparison.
+        device: where to train for them.
+        out: folder of the comparison.
+        observer: told of the trainings for a correlation.
 
     Raises:
         SpecError, DataError, ArtifactError, SearchError, RunDirectoryError: as their messages say.
     """
+    write_evidence(evidence, out)
+    condition, under = next(iter(evidence.spec.under(training).items()))
+    for artifact in evidence.artifacts:
+        if evidence.spec.explain:
+            write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
+        if evidence.spec.gap is not None:
+            _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
+    write_report(out)
     asked = evidence.spec.correlate
     if asked is None:
-        return False
-    condition, under = next(iter(evidence.spec.under(training).items()))
+        return
     if observer is not None:
-        observer.besides(f"correlation of {asked.zoo.num_losses} losses and {len(asked.objectives)} objectives")
+        objectives = count(len(asked.objectives), "objective")
+        observer.besides(f"correlation of {asked.zoo.num_losses} losses and {objectives}")
     options = {**dict(asked), "description": condition, "seed": seed, "device": device, "training": under}
     correlate_as(CorrelateSpec.model_validate(options), out / CORRELATION, observer)
-    return True
+    write_report(out)
 
 
 def _write_gap(

@@ -18,7 +18,7 @@ from lossforge.evidence import (
     settle_as_before,
     with_anchored_zoo,
 )
-from lossforge.findings import correlate_besides, write_findings
+from lossforge.findings import report_findings
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
 from lossforge.report import write_report
@@ -74,6 +74,7 @@ def resume(path: Path | str, spec: RunSpec | None = None, observer: Observer | N
         raise RunDirectoryError(f"lossforge.resume takes the path of a run directory, got {named(path)}")
     if spec is not None:
         refuse_other(spec, RunSpec, "lossforge.resume")
+        spec = _anchored(spec)
     directory = run_directory.reopen(Path(path))
     with naming_lost_plugins(directory.spec, directory.manifest):
         began = spec or read_spec(directory.spec)
@@ -103,10 +104,8 @@ def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None
         artifact.save(directory.artifact)
         observer.found(artifact)
         compared = compare_found(spec, artifact, directory, data, observer)
-        if spec.training is not None and compared is not None and compared.evidence is not None:
-            where = (compared.evidence, spec.training, spec.seed, spec.device, directory.path)
-            write_findings(*where)
-            write_report(directory.path)  # first, for a correlation may take longer than all before it
-            correlate_besides(*where, untracked)
-        write_report(directory.path)
+        if spec.training is None or compared is None or compared.evidence is None:
+            write_report(directory.path)
+        else:
+            report_findings(compared.evidence, spec.training, spec.seed, spec.device, directory.path, untracked)
     return RunResult(directory, artifact, *((compared.comparison, compared.evidence) if compared else (None,)))

@@ -226,7 +226,7 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
     ]
     outcome = lossforge("run", spec, "--out", tmp_path / "run", *asked)
     assert outcome.code == 0, outcome.err
-    assert "besides: correlation of 4 losses and 1 objectives" in outcome.err
+    assert "besides: correlation of 4 losses and 1 objective" in outcome.err
     assert "Condition noise-40" in outcome.out
     assert "tiny reaches accuracy" in outcome.out
     assert "What the search buys: tiny minus random members of its family" in outcome.out
