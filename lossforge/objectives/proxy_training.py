@@ -7,11 +7,12 @@ Optimization", CEC 2020, arXiv:1905.11528, there on real data; the synthetic tas
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from lossforge.component import Count
@@ -36,17 +37,17 @@ class ProxyTraining(Objective):
     """Held-out error, NLL or calibration of small classifiers trained with the loss on random synthetic tasks.
 
     Every evaluation draws fresh tasks, initial weights and batches, common to all candidates. For each candidate, task
-    and learning rate a perceptron is trained by gradient descent with Nesterov momentum and a rate that falls linearly
-    to 0, all of them stacked in one computation. Losses are first scaled to the gradient norm of cross-entropy on the
-    search's synthetic batch. Fitness is the mean over tasks of
+    and setting, which is a learning rate and a weight decay, a perceptron is trained by gradient descent with Nesterov
+    momentum and a rate that falls linearly to 0, all of them stacked in one computation. Losses are first scaled to the
+    gradient norm of cross-entropy on the search's synthetic batch. Fitness is the mean over tasks of
 
     * ``error``: the share of held-out samples whose most likely class is wrong;
     * ``nll``: the mean of -log p_y over held-out samples, in nats;
     * ``brier``: the mean of sum_k (p_k - y_k)^2, in [0, 2]: error and calibration in one, and bounded;
     * ``ece``: the expected calibration error, 15 bins of equal width, in [0, 1],
 
-    at the best of the learning rates, one for all tasks: the best on these same held-out samples, so that more rates
-    make the figure more hopeful, for every loss alike. The best is that of the smallest fitness or, with ``rate_by:
+    at the best of the settings, one for all tasks: the best on these same held-out samples, so that more settings make
+    the figure more hopeful, for every loss alike. The best is that of the smallest fitness or, with ``rate_by:
     error``, of the smallest error, as of one who tunes for accuracy and takes the calibration that comes with it:
     otherwise a small rate, with which little is learned, calibrates any loss. A loss with which nothing is learned can
     have a small ``ece``, which is therefore meant to stand beside another goal, as in ``pareto`` or ``lexicographic``.
@@ -54,7 +55,7 @@ class ProxyTraining(Objective):
     error; a candidate whose gradients cannot be scaled has infinite fitness. Held-out labels have no noise and no
     imbalance.
 
-    Metrics: ``error``, ``nll``, ``brier``, ``ece`` and ``learning_rate``, at the rate that counts.
+    Metrics: ``error``, ``nll``, ``brier``, ``ece``, ``learning_rate`` and ``weight_decay``, at the setting that counts.
     """
 
     is_dear: ClassVar[bool] = True
@@ -69,6 +70,9 @@ class ProxyTraining(Objective):
     )
     learning_rates: tuple[PositiveFloat, ...] = Field(
         default=(0.03, 0.1, 0.3), min_length=1, description="rates tried, of which the best counts"
+    )
+    weight_decays: tuple[NonNegativeFloat, ...] = Field(
+        default=(0.0,), min_length=1, description="tried with each rate, of all weights and biases"
     )
     rate_by: Literal["fitness", "error"] = Field(
         default="fitness", description="what is smallest at the rate that counts: the fitness, or the error"
@@ -99,9 +103,15 @@ class ProxyTraining(Objective):
         }
         best_P1 = values[self.fitness if self.rate_by == "fitness" else "error"].argmin(dim=1, keepdim=True)
         metrics = {name: value_PR.gather(1, best_P1).squeeze(1) for name, value_PR in values.items()}
-        rate_R = torch.tensor(self.learning_rates, dtype=torch.float64, device=scale_P.device)
+        chosen_P = best_P1.squeeze(1)
+        rate_R, decay_R = torch.tensor(self._settings, dtype=torch.float64, device=scale_P.device).unbind(1)
         fitness_P = metrics[self.fitness].masked_fill(~(scale_P.isfinite() & (scale_P > 0)), torch.inf)
-        return Evaluation(fitness_P, {**metrics, "learning_rate": rate_R[best_P1.squeeze(1)]})
+        return Evaluation(fitness_P, {**metrics, "learning_rate": rate_R[chosen_P], "weight_decay": decay_R[chosen_P]})
+
+    @property
+    def _settings(self) -> list[tuple[float, float]]:
+        """Learning rate and weight decay of each of R settings."""
+        return list(itertools.product(self.learning_rates, self.weight_decays))
 
     def _draw(self, num_classes: int, generator: torch.Generator) -> _Trials:
         tasks = draw_tasks(self.tasks, num_classes, generator)
@@ -115,7 +125,7 @@ class ProxyTraining(Objective):
     def chunk_size(self, device: torch.device) -> int:
         """Return how many candidates' classifiers are one computation, which costs the same for fewer."""
         rows = max(self._num_rows, self.tasks.num_held_out // 2)
-        items = self.tasks.num_tasks * len(self.learning_rates) * rows * max(self.hidden)
+        items = self.tasks.num_tasks * len(self._settings) * rows * max(self.hidden)
         return min(LARGEST_CHUNK, max(1, CHUNK_ITEMS[device.type] // items))
 
     @property
@@ -125,11 +135,17 @@ class ProxyTraining(Objective):
         return num if self.batch_size is None else min(self.batch_size, num)
 
     def _trained(self, population: Population, scale_P: Tensor, trials: _Trials) -> dict[str, Tensor]:
-        """Return the means over tasks, (P, R), of every candidate and learning rate."""
-        P, R, T = population.num_solutions, len(self.learning_rates), self.tasks.num_tasks
-        networks = StackedMLP([weight.repeat(P * R, 1, 1) for weight in trials.weights], self.momentum)
-        rate_R = torch.tensor(self.learning_rates, device=scale_P.device)
+        """Return the means over tasks, (P, R), of every candidate and setting."""
+        P, R, T = population.num_solutions, len(self._settings), self.tasks.num_tasks
+        rate_R, decay_R = torch.tensor(self._settings, device=scale_P.device).unbind(1)
         rate_S11 = (scale_P[:, None, None] * rate_R[:, None]).expand(P, R, T).reshape(-1, 1, 1)
+        # The rate has the loss's scale, and decay is of weights, whatever that scale is.
+        decay_S11 = (decay_R[:, None] / scale_P[:, None, None]).expand(P, R, T).reshape(-1, 1, 1)
+        networks = StackedMLP(
+            [weight.repeat(P * R, 1, 1) for weight in trials.weights],
+            self.momentum,
+            decay_S11 if any(self.weight_decays) else None,
+        )
         for step, rows_N in enumerate(trials.batches):
             inputs_TNF, labels_TN = trials.tasks.inputs_TNF[:, rows_N], trials.tasks.labels_TN[:, rows_N]
             logits_SNC = networks.outputs(inputs_TNF.repeat(P * R, 1, 1))

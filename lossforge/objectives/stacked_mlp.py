@@ -18,14 +18,16 @@ class StackedMLP:
     Args:
         weights: of each layer, (S, inputs, outputs); changed in place.
         momentum: of the descent, by the rule v <- momentum v + g, w <- w - rate (g + momentum v).
+        decay_S11: of weights and biases, in units of the gradient: g is the loss's, plus decay w. None: no decay.
     """
 
-    def __init__(self, weights: Sequence[Tensor], momentum: float) -> None:
+    def __init__(self, weights: Sequence[Tensor], momentum: float, decay_S11: Tensor | None = None) -> None:
         self._weights = list(weights)
         self._biases = [weight.new_zeros(len(weight), 1, weight.shape[2]) for weight in weights]
         self._parameters = [*self._weights, *self._biases]
         self._velocities = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._momentum = momentum
+        self._decay_S11 = decay_S11
         self._layer_inputs: list[Tensor] = []
 
     def outputs(self, inputs_SNF: Tensor) -> Tensor:
@@ -48,6 +50,8 @@ class StackedMLP:
         for parameter, velocity, gradient in zip(
             self._parameters, self._velocities, [*reversed(gradients_W), *reversed(gradients_b)], strict=True
         ):
+            if self._decay_S11 is not None:
+                gradient.addcmul_(self._decay_S11, parameter)
             velocity.mul_(self._momentum).add_(gradient)
             parameter.sub_(gradient.add_(velocity, alpha=self._momentum).mul_(rate_S11))
 

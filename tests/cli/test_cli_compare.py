@@ -206,7 +206,10 @@ def test_mistakes_are_told_before_anything_is_trained(lossforge, tmp_path, argum
     assert not (tmp_path / "out" / "trainings").exists()
 
 
-def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
+def test_a_run_gathers_its_evidence_so_and_goes_on_where_its_correlation_was_interrupted(
+    lossforge, tmp_path, monkeypatch
+):
+    from lossforge.cli.display import Display
     from tests.cli.conftest import SEARCH
 
     spec = tmp_path / "run.yaml"
@@ -224,9 +227,25 @@ def test_a_run_gathers_its_evidence_so(lossforge, tmp_path):
         "--set",
         f"evidence.correlate={CORRELATE}",
     ]
-    outcome = lossforge("run", spec, "--out", tmp_path / "run", *asked)
+    trained = Display.trained
+
+    def stop_at_brier(self, arm):
+        trained(self, arm)
+        if arm.loss.startswith("brier"):  # which the correlation alone trains with
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "trained", stop_at_brier)
+        stopped = lossforge("run", spec, "--out", tmp_path / "run", *asked)
+    assert stopped.code == 130
+    assert "besides: correlation of 4 losses and 1 objective" in stopped.err
+    assert stopped.err.splitlines()[-1] == f"interrupted; go on with: lossforge resume {tmp_path / 'run'}"
+    outcome = lossforge("resume", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert "besides: correlation of 4 losses and 1 objective" in outcome.err
+    again = [line for line in outcome.err.splitlines() if "trained " in line and not line.endswith("(read back)")]
+    assert [line for line in again if "cross_entropy lr" in line or "random tiny" in line] == []
+    assert any("gce lr" in line for line in again)
     assert "Condition noise-40" in outcome.out
     assert "tiny reaches accuracy" in outcome.out
     assert "What the search buys: tiny minus random members of its family" in outcome.out

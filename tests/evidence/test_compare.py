@@ -104,6 +104,21 @@ def test_nothing_is_trained_twice_and_more_seeds_losses_and_conditions_only_add(
     assert [each["name"] for each in content["conditions"]] == ["as given"]
 
 
+def test_few_images_and_long_tails_are_what_is_trained_on(tmp_path):
+    evidence, counter = compared(
+        "gce", out=tmp_path, evidence=EVIDENCE | {"conditions": ["clean", "few-20", "long-tail-4"], "tuning": None}
+    )
+    assert len(counter.trained_now) == 3 * 2 * 2
+    trained_on = {
+        name: json.loads(path.read_text())["images_a_class"]["train"]
+        for name in evidence.conditions
+        for path in (tmp_path / "trainings" / name).glob("images */data.json")
+    }
+    longest = 12  # a class: 64 images less 16 held out
+    tail = [int(longest * 4 ** (-index / 3)) for index in range(4)]
+    assert trained_on == {"clean": [longest] * 4, "few-20": [5] * 4, "long-tail-4": tail}
+
+
 def test_what_auto_comes_to_is_settled_for_each_training_once(tmp_path, monkeypatch):
     from lossforge.evidence import alike
     from lossforge.evidence.choices import Choices

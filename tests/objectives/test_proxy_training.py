@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import pytest
@@ -58,7 +59,9 @@ def evaluate(objective: ProxyTraining, *rows: tuple[float, float], seed: int = 1
     return objective.evaluate(population(*rows), batch(), torch.Generator().manual_seed(seed))
 
 
-def trained_by_torch(objective: ProxyTraining, rate: float, exponent: float, scale: float) -> list[dict[str, float]]:
+def trained_by_torch(
+    objective: ProxyTraining, rate: float, decay: float, exponent: float, scale: float
+) -> list[dict[str, float]]:
     """Return the metrics of a network a task, trained one by one in float64 on the objective's own draws."""
     trials = objective._draw(NUM_CLASSES, torch.Generator().manual_seed(1))
     results = []
@@ -71,7 +74,9 @@ def trained_by_torch(objective: ProxyTraining, rate: float, exponent: float, sca
                 linear.bias.zero_()
             layers += [linear, nn.ReLU()]
         network = nn.Sequential(*layers[:-1])
-        optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=objective.momentum, nesterov=True)
+        optimizer = torch.optim.SGD(
+            network.parameters(), lr=rate, momentum=objective.momentum, nesterov=True, weight_decay=decay
+        )
         for step, rows in enumerate(trials.batches):
             optimizer.param_groups[0]["lr"] = rate * (1 - step / objective.steps)
             p = network(trials.tasks.inputs_TNF[task, rows].double()).softmax(dim=1)
@@ -86,31 +91,42 @@ def trained_by_torch(objective: ProxyTraining, rate: float, exponent: float, sca
 
 class TestAgainstTorch:
     @pytest.mark.parametrize(
-        ("fitness", "rate_by"),
-        [("error", "fitness"), ("nll", "fitness"), ("brier", "fitness"), ("ece", "fitness"), ("ece", "error")],
+        ("fitness", "rate_by", "decays"),
+        [
+            ("error", "fitness", (0.0,)),
+            ("nll", "fitness", (0.0,)),
+            ("brier", "fitness", (0.0,)),
+            ("ece", "fitness", (0.0,)),
+            ("ece", "error", (0.0,)),
+            ("brier", "fitness", (0.0, 0.03)),
+            ("nll", "error", (0.0, 0.3)),
+        ],
     )
-    def test_fitness_and_metrics_are_those_of_the_best_rate(self, fitness, rate_by):
+    def test_fitness_and_metrics_are_those_of_the_best_setting(self, fitness, rate_by, decays):
         from lossforge.gradients import gradient_scale
 
-        objective = QUICK.model_copy(update={"fitness": fitness, "rate_by": rate_by})
+        objective = QUICK.model_copy(update={"fitness": fitness, "rate_by": rate_by, "weight_decays": decays})
         found = evaluate(objective, (0.5, 3.0))
         scale = gradient_scale(population((0.5, 1.0)), batch()).item()
         expected = []
-        for rate in objective.learning_rates:
-            results = trained_by_torch(objective, rate, 0.5, scale)
+        for rate, decay in itertools.product(objective.learning_rates, decays):
+            results = trained_by_torch(objective, rate, decay, 0.5, scale)
             names = ("accuracy", "nll", "brier", "ece")
             means = {name: sum(each[name] for each in results) / len(results) for name in names}
-            expected.append({**means, "error": 1 - means["accuracy"], "rate": rate})
+            expected.append({**means, "error": 1 - means["accuracy"], "rate": rate, "decay": decay})
         best = min(expected, key=lambda each: each[fitness if rate_by == "fitness" else "error"])
         assert found.fitness_P.item() == pytest.approx(best[fitness], abs=1e-4)
         for name in ("error", "nll", "brier", "ece"):
             assert found.metrics[name].item() == pytest.approx(best[name], abs=1e-4)
         assert found.metrics["learning_rate"].item() == pytest.approx(best["rate"])
+        assert found.metrics["weight_decay"].item() == pytest.approx(best["decay"])
 
 
 class TestPopulation:
-    def test_the_scale_of_a_loss_does_not_matter(self):
-        found = evaluate(QUICK, (0.5, 1.0), (0.5, 100.0), (0.5, 1e-3))
+    @pytest.mark.parametrize("decays", [(0.0,), (0.01, 0.1)])
+    def test_the_scale_of_a_loss_does_not_matter(self, decays):
+        objective = QUICK.model_copy(update={"weight_decays": decays})
+        found = evaluate(objective, (0.5, 1.0), (0.5, 100.0), (0.5, 1e-3))
         assert found.metrics["nll"].tolist() == pytest.approx([found.metrics["nll"][0].item()] * 3, rel=1e-3)
 
     def test_a_candidate_is_worth_the_same_in_any_company(self, monkeypatch):
@@ -211,6 +227,8 @@ class TestOptions:
         [
             {"learning_rates": ()},
             {"learning_rates": (0.0,)},
+            {"weight_decays": ()},
+            {"weight_decays": (-0.1,)},
             {"steps": 0},
             {"batch_size": 0},
             {"hidden": ()},

@@ -23,18 +23,19 @@ def reference(weights: list[Tensor], index: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_ten_steps_are_those_of_torch(momentum):
+@pytest.mark.parametrize(("momentum", "decays"), [(0.0, None), (0.9, None), (0.9, (0.2, 0.0))])
+def test_ten_steps_are_those_of_torch(momentum, decays):
     generator = torch.Generator().manual_seed(0)
     weights = [weight.double() for weight in initial_weights(2, SIZES, generator)]
     inputs = torch.randn(10, 2, 7, 4, dtype=torch.float64, generator=generator)
     labels = torch.randint(3, (10, 2, 7), generator=generator)
     singles = [reference(weights, index) for index in range(2)]
     optimizers = [
-        torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, nesterov=momentum > 0)
-        for network, rate in zip(singles, RATES, strict=True)
+        torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay)
+        for network, rate, decay in zip(singles, RATES, decays or (0.0, 0.0), strict=True)
     ]
-    stacked = StackedMLP([weight.clone() for weight in weights], momentum)
+    decay_S11 = None if decays is None else torch.tensor(decays, dtype=torch.float64).reshape(-1, 1, 1)
+    stacked = StackedMLP([weight.clone() for weight in weights], momentum, decay_S11)
     rate_S11 = torch.tensor(RATES, dtype=torch.float64).reshape(-1, 1, 1)
     for step in range(10):
         outputs = stacked.outputs(inputs[step])
