@@ -31,6 +31,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "proxy-100": {"type": "proxy_training"},
     "proxy-300": {"type": "proxy_training", "steps": 300},
     "proxy-nll": {"type": "proxy_training", "fitness": "nll"},
+    "proxy-tuned": {
+        "type": "proxy_training",
+        "steps": 300,
+        "learning_rates": (0.2, 0.6),
+        "weight_decays": (0.003, 0.01, 0.03),
+        "tasks": {"num_tasks": 8, "num_samples": 1500, "centres_per_class": 4, "separation": 1.0, "teacher_gain": 3.0},
+    },
     "proxy-noisy": {"type": "proxy_training", "steps": 250, "tasks": {"label_noise": 0.4}},
 }
 """Installed objectives at the options that are asked about, by the names in tables."""
