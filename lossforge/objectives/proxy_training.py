@@ -75,7 +75,7 @@ class ProxyTraining(Objective):
         default=(0.0,), min_length=1, description="tried with each rate, of all weights and biases"
     )
     rate_by: Literal["fitness", "error"] = Field(
-        default="fitness", description="what is smallest at the rate that counts: the fitness, or the error"
+        default="fitness", description="what is smallest at the setting that counts: the fitness, or the error"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Nesterov momentum")
 

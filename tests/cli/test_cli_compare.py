@@ -243,7 +243,7 @@ def test_a_run_gathers_its_evidence_so_and_goes_on_where_its_correlation_was_int
     outcome = lossforge("resume", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert "besides: correlation of 4 losses and 1 objective" in outcome.err
-    again = [line for line in outcome.err.splitlines() if "trained " in line and not line.endswith("(read back)")]
+    again = [line for line in outcome.err.splitlines() if "trained " in line and "(read back)" not in line]
     assert [line for line in again if "cross_entropy lr" in line or "random tiny" in line] == []
     assert any("gce lr" in line for line in again)
     assert "Condition noise-40" in outcome.out
