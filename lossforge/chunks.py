@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from lossforge.interfaces import Population
 from lossforge.types import Evaluation
@@ -22,6 +23,20 @@ class Chunked(Protocol):
 
     def chunk_size(self, device: torch.device) -> int:
         """Return the number of candidates of a chunk."""
+
+
+@runtime_checkable
+class Blocked(Protocol):
+    """A population that evaluates candidates in blocks of one shape: one that is not full costs as much."""
+
+    def of_one_size(self) -> Self:
+        """Return the population for a caller who always asks for as many candidates: its blocks are no larger."""
+
+
+def chunk_of_one_size(population: Population, index: Tensor) -> Population:
+    """Return the candidates at ``index``, in a chunk that always has as many."""
+    chunk = population.take(index)
+    return chunk.of_one_size() if isinstance(chunk, Blocked) else chunk
 
 
 def chunks(population: _Population, numbers_a_candidate: int, most_numbers: int | None = None) -> Iterator[_Population]:

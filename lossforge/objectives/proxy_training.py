@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
+from lossforge.chunks import chunk_of_one_size
 from lossforge.component import Count
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Objective, Population
@@ -94,7 +95,7 @@ class ProxyTraining(Objective):
             index = torch.arange(start, start + size, device=scale_P.device)
             # Chunks have one shape, so that rounding does not depend on the number of candidates.
             index = torch.where(index < population.num_solutions, index, start)
-            results.append(self._trained(population.take(index), scale_P[index], trials))
+            results.append(self._trained(chunk_of_one_size(population, index), scale_P[index], trials))
         values = {
             name: torch.cat([each[name] for each in results])[: population.num_solutions].nan_to_num(
                 torch.inf, torch.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
@@ -29,10 +30,10 @@ def _itself(values: Tensor) -> Tensor:
 class ParameterPopulation:
     """A population of solutions of one parameterization.
 
-    Candidates are evaluated in blocks whose shape depends on the batch alone; the last block is padded with its first
-    candidate, and every batch with its first pair. Rounding therefore depends neither on P, nor on where in a block a
-    candidate stands, nor on the process that evaluates the block. What a kernel does needs no blocks: it has no
-    intermediates to bound, and each candidate's numbers are its own. Kernels are for float32.
+    Candidates are evaluated in blocks whose shape depends on the batch alone, and on ``most_of_a_block``; the last
+    block is padded with its first candidate, and every batch with its first pair. Rounding therefore depends neither on
+    P, nor on where in a block a candidate stands, nor on the process that evaluates the block. What a kernel does needs
+    no blocks: it has no intermediates to bound, and each candidate's numbers are its own. Kernels are for float32.
 
     Evaluated in blocks, a candidate that runs out of memory comes to NaN, and is remembered in ``exhausted_P``; a
     kernel that finds no memory for its result ends the search.
@@ -43,6 +44,7 @@ class ParameterPopulation:
     num_classes: int
     blocks: BlockEvaluator = field(default_factory=InProcess)
     kernel: Kernel | None = None
+    most_of_a_block: int | None = None
     _exhausted: Tensor | None = None  # of the population this one was taken from, shared with it
     _rows_P: Tensor | None = None  # where in it the candidates stand
 
@@ -72,9 +74,14 @@ class ParameterPopulation:
             self.num_classes,
             self.blocks,
             self.kernel,
+            self.most_of_a_block,
             self._exhausted,
             self._rows_P[index],
         )
+
+    def of_one_size(self) -> Self:
+        """Return the population for a caller who always asks for as many candidates: its blocks are no larger."""
+        return dataclasses.replace(self, most_of_a_block=self.num_solutions)
 
     def losses(self, log_probs_PBC: Tensor, labels_B: Tensor) -> Tensor:
         """Return loss_PB; a leading size of 1 in ``log_probs_PBC`` is shared by all candidates."""
@@ -119,7 +126,8 @@ class ParameterPopulation:
         """Return what ``reduce`` makes of the values of each block; of candidates without values it is given NaN."""
         num_pairs = len(labels_B)
         inputs_PBC, labels_B = padded(inputs_PBC, labels_B)
-        size = max(1, min(BLOCK_SOLUTIONS, BLOCK_ITEMS // inputs_PBC[0].numel()))
+        most = min(BLOCK_SOLUTIONS, self.most_of_a_block or BLOCK_SOLUTIONS)
+        size = max(1, min(most, BLOCK_ITEMS // inputs_PBC[0].numel()))
         left = (~self.exhausted_P).nonzero().squeeze(1)  # what ran out of memory once is not tried again
         blocks = self._blocks(left, size, inputs_PBC, labels_B)
         parts, exhausted = [], [left.new_zeros(0, dtype=torch.bool)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lossforge.interfaces import LossParameterization
 from lossforge.objectives import ProxyTraining
 from lossforge.objectives.synthetic_tasks import TaskOptions
+from lossforge.parameterizations import LossMixture
 from lossforge.samplers import MixtureSampler
 from lossforge.search import ParameterPopulation
 from lossforge.training.metrics import classification_metrics
@@ -142,6 +143,21 @@ class TestPopulation:
         monkeypatch.setitem(proxy_training.CHUNK_ITEMS, "cpu", 3 * 3 * 2 * 50 * 8)
         chunked = evaluate(QUICK, *rows)
         torch.testing.assert_close(chunked.metrics["nll"], whole.metrics["nll"], rtol=1e-4, atol=0)
+
+    def test_no_more_candidates_are_evaluated_than_a_chunk_has(self, monkeypatch):
+        """Not those that fill up the blocks of a search."""
+        sizes, evaluated = [], LossMixture.loss
+        monkeypatch.setattr(
+            LossMixture, "loss", lambda self, given, *rest: (sizes.append(len(given)), evaluated(self, given, *rest))[1]
+        )
+        objective = QUICK.model_copy(update={"steps": 2})
+        monkeypatch.setattr(ProxyTraining, "chunk_size", lambda self, device: 2)
+        solutions = LossMixture().init(3, torch.Generator().manual_seed(0))
+        candidates = ParameterPopulation(LossMixture(), solutions, batch().log_probs_BC.shape[1])
+        objective.evaluate(candidates, batch(), torch.Generator().manual_seed(0))
+        scaling, *steps = sizes
+        assert scaling == 16
+        assert steps == [2] * (2 * objective.steps)
 
     def test_the_number_of_threads_does_not_matter(self):
         before = torch.get_num_threads()

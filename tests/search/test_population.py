@@ -149,6 +149,19 @@ class TestBlocks:
         candidates.losses(logits, labels_B)
         assert sizes == [1, 1, 1]
 
+    @pytest.mark.parametrize("num", [1, 5, 16, 20])
+    def test_a_population_of_one_size_is_not_padded_beyond_it(self, family, num, monkeypatch):
+        """The same values, to rounding, from blocks of as many candidates as there are."""
+        candidates, logits, labels_B = draw(family, num, leading=num)
+        expected = candidates.gradients(logits, labels_B)
+        sizes, evaluate = [], type(family).loss
+        monkeypatch.setattr(
+            type(family), "loss", lambda self, given, *rest: (sizes.append(len(given)), evaluate(self, given, *rest))[1]
+        )
+        of_one_size = candidates.take(torch.arange(num)).of_one_size()
+        torch.testing.assert_close(of_one_size.gradients(logits, labels_B), expected, rtol=1e-10, atol=1e-12)
+        assert set(sizes) == {min(num, 16)}
+
 
 class TestWithoutGraph:
     def test_losses_keep_no_graph_and_solutions_get_no_gradient(self):
