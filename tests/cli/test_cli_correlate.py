@@ -118,3 +118,18 @@ def test_mistakes_are_told_with_their_place(correlated, lossforge, tmp_path):
     outcome = lossforge("correlate", correlated / "small.yaml", "--set", few, "--out", tmp_path / "x", "--dry-run")
     assert outcome.code == 2
     assert "1 losses are too few" in outcome.err
+
+
+def test_a_loss_found_in_a_relative_folder_is_found_again_from_another(lossforge, folder, search_spec, monkeypatch):
+    (folder / "small.yaml").write_text(FILE.replace("found: []", "found: [runs/tiny]").replace("[0.5, 1]", "[1]"))
+    assert lossforge("run", search_spec, "--out", "runs/tiny").code == 0
+    began = lossforge("correlate", "small.yaml", "--out", "out")
+    assert began.code == 0, began.err
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    resumed = lossforge("resume", "../out")
+    assert resumed.code == 0, resumed.err
+    trained = [line for line in resumed.err.splitlines() if line.startswith("trained ")]
+    assert len(trained) == 15
+    assert all("(read back)" in line for line in trained)

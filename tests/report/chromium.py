@@ -108,7 +108,7 @@ class Browser:
 @contextlib.contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
     """Run Chromium with a profile in ``folder``."""
-    assert PROGRAM is not None
+    assert PROGRAM is not None, "no Chromium here; .ci/run installs it"
     (read_here, write_there), (read_there, write_here) = os.pipe(), os.pipe()
     start = (sys.executable, "-I", "-S", "-c", STARTER, str(read_there), str(write_there))
     command = (*start, PROGRAM, *ARGUMENTS, f"--user-data-dir={folder}", "about:blank")
