@@ -35,7 +35,7 @@ SMALLER = {
 
 def test_there_are_examples():
     assert {path.stem for path in SPECS} >= {"quickstart", "cifar10"}
-    assert {path.stem for path in SEARCHES} == {"rungs", "trade-offs"}
+    assert {path.stem for path in SEARCHES} == {"rungs", "trade-offs", "tuned-proxies"}
     assert {path.stem for path in COMPARISONS} >= {"clean"}
     assert {path.stem for path in CORRELATIONS} == {"correlate"}
     assert {path.stem for path in STUDIES} >= {"mutation-ablation"}
