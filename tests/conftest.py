@@ -14,6 +14,8 @@ import torch
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["LOSSFORGE_PLUGINS"] = ""
 torch.set_num_threads(1)
+# Where tests run in the background of a script, the shell has Ctrl-C ignored, also by processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

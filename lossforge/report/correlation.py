@@ -13,7 +13,7 @@ from lossforge.evidence.correlation import FITNESS, Correlation
 from lossforge.files import write_atomically
 from lossforge.report.correlation_figures import interval_plot, scatter_plot
 from lossforge.report.evidence_rows import Row, as_csv
-from lossforge.report.numbers import MISSING, count, percentage
+from lossforge.report.numbers import coefficient, count, percentage
 from lossforge.report.tables import table
 
 
@@ -101,10 +101,7 @@ def _objectives(correlated: Correlated) -> Table:
 
 
 def _rho(row: Correlation) -> tuple[str, str, str]:
-    each = row.spearman
-    if each is None:
-        return MISSING, "", str(row.num)
-    return f"{each.rho:+.2f}", f"[{each.low:+.2f}, {each.high:+.2f}]", str(row.num)
+    return *coefficient(row.spearman), str(row.num)
 
 
 def _losses(correlated: Correlated) -> Table:

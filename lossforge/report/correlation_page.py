@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lossforge.evidence.correlation import FITNESS
-from lossforge.report.numbers import MISSING
+from lossforge.report.numbers import coefficient
 from lossforge.report.reading import checked
 from lossforge.report.sections import Section
 from lossforge.run_content import Content
@@ -97,7 +97,4 @@ def _rho(row: Row) -> float:
 
 
 def _cells(row: Row | None) -> tuple[str, str, str]:
-    if row is None or row.spearman is None:
-        return MISSING, "", "" if row is None else str(row.num)
-    each = row.spearman
-    return f"{each.rho:+.2f}", f"[{each.low:+.2f}, {each.high:+.2f}]", str(row.num)
+    return (*coefficient(None), "") if row is None else (*coefficient(row.spearman), str(row.num))

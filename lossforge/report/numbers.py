@@ -21,6 +21,14 @@ class Ends(Protocol):
         """Its upper end."""
 
 
+class Coefficient(Ends, Protocol):
+    """A rank correlation with its interval."""
+
+    @property
+    def rho(self) -> float:
+        """Its estimate."""
+
+
 def percent(fraction: float | None, decimals: int) -> str:
     """Return ``97.8%``; only 1 itself is written as 100%."""
     if fraction is None:
@@ -44,6 +52,13 @@ def points(fraction: float, decimals: int) -> str:
 def interval(difference: Ends, decimals: int) -> str:
     """Return ``[-0.4, +1.0]``."""
     return f"[{points(difference.low, decimals)}, {points(difference.high, decimals)}]"
+
+
+def coefficient(correlation: Coefficient | None) -> tuple[str, str]:
+    """Return ``+0.79`` and ``[+0.63, +0.88]``."""
+    if correlation is None:
+        return MISSING, ""
+    return f"{correlation.rho:+.2f}", f"[{correlation.low:+.2f}, {correlation.high:+.2f}]"
 
 
 def fixed(value: float | None, decimals: int) -> str:
