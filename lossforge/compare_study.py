@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
-from lossforge.findings import report_findings
+from lossforge.findings import check_findings, report_findings
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.search.runner import OnGeneration
-from lossforge.spec import CompareSpec
+from lossforge.spec import CompareSpec, SearchSpec
 from lossforge.spec.given import with_tuples
 
 
@@ -74,7 +74,14 @@ def compare_as(
 
     Raises as :func:`lossforge.evidence.compare_spec`.
     """
-    evidence = compare_spec(spec, out, observer, modules=modules, on_generation=on_generation)
+
+    check = checks_of(spec)
+    evidence = compare_spec(spec, out, observer, modules=modules, on_generation=on_generation, check=check)
     if out is not None:
         report_findings(evidence, spec.training, spec.seed, spec.device, out, observer)
     return evidence
+
+
+def checks_of(spec: CompareSpec) -> Callable[[Sequence[SearchSpec | None]], None]:
+    """Return what refuses, given the searches of the found losses, what a spec asks for and cannot be done."""
+    return lambda searches: check_findings(spec.evidence, spec.training, searches, spec.seed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from lossforge.artifact import Artifact
 from lossforge.correlate_study import correlate_as
 from lossforge.evidence import Evidence, TrainingObserver, explain
-from lossforge.evidence.gap import measure_gap
+from lossforge.evidence.gap import check_gap, measure_gap
 from lossforge.evidence.random_control import search_of
 from lossforge.losses import FixedLoss
 from lossforge.report import write_evidence, write_explanation, write_report
@@ -18,10 +19,34 @@ from lossforge.report.gap import write_gap
 from lossforge.report.gap_page import GAPS
 from lossforge.report.numbers import count
 from lossforge.search import resolve_device
-from lossforge.spec import CorrelateSpec, RunSpec, TrainingSpec
+from lossforge.spec import CorrelateSpec, EvidenceSpec, RunSpec, SearchSpec, TrainingSpec
 from lossforge.spec.gap import GapSpec
+from lossforge.training import prepare
 
 _log = logging.getLogger(__name__)
+
+
+def check_findings(
+    evidence: EvidenceSpec, training: TrainingSpec, searches: Iterable[SearchSpec | None], seed: int
+) -> None:
+    """Refuse what a spec asks for besides the comparison and cannot be done, before anything is trained.
+
+    Args:
+        evidence: of the spec.
+        training: likewise.
+        searches: of the found losses; None where one does not say how it was searched.
+        seed: of the comparison.
+
+    Raises:
+        SpecError, DataError: a gap cannot be measured so, or the images are not to be had.
+    """
+    if evidence.gap is None:
+        return
+    under = next(iter(evidence.under(training).values()))
+    data = prepare(under, seed, "cpu", recorded=False)
+    for search in searches:
+        if search is not None:
+            check_gap(search, under, evidence.gap, data)
 
 
 def report_findings(
@@ -34,7 +59,7 @@ def report_findings(
 ) -> None:
     """Write tables, figures and the report of a comparison, and what its spec asks for besides.
 
-    A correlation may take longer than all before it, so that the report is written before it, too.
+    Gaps and a correlation may take long, so that the report is written before each of them, too.
 
     Args:
         evidence: the comparison.
@@ -49,12 +74,14 @@ def report_findings(
     """
     write_evidence(evidence, out)
     condition, under = next(iter(evidence.spec.under(training).items()))
-    for artifact in evidence.artifacts:
-        if evidence.spec.explain:
+    if evidence.spec.explain:
+        for artifact in evidence.artifacts:
             write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
-        if evidence.spec.gap is not None:
-            _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
     write_report(out)
+    if evidence.spec.gap is not None and evidence.artifacts:
+        for artifact in evidence.artifacts:
+            _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
+        write_report(out)
     asked = evidence.spec.correlate
     if asked is None:
         return

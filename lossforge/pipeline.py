@@ -18,7 +18,7 @@ from lossforge.evidence import (
     settle_as_before,
     with_anchored_zoo,
 )
-from lossforge.findings import report_findings
+from lossforge.findings import check_findings, report_findings
 from lossforge.observer import Observer
 from lossforge.provenance import naming_lost_plugins
 from lossforge.report import write_report
@@ -93,6 +93,8 @@ def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
     observer.loading(spec.training)  # before the search, so that a wrong path is told at once
     if spec.evidence is not None and spec.evidence.conditions:
         check_images(spec.evidence, spec.training, spec.seed)
+    if spec.evidence is not None:
+        check_findings(spec.evidence, spec.training, [spec.search], spec.seed)
     return prepare(spec.training, spec.seed, spec.device)
 
 

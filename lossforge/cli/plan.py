@@ -75,7 +75,7 @@ def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
     return {
         "trainings": sum(each.num_trainings for each in parts),
         "training_seconds": sum(each.seconds for each in parts),
-        "training_parts": lines_of(planned, further),
+        "training_parts": lines_of(planned, further, {}),
     }
 
 

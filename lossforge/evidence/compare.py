@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from lossforge import presets, registry, run_directory
-from lossforge.artifact import Artifact, load_artifact
 from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.anchored import with_anchored_zoo
 from lossforge.evidence.contenders import found, given, published
-from lossforge.evidence.gather import Evidence, Setting, check_images, gather
+from lossforge.evidence.gather import Evidence, Setting, check_images, check_names, gather
 from lossforge.evidence.observer import TrainingObserver
-from lossforge.evidence.searched import searched
-from lossforge.evidence.store import identity_hash
+from lossforge.evidence.sources import FoundSource, found_sources
 from lossforge.evidence.train import is_path
 from lossforge.files import to_json, write_atomically
-from lossforge.run_directory import LOCK
+from lossforge.run_directory import LOCK, RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import existing_device, resolve_device
 from lossforge.search.runner import OnGeneration
-from lossforge.spec import RunSpec, read_spec
+from lossforge.spec import SearchSpec
 from lossforge.spec.compare import CompareSpec
 from lossforge.spec.given import refuse_other
 
 COMPARED_BY = "compare.yaml"
 """File in the folder of a comparison: the spec of the last command."""
+
+TRAININGS = "trainings"
+"""Folder there, with all trainings."""
 
 
 def is_found(loss: object) -> bool:
@@ -51,10 +51,13 @@ def compare_spec(
     *,
     modules: Mapping[str, nn.Module] | None = None,
     on_generation: OnGeneration | None = None,
+    check: Callable[[Sequence[SearchSpec | None]], None] = lambda searches: None,
 ) -> Evidence:
     """Compare as a spec says; ``out`` gets ``compare.yaml``, ``manifest.json``, ``evidence.json`` and all trainings.
 
-    What ``out`` holds of an earlier command is used as far as it is the same by content, and nothing of it is lost.
+    What ``out`` holds of an earlier command is used as far as it is the same by content, and no training is lost. What
+    can be refused is, before anything is written but the log; ``check`` is called then, too, with the searches of the
+    found losses, None for one that does not tell.
 
     Raises:
         SpecError: it names fewer than two losses, or two of one name, or CUDA where there is none.
@@ -69,94 +72,77 @@ def compare_spec(
             ["modules: are not told apart by content, so that nothing of them is stored; leave out=... away"]
         )
     if out is None:
-        return _compared(spec, None, None, observer, modules or {}, on_generation)
+        sources = checked_sources(spec, check, None, modules=modules or {})
+        return _compared(spec, sources, None, None, observer, modules or {}, on_generation)
     refuse_occupied(out)
     directory = run_directory.made(out)
     with directory.occupied(), logged_to(directory.log):
+        found = tuple(str(Path(each).absolute()) if is_path(each) else each for each in spec.found)
+        spec = spec.model_copy(update={"found": found, "evidence": with_anchored_zoo(spec.evidence)})
+        sources = checked_sources(spec, check, out)
         if is_compared(out):
             directory.compare_environment(environment(spec.device))
         else:
             write_atomically(directory.manifest, to_json(environment(spec.device)))
-        found = tuple(str(Path(each).absolute()) if is_path(each) else each for each in spec.found)
-        spec = spec.model_copy(update={"found": found, "evidence": with_anchored_zoo(spec.evidence)})
         write_atomically(out / COMPARED_BY, spec.to_yaml())  # to be resumed anywhere
-        evidence = _compared(spec, out, directory.record_time, observer, {}, on_generation)
+        evidence = _compared(spec, sources, out, directory.record_time, observer, {}, on_generation)
         write_atomically(out / "evidence.json", to_json({"name": spec.name, **evidence.to_json()}))
     return evidence
 
 
+def checked_sources(
+    spec: CompareSpec,
+    check: Callable[[Sequence[SearchSpec | None]], None],
+    out: Path | None,
+    *,
+    modules: Mapping[str, nn.Module] | None = None,
+) -> list[FoundSource]:
+    """Return where found losses come from, after all that can be refused before anything is searched or trained.
+
+    Arguments and errors are those of :func:`compare_spec`.
+    """
+    sources = found_sources(spec.found)
+    names = [*(each.name for each in sources), *(each.label for each in spec.published), *(modules or {})]
+    refuse_alone(len(names))
+    check_names(names)
+    check_images(spec.evidence, spec.training, spec.seed, None if out is None else out / TRAININGS)
+    check([source.search for source in sources])
+    return sources
+
+
 def _compared(
     spec: CompareSpec,
+    sources: Sequence[FoundSource],
     out: Path | None,
     record_time: Callable[..., None] | None,
     observer: TrainingObserver,
     modules: Mapping[str, nn.Module],
     on_generation: OnGeneration | None,
 ) -> Evidence:
-    folder = None if out is None else out / "trainings"
-    check_images(spec.evidence, spec.training, spec.seed, folder)
-    artifacts = _artifacts(spec, out, on_generation)
+    artifacts = [source.obtain(out, on_generation) for source in sources]
     contenders = [
         *map(found, artifacts),
         *map(published, spec.published),
         *(given(name, module) for name, module in modules.items()),
     ]
-    refuse_alone(len(contenders))
     if out is not None:
-        for artifact in artifacts:
-            artifact.save(out / "artifacts" / artifact.name)
+        for source, artifact in zip(sources, artifacts, strict=True):
+            folder = out / "artifacts" / artifact.name
+            artifact.save(folder)
+            history = RunDirectory(folder).history
+            if source.history is None:
+                history.unlink(missing_ok=True)
+            else:
+                write_atomically(history, source.history.read_bytes())
     setting = Setting(
         evidence=spec.evidence,
         training=spec.training,
         seed=spec.seed,
         device=existing_device(spec.device),
-        folder=folder,
+        folder=None if out is None else out / TRAININGS,
         record_time=record_time,
     )
     return gather(setting, contenders, artifacts, observer)
-
-
-def _artifacts(spec: CompareSpec, out: Path | None, on_generation: OnGeneration | None) -> list[Artifact]:
-    """Return the found losses: read, or searched for; of two that are called alike, the later is called as its folder.
-
-    Raises:
-        ArtifactError, SpecError, SearchError: one is not to be had.
-    """
-    artifacts: dict[str, Artifact] = {}
-    for source in spec.found:
-        artifact = found_artifact(source, out, on_generation)
-        if artifact.name in artifacts:
-            artifact = dataclasses.replace(artifact, name=Path(source).name)
-        if artifact.name in artifacts:
-            raise SpecError([f"found: two losses are called {artifact.name!r}; rename the folder of {source}"])
-        artifacts[artifact.name] = artifact
-    return list(artifacts.values())
-
-
-def found_artifact(
-    source: str, out: Path | None, on_generation: OnGeneration | None, further_seed: int = 0
-) -> Artifact:
-    """Return a found loss: read from a folder, or searched for by a spec file or preset.
-
-    Args:
-        source: the folder, file or preset.
-        out: searches are kept in ``searches`` in this folder; None: nothing is written.
-        on_generation: told of progress.
-        further_seed: what is added to the spec's seed.
-
-    Raises:
-        ArtifactError, SpecError, SearchError: it is not to be had.
-    """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return load_artifact(path)
-    spec: RunSpec = read_spec(path) if path.is_file() else presets.load(source)
-    spec = spec.model_copy(update={"seed": spec.seed + further_seed})
-    folder = None
-    if out is not None:
-        content = identity_hash(spec.model_dump(mode="json", include={"name", "seed", "device", "search"}))
-        folder = out / "searches" / f"{spec.name}-{content[:8]}"
-    return searched(spec, folder, on_generation or (lambda record, seconds: None))
 
 
 def refuse_alone(num_losses: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lossforge.artifact import Artifact
-from lossforge.errors import SpecError
+from lossforge.errors import DataError, SpecError
 from lossforge.evidence.alike import is_usable_name, resolved_training
 from lossforge.evidence.arms import Arms, training_seed
 from lossforge.evidence.choices import pool_size
@@ -147,7 +147,7 @@ def gather(
         for name, training in setting.evidence.under(setting.training).items():
             training = training.model_copy(update=settled)
             of_all = [*contenders, *controls(setting.evidence, training, artifacts, setting.seed)]
-            _check_names(of_all)
+            check_names([each.name for each in of_all])
             conditions[name] = _under(setting, name, training, of_all, arms, observer)
             settled = conditions[name].training.model_dump(include={"precision", "replication"})
     return Evidence(setting.evidence, conditions, tuple(artifacts))
@@ -161,7 +161,10 @@ def check_images(evidence: EvidenceSpec, training: TrainingSpec, seed: int, fold
     """
     for name, under in evidence.under(training).items():
         if folder is None or not (folder / name).is_dir():
-            prepare(under, seed, "cpu", recorded=False)
+            try:
+                prepare(under, seed, "cpu", recorded=False)
+            except DataError as cause:
+                raise DataError(f"condition {name}: {cause}") from cause
 
 
 def _under(
@@ -214,8 +217,8 @@ def _choices(setting: Setting) -> ArmStore | None:
     return ArmStore(setting.folder / f"choices {identity_hash(of_training)[:HASH_LENGTH]}")
 
 
-def _check_names(contenders: Sequence[Contender]) -> None:
-    names = [each.name for each in contenders]
+def check_names(names: Sequence[str]) -> None:
+    """Raise SpecError where two contenders have one name, or one that cannot be that of a folder."""
     for name in names:
         if names.count(name) > 1:
             raise SpecError([f"losses: two are called {name!r}; give one of them another name, or compare them apart"])

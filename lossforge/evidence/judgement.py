@@ -114,7 +114,8 @@ def judgement(comparison: Comparison, roles: Mapping[str, str], margin: float) -
     found = [name for name in comparison.losses if roles[name] == "found"]
     pairs = [judge_("accuracy", a, b) for a in found for b in names if a != b]
     corrected_p = {row.a: row.corrected_p for row in against if row.metric == "accuracy"}
-    verdicts = {name: _verdict(comparison, name, margin, corrected_p[name]) for name in names}
+    num_compared = max(1, sum(each is not None for each in corrected_p.values()))
+    verdicts = {name: _verdict(comparison, name, margin, corrected_p[name], num_compared) for name in names}
     return Judgement(tuple(against), tuple(pairs), verdicts)
 
 
@@ -164,7 +165,7 @@ class _Judge:
         return example_values(metric, [test.logits_NC for test in tests], tests[0].labels_N)
 
 
-def _verdict(comparison: Comparison, name: str, margin: float, corrected_p: float | None) -> Verdict:
+def _verdict(comparison: Comparison, name: str, margin: float, corrected_p: float | None, num_compared: int) -> Verdict:
     a, b = comparison.losses[name], comparison.losses[comparison.reference]
     return judge(
         a.values("accuracy"),
@@ -174,4 +175,5 @@ def _verdict(comparison: Comparison, name: str, margin: float, corrected_p: floa
         comparison.confidence,
         corrected_p,
         (a.num_diverged, b.num_diverged),
+        1 if corrected_p is None else num_compared,
     )

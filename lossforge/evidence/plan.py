@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from lossforge.evidence.estimate import seconds_a_training
+from lossforge.evidence.estimate import search_seconds, seconds_a_training
+from lossforge.evidence.sources import FoundSource
+from lossforge.search import resolve
+from lossforge.spec import RunSpec
 from lossforge.spec.evidence import EvidenceSpec, is_noisy
 from lossforge.spec.training import TrainingSpec
 from lossforge.spec.tuning import TuningSpec
@@ -53,6 +58,21 @@ def plan(
         seconds = seconds_a_training(under, data) * num_contenders * (num_points + evidence.seeds)
         planned.append(Planned(name, num_contenders, num_points, evidence.seeds, seconds))
     return planned
+
+
+def plan_searches(sources: Sequence[FoundSource], out: Path) -> dict[str, float]:
+    """Return about how many seconds each search takes for a found loss that is neither read nor in ``out`` already.
+
+    Raises:
+        SpecError: a search asks for what this machine lacks.
+    """
+    return {
+        source.name: search_seconds(resolve(source.origin))
+        for source in sources
+        if isinstance(source.origin, RunSpec)
+        and (folder := source.folder(out)) is not None
+        and not (folder / "artifact" / "loss.json").is_file()
+    }
 
 
 def plan_further(evidence: EvidenceSpec, first: Planned, num_found: int) -> list[Planned]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+import scipy  # whose parts are imported when they are first used: scipy.stats takes a second
+
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, pooled_sd, seeds_needed, welch_test
 
 POWER = 0.8
@@ -114,6 +116,7 @@ def judge(
     confidence: float = 0.95,
     corrected_p: float | None = None,
     num_diverged: tuple[int, int] = (0, 0),
+    num_compared: int = 1,
 ) -> Verdict:
     """Judge arm a against arm b by Welch's interval of the difference of their means.
 
@@ -121,7 +124,11 @@ def judge(
     1 - confidence. Else *no worse*: the upper end of the interval of the deficit is below the margin (non-inferiority;
     Piaggio et al., JAMA 308, 2012); the margin is not corrected for the number of arms. Else *undecided*: the seeds
     needed are the larger of two numbers, of which the first shows a true difference of the margin with 80% power, given
-    the pooled standard deviation measured, and the second decides if difference and deviations stay as they are.
+    the pooled standard deviation measured, and the second decides if difference and deviations stay as they are; both
+    at the level (1 - confidence) / ``num_compared`` (Bonferroni), as the least of corrected p-values asks for.
+
+    A training that diverged is in no mean, which flatters its arm: where there are some, an arm is not called better or
+    no worse, nor one worse than an arm that has some.
 
     Args:
         a: values of the trainings of arm a that did not diverge, finite, in the metric's own unit.
@@ -131,6 +138,7 @@ def judge(
         confidence: level of the interval, in (0, 1).
         corrected_p: p-value after correction for several arms, as :func:`lossforge.evidence.statistics.holm` gives.
         num_diverged: trainings of a and of b that diverged.
+        num_compared: how many p-values ``corrected_p`` is corrected for.
 
     Raises:
         ValueError: an arm has no trainings at all, or an argument is out of its range.
@@ -139,6 +147,8 @@ def judge(
         raise ValueError(f"the margin must be above 0 and finite, not {margin}")
     if corrected_p is not None and not 0 <= corrected_p <= 1:
         raise ValueError(f"corrected_p must lie in [0, 1], not {corrected_p}")
+    if num_compared < 1:
+        raise ValueError(f"num_compared must be 1 or more, not {num_compared}")
     if min(num_diverged) < 0 or min(len(a) + num_diverged[0], len(b) + num_diverged[1]) == 0:
         raise ValueError("each arm needs at least one training, finished or diverged")
     a, b = ([measure.factor * value for value in values] for values in (a, b))
@@ -157,11 +167,20 @@ def judge(
     test = welch_test(a, b, confidence)
     known |= {"difference": test.difference, "p_value": test.p_value}
     outcome = _outcome(Verdict(Outcome.UNDECIDED, **known))
-    needed = _needed(Verdict(outcome, **known), pooled_sd(a, b)) if outcome is Outcome.UNDECIDED else None
-    return Verdict(outcome, **known, needed=needed)
+    if outcome is not Outcome.UNDECIDED:
+        return Verdict(outcome, **known)
+    return Verdict(outcome, **known, needed=_needed(Verdict(outcome, **known), pooled_sd(a, b), num_compared))
 
 
 def _outcome(facts: Verdict) -> Outcome:
+    shown = _of_finished(facts)
+    flatters_a = facts.num_diverged_a and shown in (Outcome.BETTER, Outcome.NO_WORSE)
+    flatters_b = facts.num_diverged_b and shown is Outcome.WORSE
+    return Outcome.NO_VERDICT if flatters_a or flatters_b else shown
+
+
+def _of_finished(facts: Verdict) -> Outcome:
+    """Return what the trainings that finished show."""
     gain = facts.gain
     if gain is None or facts.p_value is None:
         return Outcome.NO_VERDICT
@@ -173,15 +192,18 @@ def _outcome(facts: Verdict) -> Outcome:
     return Outcome.NO_WORSE if facts.within_margin else Outcome.UNDECIDED
 
 
-def _needed(facts: Verdict, sd: float) -> int:
+def _needed(facts: Verdict, sd: float, num_compared: int) -> int:
     """Return about how many seeds an arm would decide, more than there are."""
     gain = facts.gain
     assert gain is not None
-    num = max(gain.n_a, gain.n_b)
-    # The interval decides once it is narrow enough to leave out 0 or the margin, whichever the mean is farther from.
-    reach = max(abs(gain.mean), gain.mean + facts.margin)
-    as_it_is = math.ceil(num * ((gain.high - gain.low) / 2 / reach) ** 2)
-    return max(num + 1, as_it_is, seeds_needed(facts.margin, sd, POWER, 1 - facts.confidence))
+    num, half_width = max(gain.n_a, gain.n_b), (gain.high - gain.low) / 2
+    alpha = 1 - facts.confidence
+    corrected = alpha / num_compared
+    # The interval decides once it leaves out 0, and does so at the corrected level, or the margin.
+    widened = half_width * float(scipy.stats.norm.isf(corrected / 2) / scipy.stats.norm.isf(alpha / 2))
+    reaches = ((widened, abs(gain.mean)), (half_width, gain.mean + facts.margin))
+    as_it_is = min(math.ceil(num * (width / reach) ** 2) for width, reach in reaches if reach > 0)
+    return max(num + 1, as_it_is, seeds_needed(facts.margin, sd, POWER, corrected))
 
 
 def sentence(verdict: Verdict, name: str, reference: str) -> str:
@@ -211,21 +233,25 @@ def sentence(verdict: Verdict, name: str, reference: str) -> str:
     shown = (
         f"{reached}, difference {each.mean:+.{d}f}{measure.unit_of_difference} [{each.low:+.{d}f}, {each.high:+.{d}f}]"
     )
+    if verdict.outcome is Outcome.NO_VERDICT and verdict.p_value is not None:
+        return f"{shown}: no verdict, for {_counts(verdict, name, reference)} diverged, which no mean has in it"
     return f"{shown}: {_conclusion(verdict)}{_diverged(verdict, name, reference)}"
 
 
 def _conclusion(verdict: Verdict) -> str:
     margin = f"{verdict.margin:g}{verdict.measure.unit_of_difference}"
     corrected = "" if verdict.corrected_p is None else f" (corrected p = {verdict.corrected_p:.2g})"
+    # Of the others, it is told where it has changed the outcome.
+    changed = corrected if verdict.gain is not None and (verdict.gain.low > 0 or verdict.gain.high < 0) else ""
     match verdict.outcome:
         case Outcome.BETTER:
             return f"better{corrected}"
         case Outcome.WORSE:
             return f"worse{corrected}{f', by less than {margin}' if verdict.within_margin else ''}"
         case Outcome.NO_WORSE:
-            return f"no worse than by {margin}"
+            return f"no worse than by {margin}{changed}"
         case Outcome.UNDECIDED:
-            return f"undecided: needs about {verdict.needed} seeds an arm to tell {margin}"
+            return f"undecided: needs about {verdict.needed} seeds an arm to tell {margin}{changed}"
         case Outcome.NO_VERDICT:
             return f"no verdict, for no {verdict.measure.name} varies over seeds"
 
@@ -236,6 +262,11 @@ def _value(value: float, measure: Measure) -> str:
 
 def _diverged(verdict: Verdict, name: str, reference: str) -> str:
     """Return the reservation that means over finished trainings call for."""
+    counts = _counts(verdict, name, reference)
+    return f", among the trainings that finished; {counts} diverged" if counts else ""
+
+
+def _counts(verdict: Verdict, name: str, reference: str) -> str:
+    """Return ``1 of 5 with edl and 2 of 5 with cross_entropy``, of those arms that have some."""
     arms = ((verdict.sample_a, verdict.num_diverged_a, name), (verdict.sample_b, verdict.num_diverged_b, reference))
-    counts = [f"{num} of {num + sample.num} with {title}" for sample, num, title in arms if num and sample]
-    return f", among the trainings that finished; {' and '.join(counts)} diverged" if counts else ""
+    return " and ".join(f"{num} of {num + sample.num} with {title}" for sample, num, title in arms if num and sample)

@@ -17,10 +17,10 @@ from lossforge import answers, registry
 from lossforge.artifact import Artifact
 from lossforge.errors import SearchError, SpecError
 from lossforge.evidence.alike import is_usable_name
-from lossforge.evidence.compare import found_artifact
 from lossforge.evidence.contenders import Contender, Rescaled, always
 from lossforge.evidence.modules_population import ModulesPopulation
 from lossforge.evidence.random_control import drawn_member
+from lossforge.evidence.sources import found_source
 from lossforge.gradients import gradient_scale
 from lossforge.interfaces import Loss, LossParameterization
 from lossforge.losses import FixedLoss, LossModule
@@ -136,7 +136,7 @@ class Zookeeper:
 
     def _found(self, each: FoundLoss) -> Iterator[Member]:
         for number in range(each.searches):
-            artifact = found_artifact(each.source, self.out, self.on_generation, number)
+            artifact = found_source(each.source, number).obtain(self.out, self.on_generation)
             if number:
                 artifact = dataclasses.replace(artifact, name=f"{artifact.name}-{number + 1}")
             yield self._member(artifact, "found")

@@ -46,7 +46,7 @@ def comparison_page(directory: Path) -> ComparisonPage:
         description=str(spec.get("description") or ""),
         evidence=evidence_section(evidence),
         found=tuple(_found(directory, evidence.found)),
-        further=further_sections(directory),
+        further=further_sections(directory, evidence.found),
         repetition=Repetition(
             title="Repeat the comparison",
             command=command_of(manifest := checked(Manifest, directory / "manifest.json")),
@@ -71,6 +71,9 @@ def _found(directory: Path, names: Iterable[str]) -> Iterable[Found]:
 
 def _history(directory: Path, artifact: Path) -> tuple[Generation, ...]:
     """Return the course of the search that found a loss, if that is in the folder; told by the loss itself."""
+    beside = artifact / "history.jsonl"  # of a loss that was read from a run
+    if beside.is_file():
+        return generations(beside, text_of(beside))
     solution = (artifact / "loss.safetensors").read_bytes()
     for path in sorted((directory / "searches").glob("*/artifact/loss.safetensors")):
         if path.read_bytes() == solution:

@@ -47,7 +47,7 @@ def page(run: Run) -> Page:
         results=None if comparison is None or evidence else results(comparison, run.spec),
         evidence=None if evidence is None else evidence_section(evidence),
         found=found_loss(found.name, found, run.history),
-        further=further_sections(run.directory),
+        further=further_sections(run.directory, [found.name]),
         repetition=_repetition(run),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,13 @@ class Explained:
     assumptions: str
 
 
-def explanation_section(directory: Path) -> Section | None:
-    """Return the section on what losses are like; None where a folder holds no explanation.
+def explanation_section(directory: Path, names: Container[str]) -> Section | None:
+    """Return the section on what the losses named are like; None where a folder holds no explanation of them.
 
     Raises:
         RunDirectoryError: a file is damaged.
     """
-    paths = sorted((directory / EXPLANATIONS).glob(f"*/{CONTENT}"))
+    paths = [path for path in sorted((directory / EXPLANATIONS).glob(f"*/{CONTENT}")) if path.parent.name in names]
     if not paths:
         return None
     return Section("explained", "What the found loss is like", "explanation.html", tuple(map(_explained, paths)))

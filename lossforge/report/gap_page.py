@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,13 +83,13 @@ class GapOfLoss:
     weights: tuple[tuple[str, str, str], ...]
 
 
-def gap_section(directory: Path) -> Section | None:
-    """Return the section on the gaps in a folder; None where there are none.
+def gap_section(directory: Path, names: Container[str]) -> Section | None:
+    """Return the section on the gaps in a folder of the losses named; None where there are none.
 
     Raises:
         RunDirectoryError: a file is damaged.
     """
-    paths = sorted((directory / GAPS).glob(f"*/{GAP}"))
+    paths = [path for path in sorted((directory / GAPS).glob(f"*/{GAP}")) if path.parent.name in names]
     if not paths:
         return None
     content = tuple(

@@ -19,7 +19,7 @@ from lossforge.report.numbers import (
 )
 from lossforge.report.reading import section
 from lossforge.report.strips import Strips, accuracy_strips
-from lossforge.report.verdict import Outcome, judge
+from lossforge.report.verdict import judge
 from lossforge.run_content import ComparedLoss, Comparison
 
 
@@ -107,7 +107,7 @@ def _loss_row(comparison: Comparison, loss: ComparedLoss, style: Style, decimals
         sd=percentage(loss.sd("accuracy"), decimals),
         num=len(loss.finished),
         difference="reference" if is_reference else points(difference.mean, decimals) if difference else MISSING,
-        interval=interval(difference, decimals) if difference and outcome is not Outcome.NO_VERDICT else "",
+        interval=interval(difference, decimals) if difference and difference.low < difference.high else "",
         outcome="" if is_reference else outcome.value,
         nll=fixed(loss.mean("nll"), 3),
         brier=fixed(loss.mean("brier"), 3),

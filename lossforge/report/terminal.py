@@ -14,7 +14,7 @@ from lossforge.report.held_out import held_out
 from lossforge.report.numbers import MISSING, accuracy_decimals, fixed, interval, percentage, points, significant
 from lossforge.report.results import comparison_notes, scaled_cell
 from lossforge.report.tables import table as _table
-from lossforge.report.verdict import Outcome, judge, verdict
+from lossforge.report.verdict import verdict
 from lossforge.run_content import ComparedLoss, Comparison, Figures, ReferenceFigures, WeightProfile
 
 __all__ = [
@@ -105,7 +105,7 @@ def _cells(comparison: Comparison, loss: ComparedLoss, decimals: int) -> Sequenc
         percentage(loss.mean("accuracy"), decimals) + spread,
         f"{len(loss.finished)}{diverged}",
         _difference(comparison, loss, decimals),
-        "" if difference is None or judge(loss) is Outcome.NO_VERDICT else interval(difference, decimals),
+        "" if difference is None or difference.low == difference.high else interval(difference, decimals),
         fixed(loss.mean("nll"), 3),
         percentage(loss.mean("ece"), 1),
         *((scaled_cell(loss),) if comparison.has_scaled else ()),

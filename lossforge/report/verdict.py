@@ -23,12 +23,15 @@ class Outcome(Enum):
 
 
 def judge(loss: ComparedLoss) -> Outcome:
-    """Return the outcome for a loss; an interval of no width, from accuracies that never vary, allows none."""
+    """Return the outcome for a loss.
+
+    There is none where accuracies never vary. A loss of which a training diverged is not better: no mean has it in it.
+    """
     difference = loss.difference
     if difference is None or difference.low == difference.high:
         return Outcome.NO_VERDICT
     if difference.low > 0:
-        return Outcome.BETTER
+        return Outcome.NO_VERDICT if loss.num_diverged else Outcome.BETTER
     return Outcome.WORSE if difference.high < 0 else Outcome.NO_DIFFERENCE
 
 
@@ -94,7 +97,7 @@ def _sentence(comparison: Comparison, loss: ComparedLoss) -> str:
     if difference is None:
         return f"{reached}: no verdict, for that takes two finished trainings of each loss{_diverged(comparison, loss)}"
     shown = f"{reached}, difference {points(difference.mean, decimals)} points"
-    if outcome is Outcome.NO_VERDICT:
+    if difference.low == difference.high:
         return f"{shown}: no verdict, for no accuracy varies over seeds{_diverged(comparison, loss)}"
     return f"{shown} {interval(difference, decimals)}: {outcome.value}{_diverged(comparison, loss)}"
 

@@ -153,6 +153,25 @@ def test_a_dry_run_says_how_much_it_is_and_what_it_can_show(compared, lossforge,
     assert content["sds_are"] == f"measured in {compared / 'out'}"
     assert [each["num_trainings"] for each in content["conditions"]] == [16, 20]
     assert all(0 <= row["power"] <= 1 for row in content["power"])
+    longer = ["--set", "training.epochs=2"]
+    other = lossforge("compare", compared / "small.yaml", *longer, "--out", compared / "out", "--dry-run", "--json")
+    assert json.loads(other.out)["sds_are"] == "as they are met often"  # those in the folder are of other trainings
+
+
+def test_a_dry_run_times_searches_and_refuses_what_the_comparison_would(compared, lossforge, tmp_path):
+    plan = ["compare", compared / "small.yaml", "--out", tmp_path / "new", "--dry-run"]
+    told = lossforge(*plan, "--loss", "edl", "--set", "training.dataset.num_classes=10", "--json")
+    seconds = json.loads(told.out)["search_seconds"]
+    assert list(seconds) == ["edl"]
+    assert seconds["edl"] > 0
+    (tmp_path / "empty").mkdir()
+    refused = lossforge(*plan, "--loss", tmp_path / "empty")
+    assert refused.code == 2
+    assert "empty: no loss.json here or in" in refused.err
+    refused = lossforge(*plan, "--loss", "edl", "--set", "evidence.gap={epochs_at: [9]}")
+    assert refused.code == 2
+    assert "epoch 9 is to be recorded" in refused.err
+    assert not (tmp_path / "new").exists()
 
 
 CORRELATE = (
@@ -164,7 +183,9 @@ CORRELATE = (
 
 def test_a_dry_run_counts_what_is_trained_besides(compared, lossforge, tmp_path):
     asked = ["--loss", "edl", "--set", "evidence.gap={seeds: 3}", "--set", f"evidence.correlate={CORRELATE}"]
+    asked += ["--set", "training.dataset.num_classes=10"]
     outcome = lossforge("compare", compared / "small.yaml", *asked, "--out", tmp_path / "new", "--dry-run")
+    assert "  search of edl: about " in outcome.out
     assert "  gap: 2 losses besides, 3 final trainings each: 6 trainings" in outcome.out
     assert "  correlation: 4 losses besides, 1 to tune and 1 final trainings each: 8 trainings" in outcome.out
     assert "without the searches and judgements of the correlation" in outcome.out

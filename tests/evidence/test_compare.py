@@ -12,6 +12,8 @@ from torch import nn
 import lossforge
 from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.evidence import TrainingObserver
+from lossforge.evidence.sources import found_sources
+from lossforge.spec import read_spec, spec_from_text
 from lossforge.training.datasets import FakeImages
 
 IMAGES = FakeImages(num_train=64, num_test=20, image_shape=(1, 8, 8), num_classes=4)
@@ -272,13 +274,79 @@ def test_any_module_can_be_compared():
 
 
 def test_of_two_found_losses_of_one_name_the_later_is_called_as_its_folder(tmp_path):
-    from lossforge.evidence.compare import _artifacts
-    from lossforge.spec import spec_from_text
-    from lossforge.spec.compare import CompareSpec
-
     run = spec_from_text(EDL, "small")
     for seed in (0, 1):
         lossforge.Search(run.search, seed=seed, name="small").run().save(tmp_path / f"run-{seed}")
     found = [str(tmp_path / f"run-{seed}") for seed in (0, 1)]
-    spec = CompareSpec.model_validate({"training": SETTING, "found": tuple(found)})
-    assert [artifact.name for artifact in _artifacts(spec, None, None)] == ["small", "run-1"]
+    assert [source.obtain(None, None).name for source in found_sources(found)] == ["small", "run-1"]
+    with pytest.raises(SpecError, match="two losses are called 'run-1'; rename the folder of"):
+        found_sources([*found, found[1]])
+
+
+def test_of_a_loss_read_from_a_run_the_search_is_shown_too(tmp_path):
+    run = lossforge.run(spec_from_text(EDL, "small"), out=tmp_path / "run")
+    out = tmp_path / "out"
+    lossforge.compare(tmp_path / "run", evidence=EVIDENCE, out=out, **SETTING)
+    assert (out / "artifacts" / "small" / "history.jsonl").read_bytes() == run.directory.history.read_bytes()
+    text = (out / "report.html").read_text()
+    assert "Line chart of fitness by generation" in text
+    lossforge.compare(tmp_path / "run" / "artifact", evidence=EVIDENCE, out=out, **SETTING)
+    assert not (out / "artifacts" / "small" / "history.jsonl").exists()  # of this one nothing is told
+
+
+class TestRefusals:
+    """What cannot be done is told before anything is searched or trained, and a folder stays as it was."""
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ({"gap": {"epochs_at": [5]}}, r"epochs_at: epoch 5 is to be recorded, and a training has 1"),
+            (
+                {"gap": {"part": "held_out", "seeds": 1, "neighbours": 40}},
+                r"16 outputs .* raise training.num_validation",
+            ),
+            ({"gap": {"batches": 1, "seeds": 1, "neighbours": 40}}, r"16 outputs would be compared, and at least 82"),
+            ({"gap": {"fit": True, "floor": 0.5}}, "6 regimes cannot each have 0.5"),
+            ({"conditions": ["few-100000"]}, "condition few-100000: num_train asks for 100000 images"),
+        ],
+    )
+    def test_nothing_is_trained(self, tmp_path, changes, told):
+        (tmp_path / "edl.yaml").write_text(EDL)
+        out, counter = tmp_path / "out", Counter()
+        lossforge.compare("gce", evidence=EVIDENCE, out=out, **SETTING)
+        before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.log"}
+        with pytest.raises((DataError, SpecError), match=told):
+            lossforge.compare(tmp_path / "edl.yaml", evidence=EVIDENCE | changes, out=out, observer=counter, **SETTING)
+        assert counter.trained_now == []
+        after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.log"}
+        assert after == before
+
+    def test_a_loss_for_other_classes_than_the_images_have_allows_no_gap(self, tmp_path):
+        (tmp_path / "edl.yaml").write_text(EDL.replace("num_classes: 4", "num_classes: 10"))
+        with pytest.raises(DataError, match=r"'fake' has 4 classes, and the sampler .* leave the gap"):
+            lossforge.compare(tmp_path / "edl.yaml", evidence=EVIDENCE | {"gap": {}}, out=tmp_path / "out", **SETTING)
+        assert not (tmp_path / "out" / "compare.yaml").exists()
+
+    def test_a_run_refuses_it_before_it_searches(self, tmp_path):
+        path = _written(tmp_path, EDL)
+        settings = ["training={dataset: {type: fake, num_train: 64, num_classes: 4}, model: resnet8, epochs: 1}"]
+        spec = read_spec(path, [*settings, "evidence={gap: {epochs_at: [5]}}"])
+        with pytest.raises(SpecError, match="epoch 5 is to be recorded"):
+            lossforge.run(spec, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_gap_that_cannot_be_measured_leaves_the_report(tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise SpecError(["the training with edl diverged in epoch 1"])
+
+    monkeypatch.setattr("lossforge.findings.measure_gap", fails)
+    with pytest.raises(SpecError, match="diverged"):
+        lossforge.compare(_written(tmp_path, EDL), evidence=EVIDENCE | {"gap": {}}, out=tmp_path / "out", **SETTING)
+    assert "small reaches accuracy" in (tmp_path / "out" / "report.html").read_text()
+
+
+def _written(folder, text):
+    path = folder / "edl.yaml"
+    path.write_text(text)
+    return path

@@ -74,8 +74,33 @@ class TestSeedsNeeded:
         again = [around(mean, 0.15, found.needed) for mean in (-0.11, 0.0)]
         assert judge(*again, POINTS, 0.2).outcome is not Outcome.UNDECIDED
 
+    def test_more_where_p_values_are_corrected(self):
+        # Holm's least of five p-values must be 0.01: with sd 0.5, 17 seeds show half a point at 0.05, 26 at 0.01.
+        arms = around(-0.1, 0.5, 10), around(0, 0.5, 10)
+        assert judge(*arms, POINTS, 0.5, corrected_p=0.6).needed == seeds_needed(0.5, 0.5) == 17
+        corrected = judge(*arms, POINTS, 0.5, corrected_p=0.6, num_compared=5)
+        assert corrected.needed == seeds_needed(0.5, 0.5, 0.8, 0.01) == 26
+
     def test_none_where_it_is_decided(self):
         assert judge(around(1.0), around(0), POINTS, 0.5).needed is None
+
+
+class TestDivergence:
+    """No mean has a training in it that diverged, so that these flatter their arm."""
+
+    @pytest.mark.parametrize(
+        ("gain", "num_diverged", "outcome"),
+        [
+            (1.0, (1, 0), Outcome.NO_VERDICT),
+            (0.0, (1, 0), Outcome.NO_VERDICT),
+            (-1.0, (1, 0), Outcome.WORSE),
+            (1.0, (0, 1), Outcome.BETTER),
+            (0.0, (0, 1), Outcome.NO_WORSE),
+            (-1.0, (0, 1), Outcome.NO_VERDICT),
+        ],
+    )
+    def test_an_arm_is_not_praised_for_what_finished(self, gain, num_diverged, outcome):
+        assert judge(around(gain), around(0), POINTS, 0.5, num_diverged=num_diverged).outcome is outcome
 
 
 class TestNoVerdict:
@@ -114,10 +139,20 @@ class TestNoVerdict:
             "worse, by less than 0.5 points",
         ),
         (
-            judge(around(1.0, 0.1), around(1.0, 0.1), MEASURES["nll"], 0.2, num_diverged=(1, 0)),
+            judge(around(1.0, 0.1), around(1.0, 0.1), MEASURES["nll"], 0.2, num_diverged=(0, 1)),
             "edl reaches NLL 1.0000 nats against 1.0000 nats for ce (n = 5 and 5), difference +0.0000 nats "
             "[-0.1458, +0.1458]: no worse than by 0.2 nats, among the trainings that finished; "
-            "1 of 6 with edl diverged",
+            "1 of 6 with ce diverged",
+        ),
+        (
+            judge(around(0.65, 0.001), around(0.64, 0.001), ACCURACY, 0.5, corrected_p=0.012, num_diverged=(8, 2)),
+            "edl reaches accuracy 65.00% against 64.00% for ce (n = 5 and 5), difference +1.00 points [+0.85, +1.15]: "
+            "no verdict, for 8 of 13 with edl and 2 of 7 with ce diverged, which no mean has in it",
+        ),
+        (
+            judge(around(0.646, 0.005, 10), around(0.64, 0.005, 10), ACCURACY, 0.5, corrected_p=0.1, num_compared=5),
+            "edl reaches accuracy 64.60% against 64.00% for ce (n = 10 and 10), difference +0.60 points "
+            "[+0.13, +1.07]: no worse than by 0.5 points (corrected p = 0.1)",
         ),
         (
             judge(around(0.5, 0.1), around(0.5, 0.1), MEASURES["brier"], 0.1),
@@ -140,6 +175,7 @@ def test_the_sentence_has_the_numbers_and_the_conclusion(found, told):
         ({"confidence": 95}, "confidence must"),
         ({"a": []}, "at least one training"),
         ({"num_diverged": (-1, 0)}, "at least one training"),
+        ({"num_compared": 0}, "num_compared must"),
         ({"b": [0.1, math.nan]}, "finite"),
     ],
 )

@@ -210,7 +210,8 @@ def test_a_run_shows_its_evidence_in_place_of_the_plain_comparison(evidence, tra
 
 def test_what_is_found_out_further_has_a_section_of_its_own(folder, monkeypatch):
     note = Section("more", "Further still", "style.css", None)
-    monkeypatch.setattr(further, "FURTHER", (lambda path: note if path == folder else None, lambda path: None))
+    looks = (lambda path, names: note if (path, names) == (folder, ("tiny",)) else None, lambda path, names: None)
+    monkeypatch.setattr(further, "OF_LOSSES", looks)
     text = sound(write_report(folder).read_text()).text
     assert text.index("The found loss tiny") < text.index("Further still") < text.index("Repeat the comparison")
 

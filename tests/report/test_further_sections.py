@@ -34,14 +34,14 @@ def write(path, content):
 
 
 def test_a_folder_without_them_has_none(tmp_path):
-    assert further_sections(tmp_path) == ()
+    assert further_sections(tmp_path, ["tiny"]) == ()
 
 
 def test_a_gap_is_charted_and_its_figures_told(tmp_path):
     fit = {"weights": {"confident_right": 0.2}, "proposed": {"confident_right": 0.6}, "judged_on": "other trainings"}
     fit |= {"before": apart(10), "after": apart(10)}
     write(tmp_path / "gaps" / "tiny" / "gap.json", {"groups": {"all": apart(20)}, "itself": apart(20), "fit": fit})
-    (section,) = further_sections(tmp_path)
+    (section,) = further_sections(tmp_path, ["tiny"])
     (gap,) = section.content
     assert (section.id, gap.name) == ("gap", "tiny")
     assert [chart.title for chart in gap.charts] == [
@@ -64,11 +64,19 @@ def test_an_explanation_has_its_answers_in_order_and_its_pictures_within_the_pag
     answers = {"calibrated": "yes", "weight": "w(p) = 1"}
     write(tmp_path / "explanations" / "tiny" / "explanation.json", {"answers": answers, "assumptions": ["A.", "B."]})
     (tmp_path / "explanations" / "tiny" / "field.svg").write_text("<svg/>")
-    (section,) = further_sections(tmp_path)
+    (section,) = further_sections(tmp_path, ["tiny"])
     (explained,) = section.content
     assert explained.answers == (("weight", "w(p) = 1"), ("calibrated", "yes"))
     assert explained.figures == (("Pull on the logits, by the prediction", "data:image/svg+xml;base64,PHN2Zy8+"),)
     assert explained.assumptions == "A. B."
+
+
+def test_what_is_left_of_other_losses_is_not_shown(tmp_path):
+    """Of an earlier command in the same folder."""
+    write(tmp_path / "gaps" / "earlier" / "gap.json", {"groups": {"all": apart(20)}, "itself": apart(20)})
+    write(tmp_path / "explanations" / "earlier" / "explanation.json", {"answers": {"calibrated": "yes"}})
+    assert further_sections(tmp_path, ["tiny"]) == ()
+    assert [section.id for section in further_sections(tmp_path, ["tiny", "earlier"])] == ["explained", "gap"]
 
 
 def test_objectives_stand_in_the_order_of_their_correlation_with_accuracy(tmp_path):
@@ -80,7 +88,7 @@ def test_objectives_stand_in_the_order_of_their_correlation_with_accuracy(tmp_pa
     content = {"spec": {"description": "noise-40", "confidence": 0.9, "working_share": 0.8}}
     content |= {"correlations": [*rows, row("gates", "all", 0.9, "signs")]}
     write(tmp_path / "correlation" / "correlate.json", content)
-    (section,) = further_sections(tmp_path)
+    (section,) = further_sections(tmp_path, ["tiny"])
     shown = section.content
     assert (shown.condition, shown.level, shown.working, shown.shows) == ("noise-40", "90%", "80%", True)
     assert shown.rows == (
@@ -96,4 +104,4 @@ def test_objectives_stand_in_the_order_of_their_correlation_with_accuracy(tmp_pa
 def test_a_damaged_file_is_told(tmp_path, place):
     write(tmp_path / place, {"groups": 3, "correlations": 3})
     with pytest.raises(RunDirectoryError, match=place):
-        further_sections(tmp_path)
+        further_sections(tmp_path, ["tiny"])

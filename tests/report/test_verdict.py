@@ -41,7 +41,9 @@ def test_an_interval_of_no_width_gives_no_verdict(comparison):
 
 def test_diverged_trainings_are_never_passed_over(comparison):
     better = verdict(comparison(tiny=[0.98, 0.982, None], cross_entropy=REFERENCE), "tiny")
-    assert "better, among the trainings that finished; 1 of 3 with the found loss diverged" in better
+    assert "no verdict, among the trainings that finished; 1 of 3 with the found loss diverged" in better
+    worse = verdict(comparison(tiny=[0.9, 0.902, None], cross_entropy=REFERENCE), "tiny")
+    assert "worse, among the trainings that finished; 1 of 3 with the found loss diverged" in worse
     reference = verdict(comparison(tiny=REFERENCE, cross_entropy=[None, 0.97, 0.971]), "tiny")
     assert "1 of 3 with cross_entropy diverged" in reference
     assert "all trainings with the found loss diverged" in verdict(

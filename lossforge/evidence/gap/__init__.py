@@ -4,6 +4,7 @@ from lossforge.evidence.gap.comparison import GapFigures, Histogram, RegimeRow, 
 from lossforge.evidence.gap.intervals import Estimate
 from lossforge.evidence.gap.measure import compare_recordings
 from lossforge.evidence.gap.recording import Recording, Tell, read_recording, record
+from lossforge.evidence.gap.requirements import check_gap
 from lossforge.evidence.gap.result import ALL, Gap, WeightFit
 from lossforge.evidence.gap.study import measure_gap
 
@@ -17,6 +18,7 @@ __all__ = [
     "RegimeRow",
     "Tell",
     "WeightFit",
+    "check_gap",
     "compare_outputs",
     "compare_recordings",
     "measure_gap",

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from lossforge import answers
-from lossforge.errors import DataError, SpecError
+from lossforge.errors import DataError
 from lossforge.evidence.gap.comparison import GapFigures, compare_outputs
 from lossforge.evidence.gap.distances import energy_distance
 from lossforge.evidence.gap.features import Outputs, features, joined
 from lossforge.evidence.gap.fit import fitted_shares
 from lossforge.evidence.gap.mixtures import bounds_of, mixture_in, with_shares
 from lossforge.evidence.gap.recording import Recording
+from lossforge.evidence.gap.requirements import check_mixture
 from lossforge.evidence.gap.result import ALL, Gap, Judge, WeightFit
 from lossforge.interfaces import SyntheticSampler
 from lossforge.spec.gap import GapSpec
@@ -151,20 +152,5 @@ def _check(num_classes: int, recordings: Sequence[Recording], options: GapSpec) 
     parts = {each.name: each.outputs for each in recordings}
     for name, part in {**parts, **_groups(recordings, joined(list(parts.values())))}.items():
         if len(part) < least:
-            raise DataError(f"{name}: {len(part)} outputs, and at least {least} are needed; record more batches")
-
-
-def check_mixture(sampler: SyntheticSampler, floor: float) -> None:
-    """Raise SpecError where a sampler has no weights to fit, or too many for the floor."""
-    mixture = mixture_in(sampler)
-    if mixture is None:
-        raise SpecError(
-            [f"search.sampler: {sampler.type!r} has no weights to fit; use a mixture, or leave the fit out"]
-        )
-    if len(mixture.shares) * floor > 1:
-        raise SpecError(
-            [
-                f"floor: {len(mixture.shares)} regimes cannot each have {floor:g}; use "
-                f"{1 / len(mixture.shares):.3g} at most"
-            ]
-        )
+            more = "hold out more images" if options.part == "held_out" else "record more batches"
+            raise DataError(f"{name}: {len(part)} outputs, and at least {least} are needed; {more}")

@@ -16,6 +16,7 @@ from lossforge.evidence import training_seed
 from lossforge.evidence.choices import choose
 from lossforge.evidence.gap.features import Outputs
 from lossforge.evidence.gap.recorder import RecordingLoss
+from lossforge.evidence.gap.requirements import check_classes, recorded_epochs
 from lossforge.evidence.store import ArmStore, identity_hash
 from lossforge.recorded import read_predictions, record_predictions
 from lossforge.search import existing_device
@@ -80,12 +81,7 @@ def record(
         DataError: the images are not to be had, or have another number of classes.
         RunDirectoryError: a recording in ``folder`` is damaged.
     """
-    try:
-        epochs = options.epochs_of(training.epochs)
-    except ValueError as cause:
-        raise SpecError([f"epochs_at: {cause}; raise training.epochs, or ask for earlier ones"]) from cause
-    if options.part == "held_out" and not training.num_validation:
-        raise SpecError(["part: held_out needs images that are held out; set training.num_validation"])
+    epochs = recorded_epochs(training, options)
     device = existing_device(device)
     images = functools.cache(lambda: _images(training, seed, device, data, num_classes))
     settled = _settled(training, folder, images)
@@ -119,11 +115,8 @@ def _images(
     training: TrainingSpec, seed: int, device: torch.device, data: PreparedData | None, num_classes: int | None
 ) -> PreparedData:
     data = data or prepare(training, seed, device, recorded=False)
-    if num_classes not in (None, data.num_classes):
-        raise DataError(
-            f"the dataset {training.dataset.type!r} has {data.num_classes} classes, and the sampler is asked for "
-            f"{num_classes}; set search.num_classes to {data.num_classes}"
-        )
+    if num_classes is not None:
+        check_classes(data, training, num_classes)
     return data
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lossforge.evidence.gap.measure import check_mixture, compare_recordings
+from lossforge.evidence.gap.measure import compare_recordings
 from lossforge.evidence.gap.recording import Tell, record
+from lossforge.evidence.gap.requirements import check_mixture
 from lossforge.evidence.gap.result import Gap
 from lossforge.spec.gap import GapSpec
 from lossforge.spec.model import SearchSpec
