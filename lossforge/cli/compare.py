@@ -74,8 +74,9 @@ def compare(
 ) -> None:
     """Tune losses alike, train each over fresh seeds, and say which are better.
 
-    FILE says what the options say, and more. Where OUT holds results already, only what is missing is trained: name what
-    is there once more, and losses, conditions and seeds besides. Tables and report have what the last command names.
+    FILE says what the options say, and more. Where OUT holds results already, only what is missing is trained: name
+    what is there once more, and losses, conditions and seeds besides. Tables and report have what the last command
+    names.
 
     \b
       lossforge compare --loss edl --loss gce --condition clean --condition noise-40

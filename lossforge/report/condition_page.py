@@ -13,6 +13,7 @@ from lossforge.report.evidence_content import Condition, EvidenceContent
 from lossforge.report.figures import Chart, loss_styles, training_charts
 from lossforge.report.forest_page import ForestPlot, forest_plot
 from lossforge.report.numbers import accuracy_decimals, fixed, interval, percentage, points
+from lossforge.report.pairs import pair_notes
 from lossforge.report.reading import type_of
 from lossforge.report.results import training_story
 from lossforge.report.strips import Strips, accuracy_strips
@@ -165,7 +166,8 @@ def _explained(condition: Condition, evidence: EvidenceContent) -> Iterable[tupl
         "null": f"{reference} once more, all of it on other seeds. Whatever it differs by is chance.",
         "rescaled": f"{reference} times {factor or 1:g}: what a change of step size alone buys.",
         "random": "members of the found loss's family drawn at random, another for each seed, that pass the same "
-        "gates: what the family gives without a search.",
+        "gates: what the family gives without a search. Learning rate and weight decay, where tuned, are those that "
+        "suit yet another member, and those of the found loss its own.",
         "stopped_early": f"{reference} with the weights of the epoch that was best on the held-out images, whose "
         "labels are as noisy as those trained on.",
     }
@@ -182,6 +184,7 @@ def _notes(condition: Condition, evidence: EvidenceContent) -> Iterable[str]:
         f"{evidence.evidence.margin:g} points counts as no worse. An interval that holds 0 does not show that there is "
         "no difference."
     )
+    yield from pair_notes(condition.judgement.pairs, condition.roles)
     if condition.has_scaled:
         yield "Scaled: NLL and ECE of logits over a temperature that was fitted on the images held out."
     for loss in condition.losses:

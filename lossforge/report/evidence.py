@@ -16,6 +16,7 @@ from lossforge.report import evidence_rows
 from lossforge.report.evidence_content import EvidenceContent
 from lossforge.report.forest import forest
 from lossforge.report.numbers import MISSING, count, fixed, percentage, points
+from lossforge.report.pairs import pair_notes
 from lossforge.report.tables import table
 
 
@@ -118,12 +119,7 @@ def _difference(is_reference: bool, row: Judged | None) -> tuple[str, str, str, 
 
 
 def _notes(condition: ConditionEvidence) -> Iterator[str]:
-    for row in condition.judgement.pairs:
-        if condition.roles[row.b] == "random" and row.b == f"random {row.a}" and row.welch is not None:
-            each = row.welch.difference
-            ends = f"[{points(each.low, 2)}, {points(each.high, 2)}]"
-            difference = f"{points(each.mean, 2)} points {ends}"
-            yield f"What the search buys: {row.a} minus random members of its family, {difference}."
+    yield from pair_notes(condition.judgement.pairs, condition.roles)
     edges = [name for name, tuned in condition.tuned.items() if tuned.is_at_edge]
     if edges:
         best = "their best points are" if len(edges) > 1 else "its best point is"
