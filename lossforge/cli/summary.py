@@ -28,11 +28,15 @@ OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 
 
 def print_json(result: RunResult) -> None:
-    """Print what a run has come to as JSON: where it is, the evidence of its loss, the comparison or null."""
+    """Print what a run has come to as JSON: where it is, what is known of its loss, and comparisons, or null.
+
+    ``comparison`` is that under the first condition, ``evidence`` all of them with their verdicts, where there are any.
+    """
     directory = result.directory
     comparison = None if result.comparison is None else json.loads(directory.comparison.read_bytes())
     found = {"name": result.artifact.name, "path": str(directory.path), "loss": dict(result.artifact.evidence)}
-    click.echo(json.dumps({**found, "comparison": comparison}, indent=2))
+    evidence = None if result.evidence is None else result.evidence.to_json()
+    click.echo(json.dumps({**found, "comparison": comparison, "evidence": evidence}, indent=2))
 
 
 def print_summary(result: RunResult, console: Console | None = None) -> None:

@@ -279,9 +279,11 @@ def test_a_run_gathers_its_evidence_so_and_goes_on_where_its_correlation_was_int
     assert (tmp_path / "run" / "explanations" / "tiny" / "explanation.json").is_file()
     assert (tmp_path / "run" / "gaps" / "tiny" / "gap.json").is_file()
     assert report.index("Synthetic predictions and real ones") < report.index("Objectives and real accuracy")
+    assert "What the search buys: tiny minus random members of its family" in report
     correlated = json.loads((tmp_path / "run" / "correlation" / "correlate.json").read_text())
     assert correlated["spec"]["training"]["label_noise"]["rate"] == 0.4  # as under the first condition
     assert len(correlated["losses"]) == 4
-    resumed = lossforge("resume", tmp_path / "run")
-    assert "random tiny" in resumed.out
+    resumed = lossforge("resume", tmp_path / "run", "--json")
+    (condition,) = json.loads(resumed.out)["evidence"]["conditions"]
+    assert {"tiny", "gce", "random tiny"} <= set(condition["judgement"]["verdicts"])
     assert resumed.err.count("(read back)") == resumed.err.count("trained ")

@@ -19,6 +19,7 @@ def test_a_run_and_its_resumption(lossforge, training_spec):
     assert (found["name"], found["path"]) == ("tiny", "runs/tiny")
     assert found["loss"]["held_out"]["metrics"]["ranking_accuracy"] > 0.5
     assert [loss["name"] for loss in found["comparison"]["losses"]] == ["tiny", "cross_entropy", "gce"]
+    assert found["evidence"] is None
     assert json.loads(lossforge("resume", "runs/tiny", "--json").out) == found
 
 
