@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
+from lossforge.evidence.compare import TRAININGS
 from lossforge.findings import check_findings, report_findings
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.search.runner import OnGeneration
@@ -74,14 +75,16 @@ def compare_as(
 
     Raises as :func:`lossforge.evidence.compare_spec`.
     """
-
-    check = checks_of(spec)
-    evidence = compare_spec(spec, out, observer, modules=modules, on_generation=on_generation, check=check)
-    if out is not None:
-        report_findings(evidence, spec.training, spec.seed, spec.device, out, observer)
+    if out is None:
+        return compare_spec(spec, None, observer, modules=modules, on_generation=on_generation)
+    evidence = compare_spec(
+        spec, out, observer, on_generation=on_generation, modules=modules, check=checks_of(spec, out)
+    )
+    report_findings(evidence, spec.training, spec.seed, spec.device, out, observer)
     return evidence
 
 
-def checks_of(spec: CompareSpec) -> Callable[[Sequence[SearchSpec | None]], None]:
+def checks_of(spec: CompareSpec, out: Path) -> Callable[[Sequence[SearchSpec | None]], None]:
     """Return what refuses, given the searches of the found losses, what a spec asks for and cannot be done."""
-    return lambda searches: check_findings(spec.evidence, spec.training, searches, spec.seed)
+    is_begun = (out / TRAININGS).is_dir()
+    return lambda searches: check_findings(spec.evidence, spec.training, searches, spec.seed, is_begun=is_begun)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lossforge.artifact import Artifact
 from lossforge.correlate_study import correlate_as
+from lossforge.errors import DataError
 from lossforge.evidence import Evidence, TrainingObserver, explain
 from lossforge.evidence.gap import check_gap, measure_gap
 from lossforge.evidence.random_control import search_of
@@ -27,7 +28,12 @@ _log = logging.getLogger(__name__)
 
 
 def check_findings(
-    evidence: EvidenceSpec, training: TrainingSpec, searches: Iterable[SearchSpec | None], seed: int
+    evidence: EvidenceSpec,
+    training: TrainingSpec,
+    searches: Iterable[SearchSpec | None],
+    seed: int,
+    *,
+    is_begun: bool = False,
 ) -> None:
     """Refuse what a spec asks for besides the comparison and cannot be done, before anything is trained.
 
@@ -36,6 +42,7 @@ def check_findings(
         training: likewise.
         searches: of the found losses; None where one does not say how it was searched.
         seed: of the comparison.
+        is_begun: trainings are there already, so that the images may be gone; then less is looked at.
 
     Raises:
         SpecError, DataError: a gap cannot be measured so, or the images are not to be had.
@@ -43,7 +50,12 @@ def check_findings(
     if evidence.gap is None:
         return
     under = next(iter(evidence.under(training).values()))
-    data = prepare(under, seed, "cpu", recorded=False)
+    try:
+        data = prepare(under, seed, "cpu", recorded=False)
+    except DataError:
+        if not is_begun:
+            raise
+        data = None
     for search in searches:
         if search is not None:
             check_gap(search, under, evidence.gap, data)

@@ -36,7 +36,7 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
     from lossforge.search import existing_device, resolve_device
 
     refuse_occupied(out)
-    sources = checked_sources(spec, checks_of(spec), out)
+    sources = checked_sources(spec, checks_of(spec, out), out)
     num_published, num_found = len(spec.published), len(sources)
     click.echo("timing a few training steps, and searches if there are any", err=True)
     searches = plan_searches(sources, out)

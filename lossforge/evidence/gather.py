@@ -164,6 +164,8 @@ def check_images(evidence: EvidenceSpec, training: TrainingSpec, seed: int, fold
             try:
                 prepare(under, seed, "cpu", recorded=False)
             except DataError as cause:
+                if not evidence.conditions:
+                    raise
                 raise DataError(f"condition {name}: {cause}") from cause
 
 

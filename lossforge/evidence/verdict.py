@@ -127,8 +127,8 @@ def judge(
     the pooled standard deviation measured, and the second decides if difference and deviations stay as they are; both
     at the level (1 - confidence) / ``num_compared`` (Bonferroni), as the least of corrected p-values asks for.
 
-    A training that diverged is in no mean, which flatters its arm: where there are some, an arm is not called better or
-    no worse, nor one worse than an arm that has some.
+    A training that diverged is in no mean, which flatters its arm: an arm that has some is called worse or nothing at
+    all, and none worse than it.
 
     Args:
         a: values of the trainings of arm a that did not diverge, finite, in the metric's own unit.
@@ -174,7 +174,7 @@ def judge(
 
 def _outcome(facts: Verdict) -> Outcome:
     shown = _of_finished(facts)
-    flatters_a = facts.num_diverged_a and shown in (Outcome.BETTER, Outcome.NO_WORSE)
+    flatters_a = facts.num_diverged_a and shown is not Outcome.WORSE
     flatters_b = facts.num_diverged_b and shown is Outcome.WORSE
     return Outcome.NO_VERDICT if flatters_a or flatters_b else shown
 

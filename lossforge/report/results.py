@@ -96,7 +96,7 @@ def comparison_notes(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _loss_row(comparison: Comparison, loss: ComparedLoss, style: Style, decimals: int) -> LossRow:
-    difference, outcome = loss.difference, judge(loss)
+    difference, outcome = loss.difference, judge(loss, comparison.by_name[comparison.reference])
     is_reference = loss.name == comparison.reference
     return LossRow(
         name=loss.name,

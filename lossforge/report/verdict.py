@@ -22,17 +22,20 @@ class Outcome(Enum):
     NO_VERDICT = "no verdict"
 
 
-def judge(loss: ComparedLoss) -> Outcome:
+def judge(loss: ComparedLoss, reference: ComparedLoss) -> Outcome:
     """Return the outcome for a loss.
 
-    There is none where accuracies never vary. A loss of which a training diverged is not better: no mean has it in it.
+    There is none where accuracies never vary. A loss of which a training diverged is at most worse, and none is
+    worse than such a reference: no mean has it in it.
     """
     difference = loss.difference
     if difference is None or difference.low == difference.high:
         return Outcome.NO_VERDICT
     if difference.low > 0:
         return Outcome.NO_VERDICT if loss.num_diverged else Outcome.BETTER
-    return Outcome.WORSE if difference.high < 0 else Outcome.NO_DIFFERENCE
+    if difference.high < 0:
+        return Outcome.NO_VERDICT if reference.num_diverged else Outcome.WORSE
+    return Outcome.NO_DIFFERENCE
 
 
 def verdict(comparison: Comparison | Mapping[str, Any], found: str | None = None) -> str:
@@ -93,7 +96,7 @@ def _sentence(comparison: Comparison, loss: ComparedLoss) -> str:
         f"{title} reaches {percent(loss.mean('accuracy'), decimals)} against "
         f"{percent(reference.mean('accuracy'), decimals)} for {reference.name}"
     )
-    difference, outcome = loss.difference, judge(loss)
+    difference, outcome = loss.difference, judge(loss, reference)
     if difference is None:
         return f"{reached}: no verdict, for that takes two finished trainings of each loss{_diverged(comparison, loss)}"
     shown = f"{reached}, difference {points(difference.mean, decimals)} points"

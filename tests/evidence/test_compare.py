@@ -336,6 +336,27 @@ class TestRefusals:
         assert not (tmp_path / "run").exists()
 
 
+def test_what_is_there_is_read_back_with_its_gap_where_the_images_are_gone(tmp_path, monkeypatch):
+    path, out = _written(tmp_path, EDL), tmp_path / "out"
+    evidence = EVIDENCE | {"gap": {"seeds": 1, "samples": 50, "bootstrap": 20}}
+    first = lossforge.compare(path, evidence=evidence, out=out, **SETTING)
+
+    def gone(self):
+        raise DataError("the images are gone")
+
+    monkeypatch.setattr(FakeImages, "load", gone)
+    counter = Counter()
+    again = lossforge.compare(path, evidence=evidence, out=out, observer=counter, **SETTING)
+    assert (again.to_json(), counter.trained_now) == (first.to_json(), [])
+    with pytest.raises(DataError, match="the images are gone"):
+        lossforge.compare(path, evidence=evidence, out=tmp_path / "new", **SETTING)
+
+
+def test_where_nothing_is_written_no_gap_is_measured_and_none_refused(tmp_path):
+    evidence = EVIDENCE | {"gap": {"epochs_at": [5]}}
+    assert "small reaches accuracy" in repr(lossforge.compare(_written(tmp_path, EDL), evidence=evidence, **SETTING))
+
+
 def test_a_gap_that_cannot_be_measured_leaves_the_report(tmp_path, monkeypatch):
     def fails(*args, **kwargs):
         raise SpecError(["the training with edl diverged in epoch 1"])

@@ -88,6 +88,11 @@ class TestSeedsNeeded:
 class TestDivergence:
     """No mean has a training in it that diverged, so that these flatter their arm."""
 
+    def test_no_seeds_are_said_to_decide_what_they_cannot(self):
+        assert judge(around(0.0), around(0), POINTS, 0.1).outcome is Outcome.UNDECIDED
+        found = judge(around(0.0), around(0), POINTS, 0.1, num_diverged=(1, 0))
+        assert (found.outcome, found.needed) == (Outcome.NO_VERDICT, None)
+
     @pytest.mark.parametrize(
         ("gain", "num_diverged", "outcome"),
         [

@@ -13,7 +13,7 @@ from torch import nn
 import lossforge
 from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.evidence import training_seed
-from lossforge.evidence.gap import Recording, compare_recordings, measure_gap, read_recording, record
+from lossforge.evidence.gap import Recording, check_gap, compare_recordings, measure_gap, read_recording, record
 from lossforge.evidence.gap.features import Outputs
 from lossforge.losses import FixedLoss
 from lossforge.losses.gce import GCE
@@ -282,3 +282,19 @@ class TestFromPython:
         record_predictions(tmp_path / "p.npz", torch.randn(50, 10), torch.arange(50) % 10)
         with pytest.raises(RunDirectoryError, match="is not empty"):
             lossforge.gap("edl", recordings=[tmp_path / "p.npz"], out=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "part"), [({}, "training"), ({"mixup": 0.4}, "training"), ({"num_validation": 20}, "held_out")]
+)
+def test_outputs_are_as_many_as_are_counted_before(options, part):
+    """Two epochs of two batches, or of all images held out, are just enough, or one too few."""
+    spec = training().model_copy(update={"epochs": 2, **options})
+    search = lossforge.presets.load("edl", ["search.num_classes=4"]).search
+    data = prepare(spec, 0, "cpu", recorded=False)
+    asked = {"part": part, "batches": 2, "seeds": 1, "epochs_at": (1, 2), "samples": 200, "bootstrap": 20}
+    (recording,) = record(spec, {"gce": FixedLoss(GCE())}, IDENTITIES, GapSpec(**asked), 0, "cpu")
+    num = len(recording.outputs)
+    check_gap(search, spec, GapSpec(**asked, neighbours=num // 2 - 1), data)
+    with pytest.raises(DataError, match=f"{num} outputs would be compared"):
+        check_gap(search, spec, GapSpec(**asked, neighbours=num // 2), data)

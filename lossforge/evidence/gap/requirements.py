@@ -14,14 +14,14 @@ LOSSES = 2
 """A found loss, and the reference."""
 
 
-def check_gap(search: SearchSpec, training: TrainingSpec, options: GapSpec, data: PreparedData) -> None:
+def check_gap(search: SearchSpec, training: TrainingSpec, options: GapSpec, data: PreparedData | None) -> None:
     """Refuse a gap between a search's predictions and trainings on some images that cannot be measured.
 
     Args:
         search: its sampler and number of classes are looked at.
         training: how each training is done.
         options: what is recorded, and how it is compared.
-        data: the images.
+        data: the images; None: they are not looked at.
 
     Raises:
         SpecError: an epoch to record is beyond the training, no images are held out whose outputs are wanted, or
@@ -31,6 +31,8 @@ def check_gap(search: SearchSpec, training: TrainingSpec, options: GapSpec, data
     if options.fit:
         check_mixture(search.sampler, options.floor)
     epochs = recorded_epochs(training, options)
+    if data is None:
+        return
     check_classes(data, training, search.num_classes)
     of_epoch = _num_outputs(training, options, data)
     # Outputs of a recording, and of an epoch of all recordings, are halved; see compare_recordings.
@@ -87,4 +89,5 @@ def _num_outputs(training: TrainingSpec, options: GapSpec, data: PreparedData) -
         return 0 if data.validation is None else len(data.validation.labels_N)
     num = len(data.train.labels_N)
     batch_size = min(training.batch_size, num)
-    return batch_size * min(options.batches, num // batch_size)
+    calls = 2 if training.mixup or training.cutmix else 1  # of the loss in a step
+    return calls * batch_size * min(options.batches, num // batch_size)
