@@ -53,7 +53,8 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
     click.echo(f"{spec.name}: would compare in {out}")
     for line in lines_of(planned, further, searches):
         click.echo(f"  {line}")
-    click.echo(f"\nWhat {spec.evidence.seeds} seeds can show, with standard deviations over seeds {source}:")
+    shows = f"What {spec.evidence.seeds} seeds can show of one loss (several take more: p-values are corrected)"
+    click.echo(f"\n{shows}, with standard deviations over seeds {source}:")
     _print_power(spec, rows)
     click.echo("nothing was trained (--dry-run)")
 

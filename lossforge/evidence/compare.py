@@ -77,7 +77,7 @@ def compare_spec(
     refuse_occupied(out)
     directory = run_directory.made(out)
     with directory.occupied(), logged_to(directory.log):
-        found = tuple(str(Path(each).absolute()) if is_path(each) else each for each in spec.found)
+        found = tuple(str(Path(each).expanduser().absolute()) if is_path(each) else each for each in spec.found)
         spec = spec.model_copy(update={"found": found, "evidence": with_anchored_zoo(spec.evidence)})
         sources = checked_sources(spec, check, out)
         if is_compared(out):

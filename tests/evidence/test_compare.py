@@ -294,6 +294,14 @@ def test_of_a_loss_read_from_a_run_the_search_is_shown_too(tmp_path):
     assert not (out / "artifacts" / "small" / "history.jsonl").exists()  # of this one nothing is told
 
 
+def test_a_found_loss_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lossforge.Search(spec_from_text(EDL, "small").search, seed=0, name="small").run().save(tmp_path / "small")
+    evidence = lossforge.compare("~/small", evidence=EVIDENCE | {"tuning": None}, out=tmp_path / "out", **SETTING)
+    assert [artifact.name for artifact in evidence.artifacts] == ["small"]
+    assert str(tmp_path / "small") in (tmp_path / "out" / "compare.yaml").read_text()
+
+
 class TestRefusals:
     """What cannot be done is told before anything is searched or trained, and a folder stays as it was."""
 
