@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lossforge.artifact import Artifact
 from lossforge.correlate_study import correlate_as
 from lossforge.errors import DataError
-from lossforge.evidence import Evidence, TrainingObserver, explain
+from lossforge.evidence import ConditionEvidence, Evidence, TrainingObserver, explain
 from lossforge.evidence.gap import check_gap, measure_gap
 from lossforge.evidence.random_control import search_of
+from lossforge.interfaces import Loss
 from lossforge.losses import FixedLoss
 from lossforge.report import write_evidence, write_explanation, write_report
 from lossforge.report.correlation_page import CORRELATION
@@ -91,8 +93,9 @@ def report_findings(
             write_explanation(explain(artifact), out / EXPLANATIONS / artifact.name)
     write_report(out)
     if evidence.spec.gap is not None and evidence.artifacts:
+        gap = _Gap(evidence.conditions[condition], evidence.spec.gap, evidence.spec.reference, seed, device)
         for artifact in evidence.artifacts:
-            _write_gap(evidence, evidence.spec.gap, artifact, under, seed, device, out / GAPS / artifact.name)
+            gap.write(artifact, out / GAPS / artifact.name)
         write_report(out)
     asked = evidence.spec.correlate
     if asked is None:
@@ -105,28 +108,31 @@ def report_findings(
     write_report(out)
 
 
-def _write_gap(
-    evidence: Evidence,
-    options: GapSpec,
-    artifact: Artifact,
-    training: TrainingSpec,
-    seed: int,
-    device: str,
-    out: Path,
-) -> None:
-    """Set the predictions that a loss was found on beside those of trainings with it and with the reference."""
-    search, reference = search_of(artifact), evidence.spec.reference
-    if search is None:
-        _log.warning("%s: no gap is measured, for the loss does not say how it was searched", artifact.name)
-        return
-    gap = measure_gap(
-        search,
-        training,
-        {reference.label: FixedLoss(reference), artifact.name: artifact.loss()},
-        {reference.label: repr(reference), artifact.name: artifact.identity()},
-        options,
-        seed,
-        resolve_device(device),
-        folder=out / "recordings",
-    )
-    write_gap(gap, RunSpec(name=artifact.name, search=search), out)
+@dataclass(frozen=True)
+class _Gap:
+    """How gaps are measured: under a condition, of trainings with the values that each loss was tuned to."""
+
+    condition: ConditionEvidence
+    options: GapSpec
+    reference: Loss
+    seed: int
+    device: str
+
+    def write(self, artifact: Artifact, out: Path) -> None:
+        """Set the predictions that a loss was found on beside those of trainings with it and with the reference."""
+        search, reference = search_of(artifact), self.reference
+        if search is None:
+            _log.warning("%s: no gap is measured, for the loss does not say how it was searched", artifact.name)
+            return
+        gap = measure_gap(
+            search,
+            self.condition.training,
+            {reference.label: FixedLoss(reference), artifact.name: artifact.loss()},
+            {reference.label: repr(reference), artifact.name: artifact.identity()},
+            self.options,
+            self.seed,
+            resolve_device(self.device),
+            points={name: tuned.point for name, tuned in self.condition.tuned.items()},
+            folder=out / "recordings",
+        )
+        write_gap(gap, RunSpec(name=artifact.name, search=search), out)

@@ -13,6 +13,7 @@ from lossforge.evidence import (
     Comparison,
     Evidence,
     begin_settled,
+    check_contenders,
     check_images,
     compare_found,
     settle_as_before,
@@ -54,7 +55,9 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
     resolved, observer = _anchored(resolve(spec)), observer or Observer()
     path = run_directory.unused(Path("runs"), spec.name) if out is None else Path(out)
     run_directory.refuse_occupied(path)
-    data = _images(resolved, observer)
+    if resolved.training is not None:
+        observer.loading(resolved.training)
+    data = checked_images(resolved)  # before the search, so that a mistake is told at once
     directory, resolved = begin_settled(path, resolved, data, observer)
     return _carry_out(directory, resolved, data, observer)
 
@@ -87,15 +90,22 @@ def _anchored(spec: RunSpec) -> RunSpec:
     return spec if spec.evidence is None else spec.model_copy(update={"evidence": with_anchored_zoo(spec.evidence)})
 
 
-def _images(spec: RunSpec, observer: Observer) -> PreparedData | None:
-    if spec.training is None:
+def checked_images(spec: RunSpec) -> PreparedData | None:
+    """Return the images of a run, once what it asks for has been checked; None where it does not train.
+
+    Raises:
+        SpecError, DataError: the images are not to be had, or what is to be done with them cannot be.
+    """
+    training, evidence = spec.training, spec.evidence
+    if training is None:
         return None
-    observer.loading(spec.training)  # before the search, so that a wrong path is told at once
-    if spec.evidence is not None and spec.evidence.conditions:
-        check_images(spec.evidence, spec.training, spec.seed)
-    if spec.evidence is not None:
-        check_findings(spec.evidence, spec.training, [spec.search], spec.seed)
-    return prepare(spec.training, spec.seed, spec.device)
+    if evidence is not None:
+        others = [baseline.label for baseline in evidence.baselines]
+        check_contenders(evidence, training, {spec.name: spec.search}, others)
+        if evidence.conditions:
+            check_images(evidence, training, spec.seed)
+        check_findings(evidence, training, [spec.search], spec.seed)
+    return prepare(training, spec.seed, spec.device)
 
 
 def _carry_out(directory: RunDirectory, spec: RunSpec, data: PreparedData | None, untracked: Observer) -> RunResult:

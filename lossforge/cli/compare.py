@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lossforge.cli.interrupt import resumable
+from lossforge.cli.interrupt import resumable_by
 from lossforge.cli.options import json_option
 from lossforge.cli.train import DEMONSTRATION, checked_loss, training_of
 
@@ -147,10 +146,10 @@ def resume_comparison(path: Path, *, as_json: bool) -> None:
 def _carry_out(spec: CompareSpec, out: Path) -> Evidence:
     from lossforge.cli.display import Display, warnings_to
     from lossforge.compare_study import compare_as
-    from lossforge.evidence import is_compared
+    from lossforge.evidence.compare import COMPARED_BY
 
     display = Display()
-    with resumable(lambda: ["resume", str(out)] if is_compared(out) else sys.argv[1:]), display, warnings_to(display):
+    with resumable_by(out / COMPARED_BY), display, warnings_to(display):
         display.comparing(spec, out)
         return compare_as(spec, out, display, on_generation=display.searching)
 

@@ -37,12 +37,12 @@ def print_plan(spec: CompareSpec, out: Path, *, as_json: bool) -> None:
 
     refuse_occupied(out)
     sources = checked_sources(spec, checks_of(spec, out), out)
-    num_published, num_found = len(spec.published), len(sources)
     click.echo("timing a few training steps, and searches if there are any", err=True)
     searches = plan_searches(sources, out)
     device = existing_device(resolve_device(spec.device))
-    planned = plan(spec.evidence, spec.training, num_published, num_found, spec.seed, device)
-    further = plan_further(spec.evidence, planned[0], num_found)
+    found = [source.name for source in sources]
+    planned = plan(spec.evidence, spec.training, len(spec.published), found, spec.seed, device)
+    further = plan_further(spec.evidence, planned[0], len(found))
     sds, source = _sds(spec, out)
     rows = _power(spec, sds)
     if as_json:

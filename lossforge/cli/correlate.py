@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lossforge.cli.durations import duration
-from lossforge.cli.interrupt import resumable
+from lossforge.cli.interrupt import resumable_by
 from lossforge.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -88,10 +87,10 @@ def resume_correlation(path: Path, *, as_json: bool) -> None:
 def _carry_out(spec: CorrelateSpec, out: Path) -> Correlated:
     from lossforge.cli.display import Display, warnings_to
     from lossforge.correlate_study import correlate_as
-    from lossforge.evidence.correlate import is_correlated
+    from lossforge.evidence.correlate import CORRELATED_BY
 
     display = Display()
-    with resumable(lambda: ["resume", str(out)] if is_correlated(out) else sys.argv[1:]), display, warnings_to(display):
+    with resumable_by(out / CORRELATED_BY), display, warnings_to(display):
         display.correlating(spec, out)
         return correlate_as(spec, out, display, on_generation=display.searching, on_judged=display.judged)
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from lossforge.causes import causes
@@ -39,6 +40,16 @@ def resumable(arguments: Callable[[], list[str] | None]) -> Iterator[None]:
         if not is_interrupt(cause) or (given := arguments()) is None:
             raise
         raise RunInterrupted(f"interrupted; go on with: {shlex.join(['lossforge', *given])}") from cause
+
+
+def resumable_by(file: Path) -> contextlib.AbstractContextManager[None]:
+    """Have them end in ``resume`` with the file's folder once this command has written the file; before, in itself."""
+    before = _changed_at(file)
+    return resumable(lambda: sys.argv[1:] if _changed_at(file) == before else ["resume", str(file.parent)])
+
+
+def _changed_at(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.is_file() else None
 
 
 @contextlib.contextmanager

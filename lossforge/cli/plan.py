@@ -22,7 +22,7 @@ def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
     """Print the plan of a resolved spec in ``path``; its images are read, evaluations and steps are timed.
 
     Raises:
-        DataError: the images are not where the spec says.
+        SpecError, DataError: what the run itself would refuse before it searches.
     """
     click.echo("timing a few evaluations" + ("" if spec.training is None else " and training steps"), err=True)
     plan = _plan(spec, path)
@@ -37,10 +37,10 @@ def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
 
 def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
     from lossforge.evidence.estimate import planned, search_seconds
-    from lossforge.training import prepare
+    from lossforge.pipeline import checked_images
 
-    # Images first: a wrong path is told at once.
-    data = None if spec.training is None else prepare(spec.training, spec.seed, spec.device)
+    # Before all else: a wrong path is told at once.
+    data = checked_images(spec)
     searches = list(planned(spec.search))
     return {
         "name": spec.name,
@@ -67,9 +67,8 @@ def _trainings(spec: RunSpec, data: PreparedData | None) -> dict[str, Any]:
     if spec.evidence.is_plain:
         trainings = spec.evidence.seeds * len(_losses(spec))
         return {"trainings": trainings, "training_seconds": training_seconds(spec, data)}
-    planned = plan(
-        spec.evidence, spec.training, len(spec.evidence.baselines), 1, spec.seed, existing_device(spec.device)
-    )
+    baselines, device = len(spec.evidence.baselines), existing_device(spec.device)
+    planned = plan(spec.evidence, spec.training, baselines, [spec.name], spec.seed, device)
     further = plan_further(spec.evidence, planned[0], 1)
     parts = [*planned, *further]
     return {

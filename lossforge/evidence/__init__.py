@@ -13,7 +13,7 @@ from lossforge.evidence.correlate import correlate_spec, is_correlated
 from lossforge.evidence.correlated import Correlated
 from lossforge.evidence.explanation import Explanation, explain
 from lossforge.evidence.found import begin_settled, compare_found, settle_as_before
-from lossforge.evidence.gather import ConditionEvidence, Evidence, check_images
+from lossforge.evidence.gather import ConditionEvidence, Evidence, check_contenders, check_images
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.statistics import Difference, MeanAndSD, mean_and_sd, welch_interval
 from lossforge.evidence.train import default_folder, is_begun, is_path, train, train_spec
@@ -35,6 +35,7 @@ __all__ = [
     "TrainingObserver",
     "ablate",
     "begin_settled",
+    "check_contenders",
     "check_images",
     "choose",
     "compare_found",

@@ -12,7 +12,7 @@ from lossforge.environment import environment
 from lossforge.errors import RunDirectoryError, SpecError
 from lossforge.evidence.anchored import with_anchored_zoo
 from lossforge.evidence.contenders import found, given, published
-from lossforge.evidence.gather import Evidence, Setting, check_images, check_names, gather
+from lossforge.evidence.gather import Evidence, Setting, check_contenders, check_images, gather
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.sources import FoundSource, found_sources
 from lossforge.evidence.train import is_path
@@ -102,9 +102,11 @@ def checked_sources(
     Arguments and errors are those of :func:`compare_spec`.
     """
     sources = found_sources(spec.found)
-    names = [*(each.name for each in sources), *(each.label for each in spec.published), *(modules or {})]
-    refuse_alone(len(names))
-    check_names(names)
+    others = [*(each.label for each in spec.published), *(modules or {})]
+    refuse_alone(len(sources) + len(others))
+    check_contenders(spec.evidence, spec.training, {each.name: each.search for each in sources}, others)
+    for source in sources:
+        source.wanted(out)
     check_images(spec.evidence, spec.training, spec.seed, None if out is None else out / TRAININGS)
     check([source.search for source in sources])
     return sources
@@ -133,7 +135,7 @@ def _compared(
             if source.history is None:
                 history.unlink(missing_ok=True)
             else:
-                write_atomically(history, source.history.read_bytes())
+                write_atomically(history, source.history)
     setting = Setting(
         evidence=spec.evidence,
         training=spec.training,

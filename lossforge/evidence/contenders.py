@@ -13,6 +13,7 @@ from lossforge.errors import SpecError
 from lossforge.evidence.random_control import random_member, search_of
 from lossforge.interfaces import Loss
 from lossforge.losses import FixedLoss
+from lossforge.spec import SearchSpec
 from lossforge.spec.evidence import EvidenceSpec, is_noisy
 from lossforge.spec.training import TrainingSpec
 
@@ -103,6 +104,29 @@ def always(name: str, role: Role, identity: str, module: Callable[[], nn.Module]
     return Contender(name, role, identity, lambda stream, index: loss)
 
 
+def control_names(evidence: EvidenceSpec, training: TrainingSpec, found: Sequence[str]) -> dict[str, Role]:
+    """Return the names and roles of the controls that a comparison asks for under a condition.
+
+    Args:
+        evidence: of the comparison.
+        training: under the condition.
+        found: names of the found losses.
+    """
+    spec, reference = evidence.controls, evidence.reference.label
+    if spec is None:
+        return {}
+    names: dict[str, Role] = {}
+    if spec.null_arm:
+        names[f"{reference} again"] = "null"
+    if spec.rescaled is not None:
+        names[f"{spec.rescaled:g} x {reference}"] = "rescaled"
+    if spec.early_stopping and is_noisy(training):
+        names[f"{reference} stopped early"] = "stopped_early"
+    if spec.random:
+        names |= {f"random {name}": "random" for name in found}
+    return names
+
+
 def controls(
     evidence: EvidenceSpec, training: TrainingSpec, artifacts: Sequence[Artifact], seed: int
 ) -> list[Contender]:
@@ -112,33 +136,40 @@ def controls(
         SearchError: no random member of a family passes the gates.
         SpecError: a found loss does not say how it was searched.
     """
-    spec, reference = evidence.controls, published(evidence.reference)
-    if spec is None:
-        return []
-    chosen = []
-    if spec.null_arm:
-        chosen.append(replace(reference, name=f"{reference.name} again", role="null", suffix=".null"))
-    if spec.rescaled is not None:
-        chosen.append(_rescaled(reference, spec.rescaled))
-    if spec.early_stopping and is_noisy(training):
-        changes = {"select_epoch": "best_validation"}
-        name = f"{reference.name} stopped early"
-        chosen.append(replace(reference, name=name, role="stopped_early", changes=changes))
-    if spec.random:
-        chosen += [_random(artifact, seed) for artifact in artifacts]
-    return chosen
+    reference, of_random = published(evidence.reference), iter(artifacts)
+
+    def control(name: str, role: Role) -> Contender:
+        match role:
+            case "rescaled":
+                assert evidence.controls is not None
+                assert evidence.controls.rescaled is not None
+                return _rescaled(reference, name, evidence.controls.rescaled)
+            case "random":
+                return _random(next(of_random), name, seed)
+            case "stopped_early":
+                return replace(reference, name=name, role=role, changes={"select_epoch": "best_validation"})
+            case _:
+                return replace(reference, name=name, role=role, suffix=".null")
+
+    names = control_names(evidence, training, [artifact.name for artifact in artifacts])
+    return [control(name, role) for name, role in names.items()]
 
 
-def _rescaled(reference: Contender, factor: float) -> Contender:
+def checked_search(name: str, search: SearchSpec | None) -> SearchSpec:
+    """Return the search of a found loss, or raise SpecError where it is not known: its family is not, either."""
+    if search is None:
+        raise SpecError([f"{name}: does not say how it was searched; set evidence.controls.random: false"])
+    return search
+
+
+def _rescaled(reference: Contender, name: str, factor: float) -> Contender:
     loss = reference.loss(FINAL, 0)
     identity = f"{factor!r} times {loss.identity}"
-    return always(f"{factor:g} x {reference.name}", "rescaled", identity, lambda: Rescaled(loss.module(), factor))
+    return always(name, "rescaled", identity, lambda: Rescaled(loss.module(), factor))
 
 
-def _random(artifact: Artifact, seed: int) -> Contender:
-    search = search_of(artifact)
-    if search is None:
-        raise SpecError([f"{artifact.name}: does not say how it was searched; set evidence.controls.random: false"])
+def _random(artifact: Artifact, name: str, seed: int) -> Contender:
+    search = checked_search(artifact.name, search_of(artifact))
     judged_by = f"{search.sampler!r}, {search.num_classes} classes, scaled on {search.selection_batch_size}"
     family = f"random member of {search.parameterization!r} that passes {search.gates!r}, judged by {judged_by}"
 
@@ -147,4 +178,4 @@ def _random(artifact: Artifact, seed: int) -> Contender:
         identity = f"{family}, seed {seed}, {stream}, {index}"
         return ContenderLoss(identity, lambda: random_member(artifact, search, seed, stream, index).loss())
 
-    return Contender(f"random {artifact.name}", "random", family, loss)
+    return Contender(name, "random", family, loss)

@@ -17,7 +17,7 @@ from lossforge.evidence.alike import is_usable_name, resolved_training
 from lossforge.evidence.arms import Arms, training_seed
 from lossforge.evidence.choices import pool_size
 from lossforge.evidence.comparison import Comparison, summarise
-from lossforge.evidence.contenders import FINAL, Contender, Role, controls
+from lossforge.evidence.contenders import FINAL, Contender, Role, checked_search, control_names, controls
 from lossforge.evidence.judgement import Judgement, judgement
 from lossforge.evidence.observer import TrainingObserver
 from lossforge.evidence.reliability import reliability
@@ -26,6 +26,7 @@ from lossforge.evidence.trainer import HASH_LENGTH, Trainer
 from lossforge.evidence.training_pool import TrainingPool
 from lossforge.evidence.tuning import Point, Tuned
 from lossforge.evidence.verdict import sentence
+from lossforge.spec import SearchSpec
 from lossforge.spec.evidence import EvidenceSpec
 from lossforge.spec.training import TrainingSpec
 from lossforge.training import PreparedData, prepare
@@ -151,6 +152,27 @@ def gather(
             conditions[name] = _under(setting, name, training, of_all, arms, observer)
             settled = conditions[name].training.model_dump(include={"precision", "replication"})
     return Evidence(setting.evidence, conditions, tuple(artifacts))
+
+
+def check_contenders(
+    evidence: EvidenceSpec, training: TrainingSpec, found: Mapping[str, SearchSpec | None], others: Sequence[str]
+) -> None:
+    """Refuse names that contenders and controls cannot have, and random members of a family that is not known.
+
+    Args:
+        evidence: of the comparison.
+        training: likewise.
+        found: searches of the found losses, by name; None where one does not say how it was searched.
+        others: names of the other losses.
+
+    Raises:
+        SpecError: two have one name, one has none that a folder can have, or there is no search to draw members of.
+    """
+    for under in evidence.under(training).values():
+        check_names([*found, *others, *control_names(evidence, under, list(found))])
+    if evidence.controls is not None and evidence.controls.random:
+        for name, search in found.items():
+            checked_search(name, search)
 
 
 def check_images(evidence: EvidenceSpec, training: TrainingSpec, seed: int, folder: Path | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -77,11 +77,14 @@ class Judgement:
         against_reference: a row for each contender but the reference, for each metric.
         pairs: accuracy of each found loss against every other contender but the reference.
         verdicts: on accuracy against the reference, by name.
+        intervals: of each contender by itself, over seeds and test images, by name and metric of :data:`BOOTSTRAPPED`;
+            None as ``bootstrap`` of a pair.
     """
 
     against_reference: tuple[Judged, ...]
     pairs: tuple[Judged, ...]
     verdicts: Mapping[str, Verdict]
+    intervals: Mapping[str, Mapping[str, CrossedInterval | None]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
@@ -89,6 +92,10 @@ class Judgement:
             "against_reference": [each.to_json() for each in self.against_reference],
             "pairs": [each.to_json() for each in self.pairs],
             "verdicts": {name: verdict.to_json() for name, verdict in self.verdicts.items()},
+            "intervals": {
+                name: {metric: None if each is None else asdict(each) for metric, each in of_loss.items()}
+                for name, of_loss in self.intervals.items()
+            },
         }
 
 
@@ -116,7 +123,8 @@ def judgement(comparison: Comparison, roles: Mapping[str, str], margin: float) -
     corrected_p = {row.a: row.corrected_p for row in against if row.metric == "accuracy"}
     num_compared = max(1, sum(each is not None for each in corrected_p.values()))
     verdicts = {name: _verdict(comparison, name, margin, corrected_p[name], num_compared) for name in names}
-    return Judgement(tuple(against), tuple(pairs), verdicts)
+    intervals = {name: {metric: judge_.alone(metric, name) for metric in BOOTSTRAPPED} for name in comparison.losses}
+    return Judgement(tuple(against), tuple(pairs), verdicts, intervals)
 
 
 class _Judge:
@@ -146,12 +154,17 @@ class _Judge:
             bootstrap=self._bootstrap(metric, a, b),
         )
 
-    def _bootstrap(self, metric: str, a: str, b: str) -> CrossedInterval | None:
-        values = [self._examples(metric, name) for name in (a, b)]
-        if metric not in BOOTSTRAPPED or None in values:
+    def alone(self, metric: str, name: str) -> CrossedInterval | None:
+        """Return the interval of a metric of one contender over seeds and test images."""
+        values = self._examples(metric, name)
+        if values is None or len(values.values_SN) < 2:
             return None
-        of_a, of_b = values
-        assert of_a is not None
+        return crossed_bootstrap(values, confidence=self._comparison.confidence)
+
+    def _bootstrap(self, metric: str, a: str, b: str) -> CrossedInterval | None:
+        of_a, of_b = (self._examples(metric, name) for name in (a, b))
+        if of_a is None or of_b is None:
+            return None
         return crossed_bootstrap(of_a, of_b, self._comparison.confidence)
 
     def _example_values(self, metric: str, name: str) -> ExampleValues | None:

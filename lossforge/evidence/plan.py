@@ -8,11 +8,10 @@ from pathlib import Path
 
 import torch
 
+from lossforge.evidence.contenders import control_names
 from lossforge.evidence.estimate import search_seconds, seconds_a_training
 from lossforge.evidence.sources import FoundSource
-from lossforge.search import resolve
-from lossforge.spec import RunSpec
-from lossforge.spec.evidence import EvidenceSpec, is_noisy
+from lossforge.spec.evidence import EvidenceSpec
 from lossforge.spec.training import TrainingSpec
 from lossforge.spec.tuning import TuningSpec
 from lossforge.training import prepare
@@ -43,7 +42,12 @@ class Planned:
 
 
 def plan(
-    evidence: EvidenceSpec, training: TrainingSpec, num_published: int, num_found: int, seed: int, device: torch.device
+    evidence: EvidenceSpec,
+    training: TrainingSpec,
+    num_published: int,
+    found: Sequence[str],
+    seed: int,
+    device: torch.device,
 ) -> list[Planned]:
     """Return the plan of each condition; steps are timed on its images.
 
@@ -53,7 +57,7 @@ def plan(
     planned = []
     for name, under in evidence.under(training).items():
         data = prepare(under, seed, device, recorded=False)
-        num_contenders = num_published + num_found + num_controls(evidence, under, num_found)
+        num_contenders = num_published + len(found) + len(control_names(evidence, under, found))
         num_points = num_points_of(evidence.tuning)
         seconds = seconds_a_training(under, data) * num_contenders * (num_points + evidence.seeds)
         planned.append(Planned(name, num_contenders, num_points, evidence.seeds, seconds))
@@ -66,13 +70,8 @@ def plan_searches(sources: Sequence[FoundSource], out: Path) -> dict[str, float]
     Raises:
         SpecError: a search asks for what this machine lacks.
     """
-    return {
-        source.name: search_seconds(resolve(source.origin))
-        for source in sources
-        if isinstance(source.origin, RunSpec)
-        and (folder := source.folder(out)) is not None
-        and not (folder / "artifact" / "loss.json").is_file()
-    }
+    wanted = {source.name: source.wanted(out) for source in sources}
+    return {name: search_seconds(spec) for name, spec in wanted.items() if spec is not None}
 
 
 def plan_further(evidence: EvidenceSpec, first: Planned, num_found: int) -> list[Planned]:
@@ -103,12 +102,3 @@ def num_points_of(tuning: TuningSpec | None) -> int:
     rates, decays = len(tuning.learning_rate), len(tuning.weight_decay)
     points = rates * decays if tuning.design == "grid" else rates + decays - (1.0 in tuning.weight_decay)
     return points * tuning.seeds
-
-
-def num_controls(evidence: EvidenceSpec, training: TrainingSpec, num_found: int) -> int:
-    """Return how many controls there are under a condition."""
-    spec = evidence.controls
-    if spec is None:
-        return 0
-    is_stopped = spec.early_stopping and is_noisy(training)
-    return spec.null_arm + (spec.rescaled is not None) + is_stopped + spec.random * num_found

@@ -6,10 +6,16 @@ from pathlib import Path
 
 from lossforge import run_directory
 from lossforge.artifact import Artifact, load_artifact
+from lossforge.run_directory import RunDirectory
 from lossforge.run_log import logged_to
 from lossforge.search import Search, resolve, run_search
 from lossforge.search.runner import OnGeneration
 from lossforge.spec import RunSpec
+
+
+def holds_loss(folder: Path) -> bool:
+    """Return whether the search that a folder is for has ended."""
+    return (RunDirectory(folder).artifact / "loss.json").is_file()
 
 
 def searched(spec: RunSpec, folder: Path | None, on_generation: OnGeneration) -> Artifact:
@@ -33,7 +39,7 @@ def searched(spec: RunSpec, folder: Path | None, on_generation: OnGeneration) ->
     else:
         directory = run_directory.reopen(folder)
         run_directory.refuse_changed(directory, spec)
-    if (directory.artifact / "loss.json").is_file():
+    if holds_loss(folder):
         return load_artifact(directory.artifact)
     with directory.occupied(), logged_to(directory.log):
         artifact = run_search(spec, directory, on_generation=on_generation)

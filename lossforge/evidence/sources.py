@@ -11,9 +11,10 @@ from lossforge import presets
 from lossforge.artifact import Artifact, load_artifact
 from lossforge.errors import SpecError
 from lossforge.evidence.random_control import search_of
-from lossforge.evidence.searched import searched
+from lossforge.evidence.searched import holds_loss, searched
 from lossforge.evidence.store import identity_hash
 from lossforge.run_directory import RunDirectory
+from lossforge.search import resolve
 from lossforge.search.runner import OnGeneration
 from lossforge.spec import RunSpec, SearchSpec, read_spec
 
@@ -25,24 +26,29 @@ class FoundSource:
     Attributes:
         name: what it is called in a comparison.
         origin: the loss, or the spec to search by.
-        history: file with the course of the search, of a loss that is read from a run.
+        history: the course of the search, of a loss that is read from a run.
     """
 
     name: str
     origin: Artifact | RunSpec
-    history: Path | None = None
+    history: bytes | None = None
 
     @property
     def search(self) -> SearchSpec | None:
         """The search; None where a loss does not say how it was found."""
         return self.origin.search if isinstance(self.origin, RunSpec) else search_of(self.origin)
 
-    def folder(self, out: Path) -> Path | None:
-        """Return where in ``out`` its search is kept; None where it is read."""
+    def wanted(self, out: Path | None) -> RunSpec | None:
+        """Return what is still to be searched for: None where the loss is read, or in ``out`` from an earlier command.
+
+        Raises:
+            SpecError: the search asks for what this machine lacks.
+        """
         if isinstance(self.origin, Artifact):
             return None
-        content = self.origin.model_dump(mode="json", include={"name", "seed", "device", "search"})
-        return out / "searches" / f"{self.origin.name}-{identity_hash(content)[:8]}"
+        if out is not None and holds_loss(self._folder(self.origin, out)):
+            return None
+        return resolve(self.origin)
 
     def obtain(self, out: Path | None, on_generation: OnGeneration | None) -> Artifact:
         """Return the loss; a search is kept in ``searches`` in ``out``, None: nothing is written.
@@ -52,9 +58,14 @@ class FoundSource:
         """
         origin = self.origin
         if isinstance(origin, RunSpec):
-            folder = None if out is None else self.folder(out)
+            folder = None if out is None else self._folder(origin, out)
             origin = searched(origin, folder, on_generation or (lambda record, seconds: None))
         return dataclasses.replace(origin, name=self.name)
+
+    def _folder(self, spec: RunSpec, out: Path) -> Path:
+        """Return where in ``out`` its search is kept."""
+        content = spec.model_dump(mode="json", include={"name", "seed", "device", "search"})
+        return out / "searches" / f"{spec.name}-{identity_hash(content)[:8]}"
 
 
 def found_source(path: str, further_seed: int = 0) -> FoundSource:
@@ -67,7 +78,7 @@ def found_source(path: str, further_seed: int = 0) -> FoundSource:
     if at.is_dir():
         artifact = load_artifact(at)
         history = RunDirectory(at).history
-        return FoundSource(artifact.name, artifact, history if history.is_file() else None)
+        return FoundSource(artifact.name, artifact, history.read_bytes() if history.is_file() else None)
     spec: RunSpec = read_spec(at) if at.is_file() else presets.load(path)
     return FoundSource(spec.name, spec.model_copy(update={"seed": spec.seed + further_seed}))
 

@@ -46,7 +46,7 @@ def comparison_page(directory: Path) -> ComparisonPage:
         description=str(spec.get("description") or ""),
         evidence=evidence_section(evidence),
         found=tuple(_found(directory, evidence.found)),
-        further=further_sections(directory, evidence.found),
+        further=further_sections(directory, evidence.found, evidence.evidence.asks_for),
         repetition=Repetition(
             title="Repeat the comparison",
             command=command_of(manifest := checked(Manifest, directory / "manifest.json")),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lossforge.evidence.contenders import Role
 from lossforge.evidence.judgement import Judged
+from lossforge.evidence.statistics import ProbabilityOfImprovement
 from lossforge.evidence.verdict import Outcome, Verdict, sentence
 from lossforge.report.calibration import calibration_charts
 from lossforge.report.evidence_content import Condition, EvidenceContent
@@ -49,6 +50,7 @@ class EvidenceRow:
     outcome: str
     p_value: str
     improvement: str
+    improvement_interval: str
     nll: str
     brier: str
     ece: str
@@ -141,7 +143,7 @@ def _against(row: Judged | None, is_reference: bool, decimals: int) -> dict[str,
     """Return the cells on the difference to the reference."""
     welch, examples = (None, None) if row is None else (row.welch, row.bootstrap)
     if row is None or welch is None:
-        nothing = dict.fromkeys(("over_seeds", "over_images", "p_value", "improvement"), "")
+        nothing = dict.fromkeys(("over_seeds", "over_images", "p_value", "improvement", "improvement_interval"), "")
         return {"difference": "reference" if is_reference else NOTHING, **nothing}
     p = row.corrected_p
     return {
@@ -150,7 +152,13 @@ def _against(row: Judged | None, is_reference: bool, decimals: int) -> dict[str,
         "over_images": "" if examples is None else interval(examples, decimals),
         "p_value": NOTHING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",
         "improvement": NOTHING if row.improvement is None else f"{row.improvement.probability:.2f}",
+        "improvement_interval": "" if row.improvement is None else _ends(row.improvement),
     }
+
+
+def _ends(improvement: ProbabilityOfImprovement) -> str:
+    """Return the interval; nothing where it has no width, for then few seeds have merely not overlapped."""
+    return "" if improvement.low == improvement.high else f"{improvement.low:.2f} to {improvement.high:.2f}"
 
 
 def outcome_of(verdict: Verdict) -> str:
@@ -184,7 +192,8 @@ def _notes(condition: Condition, evidence: EvidenceContent) -> Iterable[str]:
         f"{evidence.evidence.margin:g} points counts as no worse. An interval that holds 0 does not show that there is "
         "no difference."
     )
-    yield from pair_notes(condition.judgement.pairs, condition.roles)
+    num_diverged = {loss.name: loss.num_diverged for loss in condition.losses}
+    yield from pair_notes(condition.judgement.pairs, condition.roles, num_diverged)
     if condition.has_scaled:
         yield "Scaled: NLL and ECE of logits over a temperature that was fitted on the images held out."
     for loss in condition.losses:

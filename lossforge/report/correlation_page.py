@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,8 @@ class Shown:
     rows: tuple[tuple[str, ...], ...]
 
 
-def correlation_section(directory: Path) -> Section | None:
-    """Return the section on the correlation in a folder; None where there is none.
+def correlation_section(directory: Path, names: Container[str] = ()) -> Section | None:
+    """Return the section on the correlation in a folder, whatever losses were found; None where there is none.
 
     Raises:
         RunDirectoryError: its file is damaged.

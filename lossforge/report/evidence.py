@@ -119,7 +119,8 @@ def _difference(is_reference: bool, row: Judged | None) -> tuple[str, str, str, 
 
 
 def _notes(condition: ConditionEvidence) -> Iterator[str]:
-    yield from pair_notes(condition.judgement.pairs, condition.roles)
+    num_diverged = {loss.name: loss.num_diverged for loss in condition.comparison.losses.values()}
+    yield from pair_notes(condition.judgement.pairs, condition.roles, num_diverged)
     edges = [name for name, tuned in condition.tuned.items() if tuned.is_at_edge]
     if edges:
         best = "their best points are" if len(edges) > 1 else "its best point is"

@@ -87,6 +87,14 @@ class EvidenceSettings(Content):
     seeds: int
     controls: dict[str, Any] | None = None
     tuning: dict[str, Any] | None = None
+    explain: bool = False
+    gap: dict[str, Any] | None = None
+    correlate: dict[str, Any] | None = None
+
+    @property
+    def asks_for(self) -> frozenset[str]:
+        """What was to be found out besides: names of fields that are set."""
+        return frozenset(name for name in ("explain", "gap", "correlate") if getattr(self, name))
 
 
 class EvidenceContent(Content):

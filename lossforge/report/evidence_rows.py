@@ -9,7 +9,7 @@ from typing import Any
 
 from lossforge.evidence import ConditionEvidence, Evidence
 from lossforge.evidence.judgement import Judged
-from lossforge.evidence.statistics import MeanAndSD, power_table
+from lossforge.evidence.statistics import CrossedInterval, MeanAndSD, power_table
 from lossforge.report.evidence_content import EvidenceContent
 
 Row = dict[str, Any]
@@ -32,6 +32,7 @@ def loss_rows(evidence: Evidence) -> Iterator[Row]:
                     **_tuned(condition, loss.name),
                     "num_diverged": loss.num_diverged,
                     **_sample(summary.sample),
+                    **_interval(condition.judgement.intervals.get(loss.name, {}).get(metric)),
                     **_judged(judged.get((metric, loss.name))),
                 }
 
@@ -117,6 +118,10 @@ def _tuned(condition: ConditionEvidence, loss: str) -> Row:
 
 def _sample(sample: MeanAndSD | None) -> Row:
     return {} if sample is None else {"mean": sample.mean, "sd": sample.sd, "n": sample.num}
+
+
+def _interval(interval: CrossedInterval | None) -> Row:
+    return {} if interval is None else {"interval_low": interval.low, "interval_high": interval.high}
 
 
 def _scaled(metrics: Any) -> Sequence[tuple[str, float]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from lossforge.cli import interrupt
-from lossforge.cli.interrupt import interrupted_by, is_interrupt, resumable
+from lossforge.cli.interrupt import interrupted_by, is_interrupt, resumable, resumable_by
 from lossforge.errors import PluginLoadError, RunInterrupted
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
@@ -209,6 +209,22 @@ class TestResumable:
     def test_without_anything_to_go_on_with_it_stays_what_it_is(self):
         with pytest.raises(KeyboardInterrupt), resumable(lambda: None):
             pressed()
+
+    def test_the_folder_is_named_once_the_command_itself_has_written_into_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["lossforge", "compare", "new.yaml"])
+        file = tmp_path / "compare.yaml"
+
+        def written_first() -> None:
+            file.write_text("of this one")
+            pressed()
+
+        for _ in range(2):
+            with pytest.raises(RunInterrupted, match=r"lossforge compare new\.yaml$"), resumable_by(file):
+                pressed()
+            file.write_text("of an earlier command")
+            os.utime(file, (1, 1))
+        with pytest.raises(RunInterrupted, match=f"lossforge resume {tmp_path}$"), resumable_by(file):
+            written_first()
 
     def test_an_error_stays_one(self):
         with pytest.raises(ZeroDivisionError), resumable(lambda: ["resume", "it"]):

@@ -319,12 +319,11 @@ class TestRefusals:
         ],
     )
     def test_nothing_is_trained(self, tmp_path, changes, told):
-        (tmp_path / "edl.yaml").write_text(EDL)
-        out, counter = tmp_path / "out", Counter()
+        path, out, counter = _written(tmp_path, EDL), tmp_path / "out", Counter()
         lossforge.compare("gce", evidence=EVIDENCE, out=out, **SETTING)
         before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.log"}
         with pytest.raises((DataError, SpecError), match=told):
-            lossforge.compare(tmp_path / "edl.yaml", evidence=EVIDENCE | changes, out=out, observer=counter, **SETTING)
+            lossforge.compare(path, evidence=EVIDENCE | changes, out=out, observer=counter, **SETTING)
         assert counter.trained_now == []
         after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.log"}
         assert after == before
@@ -334,6 +333,27 @@ class TestRefusals:
         with pytest.raises(DataError, match=r"'fake' has 4 classes, and the sampler .* leave the gap"):
             lossforge.compare(tmp_path / "edl.yaml", evidence=EVIDENCE | {"gap": {}}, out=tmp_path / "out", **SETTING)
         assert not (tmp_path / "out" / "compare.yaml").exists()
+
+    def test_a_loss_that_tells_no_search_has_no_random_members(self, tmp_path):
+        artifact = lossforge.Search(spec_from_text(EDL, "small").search, name="small").run()
+        dataclasses.replace(artifact, evidence={}).save(tmp_path / "small")
+        counter = Counter()
+        with pytest.raises(SpecError, match=r"small: does not say how it was .* set evidence.controls.random: false"):
+            lossforge.compare(tmp_path / "small", evidence={"seeds": 2}, observer=counter, **SETTING)
+        assert counter.trained_now == []
+
+    def test_nor_is_searched_what_this_machine_cannot(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("lossforge.evidence.sources.searched", lambda *_: pytest.fail("searched"))
+        impossible = EDL.replace("backend: eager", "backend: triton") + "device: cpu\n"
+        with pytest.raises(SpecError, match=r"search.backend: there is no triton kernel for .* on cpu"):
+            lossforge.compare(_written(tmp_path, impossible), evidence=EVIDENCE, out=tmp_path / "out", **SETTING)
+        assert not (tmp_path / "out" / "compare.yaml").exists()
+
+    def test_a_loss_that_is_called_as_a_control(self):
+        counter, modules = Counter(), {"cross_entropy again": nn.CrossEntropyLoss()}
+        with pytest.raises(SpecError, match="two are called 'cross_entropy again'"):
+            lossforge.compare(modules=modules, evidence={"seeds": 2}, observer=counter, **SETTING)
+        assert counter.trained_now == []
 
     def test_a_run_refuses_it_before_it_searches(self, tmp_path):
         path = _written(tmp_path, EDL)

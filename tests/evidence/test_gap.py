@@ -15,6 +15,7 @@ from lossforge.errors import DataError, RunDirectoryError, SpecError
 from lossforge.evidence import training_seed
 from lossforge.evidence.gap import Recording, check_gap, compare_recordings, measure_gap, read_recording, record
 from lossforge.evidence.gap.features import Outputs
+from lossforge.evidence.tuning import Point
 from lossforge.losses import FixedLoss
 from lossforge.losses.gce import GCE
 from lossforge.samplers import (
@@ -111,6 +112,16 @@ class TestRecording:
         batch = ReplaySampler(path=str(files[0])).sample(10, 4, torch.Generator().manual_seed(0))
         assert batch.log_probs_BC.shape == (10, 4)
         assert len(read_recording(files[0]).outputs) == len(first[0].outputs)
+
+    def test_each_is_trained_with_the_values_that_it_was_tuned_to(self):
+        losses = {"gce": FixedLoss(GCE()), "again": FixedLoss(GCE())}
+        identities, options, point = dict.fromkeys(losses, "gce"), GapSpec(seeds=1), Point(0.3, 0.01)
+        tuned = record(training(), losses, identities, options, 0, "cpu", points={"again": point})
+        alike = record(point.apply(training()), losses, identities, options, 0, "cpu")
+        (as_given,) = self.recorded(training(), FixedLoss(GCE()), epochs_at=None)
+        for found, expected in zip(tuned, (as_given, alike[1]), strict=True):
+            assert torch.equal(found.outputs.log_probs_NC, expected.outputs.log_probs_NC)
+        assert not torch.equal(*(each.outputs.log_probs_NC for each in tuned))
 
     def test_what_is_auto_is_settled_once_a_folder(self, tmp_path, monkeypatch):
         self.recorded(training(precision="auto"), FixedLoss(GCE()), folder=tmp_path)

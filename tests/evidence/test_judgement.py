@@ -6,14 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from lossforge.evidence.comparison import summarise
 from lossforge.evidence.judgement import judgement
-from lossforge.evidence.statistics import welch_interval
+from lossforge.evidence.statistics import crossed_bootstrap, example_values, welch_interval
 from lossforge.evidence.verdict import MEASURES, Outcome, judge
 from lossforge.report.pairs import pair_notes
-from lossforge.training import ClassificationMetrics, EpochRecord, TrainingResult
+from lossforge.training import ClassificationMetrics, EpochRecord, Predictions, TrainingResult
 
 ROLES = {
     "edl": "found",
@@ -88,10 +89,13 @@ def test_notes_tell_what_the_search_buys_and_what_stopping_early_leaves():
         test = stats.ttest_ind(ACCURACIES["edl"], ACCURACIES[other], equal_var=False)
         low, high = test.confidence_interval(0.95)
         intervals.append(f"[{100 * low:+.2f}, {100 * high:+.2f}]")
-    assert list(pair_notes(judged().pairs, ROLES)) == [
+    notes = list(pair_notes(judged().pairs, ROLES, dict.fromkeys(ROLES, 0)))
+    assert notes == [
         f"What the search buys: edl minus random members of its family, +1.10 points {intervals[0]}.",
         f"edl minus ce stopped early: +5.10 points {intervals[1]}.",
     ]
+    reserved = list(pair_notes(judged().pairs, ROLES, dict.fromkeys(ROLES, 0) | {"random edl": 1}))
+    assert reserved == [f"{notes[0][:-1]}, among the trainings that finished.", notes[1]]
 
 
 def test_a_loss_is_not_better_where_trainings_diverged():
@@ -106,4 +110,22 @@ def test_without_two_finished_trainings_nothing_is_judged():
     (row,) = [row for row in rows.against_reference if (row.a, row.metric) == ("edl", "accuracy")]
     assert dataclasses.asdict(row)["welch"] is None
     assert row.corrected_p is None
-    assert list(pair_notes(rows.pairs, ROLES)) == []
+    assert list(pair_notes(rows.pairs, ROLES, dict.fromkeys(ROLES, 0))) == []
+
+
+def test_each_contender_has_an_interval_of_its_own_over_seeds_and_test_images():
+    labels_N = torch.arange(40) % 4
+
+    def tested(index):
+        logits_NC = torch.nn.functional.one_hot(labels_N, 4) + torch.randn(
+            40, 4, generator=torch.Generator().manual_seed(index)
+        )
+        return dataclasses.replace(result(0.7), test=Predictions(logits_NC, labels_N))
+
+    results = [tested(index) for index in range(3)]
+    intervals = judged(edl=[*results, DIVERGED], gce=[results[0], DIVERGED, DIVERGED, DIVERGED]).intervals
+    for metric in ("accuracy", "nll", "brier", "ece"):
+        values = example_values(metric, [each.test.logits_NC for each in results], labels_N)
+        assert intervals["edl"][metric] == crossed_bootstrap(values)
+    assert intervals["edl"]["accuracy"].low < intervals["edl"]["accuracy"].estimate
+    assert set(intervals["gce"].values()) == set(intervals["sce"].values()) == {None}  # one seed; no predictions

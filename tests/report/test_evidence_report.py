@@ -128,6 +128,13 @@ def folder(whole, tmp_path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "compared"))
 
 
+def asked_for(folder: Path, **options) -> None:
+    """Have the evidence in a folder ask for more."""
+    content = json.loads((folder / "evidence.json").read_text())
+    content["evidence"] |= options
+    (folder / "evidence.json").write_text(json.dumps(content))
+
+
 def sound(html: str) -> Page:
     page = Page(html)
     assert page.open == []
@@ -210,8 +217,11 @@ def test_a_run_shows_its_evidence_in_place_of_the_plain_comparison(evidence, tra
 
 def test_what_is_found_out_further_has_a_section_of_its_own(folder, monkeypatch):
     note = Section("more", "Further still", "style.css", None)
-    looks = (lambda path, names: note if (path, names) == (folder, ("tiny",)) else None, lambda path, names: None)
-    monkeypatch.setattr(further, "OF_LOSSES", looks)
+    monkeypatch.setitem(
+        further.SECTIONS, "explain", lambda path, names: note if (path, names) == (folder, ("tiny",)) else None
+    )
+    assert "Further still" not in sound(write_report(folder).read_text()).text
+    asked_for(folder, explain=True)
     text = sound(write_report(folder).read_text()).text
     assert text.index("The found loss tiny") < text.index("Further still") < text.index("Repeat the comparison")
 
@@ -281,6 +291,7 @@ def test_in_a_browser_nothing_overflows_complains_or_is_fetched(folder, evidence
     (trained_run / "evidence.json").write_text(json.dumps({"name": "tiny", **evidence.to_json()}))
     write_records(evidence, trained_run / "training", 3)
     write_explanation(explain("gce"), folder / "explanations" / "tiny")
+    asked_for(folder, explain=True)
     papers, images = set(), set()
     with chromium(tmp_path / "profile") as browser:
         for report in map(write_report, (folder, trained_run)):

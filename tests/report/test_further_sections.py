@@ -79,6 +79,12 @@ def test_what_is_left_of_other_losses_is_not_shown(tmp_path):
     assert [section.id for section in further_sections(tmp_path, ["tiny", "earlier"])] == ["explained", "gap"]
 
 
+def test_what_only_an_earlier_command_asked_for_is_not_shown(tmp_path):
+    write(tmp_path / "gaps" / "tiny" / "gap.json", {"groups": {"all": apart(20)}, "itself": apart(20)})
+    write(tmp_path / "explanations" / "tiny" / "explanation.json", {"answers": {"calibrated": "yes"}})
+    assert [section.id for section in further_sections(tmp_path, ["tiny"], ["gap"])] == ["gap"]
+
+
 def test_objectives_stand_in_the_order_of_their_correlation_with_accuracy(tmp_path):
     def row(objective, group, rho, measure="fitness"):
         spearman = None if rho is None else {"rho": rho, "low": rho - 0.2, "high": rho + 0.1}

@@ -18,6 +18,7 @@ from lossforge.evidence.gap.features import Outputs
 from lossforge.evidence.gap.recorder import RecordingLoss
 from lossforge.evidence.gap.requirements import check_classes, recorded_epochs
 from lossforge.evidence.store import ArmStore, identity_hash
+from lossforge.evidence.tuning import Point
 from lossforge.recorded import read_predictions, record_predictions
 from lossforge.search import existing_device
 from lossforge.sizes import told_by_size
@@ -53,6 +54,7 @@ def record(
     seed: int,
     device: torch.device | str,
     *,
+    points: Mapping[str, Point] | None = None,
     folder: Path | None = None,
     num_classes: int | None = None,
     data: PreparedData | None = None,
@@ -69,6 +71,7 @@ def record(
         options: what is recorded.
         seed: of the run; the training seeds derive from it.
         device: where to train.
+        points: learning rate and weight decay of losses, by name; of the others they are those of ``training``.
         folder: keeps recordings, by a hash of all that they follow from: one that is there is not made again; and in
             ``choices.json`` what ``auto`` came to.
         num_classes: how many classes there must be.
@@ -87,12 +90,13 @@ def record(
     settled = _settled(training, folder, images)
     recordings = []
     for name, loss in losses.items():
+        tuned = points[name].apply(settled) if points and name in points else settled
         for index in range(options.seeds):
-            identity = _identity(settled, options, epochs, device, seed, index, identities[name])
+            identity = _identity(tuned, options, epochs, device, seed, index, identities[name])
             paths = {part: _path(folder, name, index, identity, part) for part in ("training", "held_out")}
             outputs = _read(paths[options.part])
             if outputs is None:
-                found = _recorded(settled, images(), loss, name, options, epochs, training_seed(seed, index))
+                found = _recorded(tuned, images(), loss, name, options, epochs, training_seed(seed, index))
                 for part, each in found.items():
                     _write(paths[part], each)
                 outputs = _read(paths[options.part]) or found[options.part]  # as whoever reads it will have them

@@ -12,6 +12,7 @@ from lossforge.evidence.gap.measure import compare_recordings
 from lossforge.evidence.gap.recording import Tell, record
 from lossforge.evidence.gap.requirements import check_mixture
 from lossforge.evidence.gap.result import Gap
+from lossforge.evidence.tuning import Point
 from lossforge.spec.gap import GapSpec
 from lossforge.spec.model import SearchSpec
 from lossforge.spec.training import TrainingSpec
@@ -27,6 +28,7 @@ def measure_gap(
     seed: int,
     device: torch.device | str,
     *,
+    points: Mapping[str, Point] | None = None,
     folder: Path | None = None,
     data: PreparedData | None = None,
     tell: Tell | None = None,
@@ -45,6 +47,7 @@ def measure_gap(
         options,
         seed,
         device,
+        points=points,
         folder=folder,
         num_classes=search.num_classes,
         data=data,
