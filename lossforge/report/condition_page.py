@@ -157,8 +157,7 @@ def _against(row: Judged | None, is_reference: bool, decimals: int) -> dict[str,
 
 
 def _ends(improvement: ProbabilityOfImprovement) -> str:
-    """Return the interval; nothing where it has no width, for then few seeds have merely not overlapped."""
-    return "" if improvement.low == improvement.high else f"{improvement.low:.2f} to {improvement.high:.2f}"
+    return f"{improvement.low:.2f} to {improvement.high:.2f}"
 
 
 def outcome_of(verdict: Verdict) -> str:
