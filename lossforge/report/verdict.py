@@ -102,11 +102,21 @@ def _sentence(comparison: Comparison, loss: ComparedLoss) -> str:
     shown = f"{reached}, difference {points(difference.mean, decimals)} points"
     if difference.low == difference.high:
         return f"{shown}: no verdict, for no accuracy varies over seeds{_diverged(comparison, loss)}"
-    return f"{shown} {interval(difference, decimals)}: {outcome.value}{_diverged(comparison, loss)}"
+    shown = f"{shown} {interval(difference, decimals)}"
+    if outcome is Outcome.NO_VERDICT:
+        return f"{shown}: no verdict, for {_counts(comparison, loss)} diverged, which no mean has in it"
+    return f"{shown}: {outcome.value}{_diverged(comparison, loss)}"
 
 
 def _diverged(comparison: Comparison, loss: ComparedLoss) -> str:
     """Return the reservation that a mean over finished trainings calls for."""
+    counts = _counts(comparison, loss)
+    return f", among the trainings that finished; {counts} diverged" if counts else ""
+
+
+def _counts(comparison: Comparison, loss: ComparedLoss) -> str:
+    """Return ``1 of 5 with edl and 2 of 5 with cross_entropy``, of those of the two that have some."""
     arms = ((loss, comparison.title(loss.name)), (comparison.by_name[comparison.reference], comparison.reference))
-    counts = [f"{arm.num_diverged} of {len(arm.results)} with {name}" for arm, name in arms if arm.num_diverged]
-    return f", among the trainings that finished; {' and '.join(counts)} diverged" if counts else ""
+    return " and ".join(
+        f"{arm.num_diverged} of {len(arm.results)} with {name}" for arm, name in arms if arm.num_diverged
+    )

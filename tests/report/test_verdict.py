@@ -42,9 +42,9 @@ def test_an_interval_of_no_width_gives_no_verdict(comparison):
 
 def test_diverged_trainings_are_never_passed_over(comparison):
     better = verdict(comparison(tiny=[0.98, 0.982, None], cross_entropy=REFERENCE), "tiny")
-    assert "no verdict, among the trainings that finished; 1 of 3 with the found loss diverged" in better
+    assert "no verdict, for 1 of 3 with the found loss diverged, which" in better
     spared = verdict(comparison(tiny=[0.9, 0.902, 0.901], cross_entropy=[0.97, 0.971, None]), "tiny")
-    assert "no verdict, among the trainings that finished; 1 of 3 with cross_entropy diverged" in spared
+    assert "no verdict, for 1 of 3 with cross_entropy diverged, which" in spared
     worse = verdict(comparison(tiny=[0.9, 0.902, None], cross_entropy=REFERENCE), "tiny")
     assert "worse, among the trainings that finished; 1 of 3 with the found loss diverged" in worse
     reference = verdict(comparison(tiny=REFERENCE, cross_entropy=[None, 0.97, 0.971]), "tiny")
