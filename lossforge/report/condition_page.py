@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lossforge.evidence.contenders import Role
 from lossforge.evidence.judgement import Judged
 from lossforge.evidence.statistics import ProbabilityOfImprovement
-from lossforge.evidence.verdict import Outcome, Verdict, sentence
+from lossforge.evidence.verdict import sentence
 from lossforge.report.calibration import calibration_charts
 from lossforge.report.evidence_content import Condition, EvidenceContent
 from lossforge.report.figures import Chart, loss_styles, training_charts
@@ -130,7 +130,7 @@ def _row(condition: Condition, loss: ComparedLoss) -> EvidenceRow:
         sd=percentage(loss.sd("accuracy"), decimals),
         num=f"{num - loss.num_diverged} of {num}" if loss.num_diverged else str(num),
         **_against(row, loss.name == condition.reference, decimals),
-        outcome="" if verdict is None else outcome_of(verdict),
+        outcome="" if verdict is None else verdict.outcome.value,
         nll=fixed(loss.mean("nll"), 3),
         brier=fixed(loss.mean("brier"), 3),
         ece=percentage(loss.mean("ece"), 1),
@@ -158,12 +158,6 @@ def _against(row: Judged | None, is_reference: bool, decimals: int) -> dict[str,
 
 def _ends(improvement: ProbabilityOfImprovement) -> str:
     return f"{improvement.low:.2f} to {improvement.high:.2f}"
-
-
-def outcome_of(verdict: Verdict) -> str:
-    """Return the outcome in words."""
-    outcome, margin = verdict.outcome, verdict.margin
-    return f"no worse than by {margin:g}" if outcome is Outcome.NO_WORSE else outcome.value
 
 
 def _explained(condition: Condition, evidence: EvidenceContent) -> Iterable[tuple[str, str]]:

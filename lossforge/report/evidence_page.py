@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossforge.evidence.contenders import Role
-from lossforge.report.condition_page import NOTHING, ConditionSection, Saying, condition_section, outcome_of
+from lossforge.report.condition_page import NOTHING, ConditionSection, Saying, condition_section
 from lossforge.report.evidence_content import CLAIMS, Condition, EvidenceContent
 from lossforge.report.evidence_rows import Row, power_rows
 from lossforge.report.numbers import accuracy_decimals, points
@@ -81,7 +81,7 @@ def _glance_cell(condition: Condition, name: str) -> tuple[str, str]:
     known = (
         NOTHING if row is None or row.welch is None else points(row.welch.difference.mean, accuracy_decimals(condition))
     )
-    return known, outcome_of(verdict)
+    return known, verdict.outcome.value
 
 
 def _power(evidence: EvidenceContent) -> Power | None:
