@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
-from lossforge.evidence.compare import TRAININGS
+from lossforge.evidence.compare import TRAININGS, Check
 from lossforge.findings import check_findings, report_findings
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.search.runner import OnGeneration
-from lossforge.spec import CompareSpec, SearchSpec
+from lossforge.spec import CompareSpec
 from lossforge.spec.given import with_tuples
 
 
@@ -84,7 +84,9 @@ def compare_as(
     return evidence
 
 
-def checks_of(spec: CompareSpec, out: Path) -> Callable[[Sequence[SearchSpec | None]], None]:
-    """Return what refuses, given the searches of the found losses, what a spec asks for and cannot be done."""
+def checks_of(spec: CompareSpec, out: Path) -> Check:
+    """Return what refuses what a spec asks for besides the comparison and cannot be done."""
     is_begun = (out / TRAININGS).is_dir()
-    return lambda searches: check_findings(spec.evidence, spec.training, searches, spec.seed, is_begun=is_begun)
+    return lambda searches, data: check_findings(
+        spec.evidence, spec.training, searches, spec.seed, data, out, is_begun=is_begun
+    )

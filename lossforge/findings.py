@@ -13,6 +13,7 @@ from lossforge.errors import DataError
 from lossforge.evidence import ConditionEvidence, Evidence, TrainingObserver, explain
 from lossforge.evidence.gap import check_gap, measure_gap
 from lossforge.evidence.random_control import search_of
+from lossforge.evidence.sources import found_source
 from lossforge.interfaces import Loss
 from lossforge.losses import FixedLoss
 from lossforge.report import write_evidence, write_explanation, write_report
@@ -24,7 +25,7 @@ from lossforge.report.numbers import count
 from lossforge.search import resolve_device
 from lossforge.spec import CorrelateSpec, EvidenceSpec, RunSpec, SearchSpec, TrainingSpec
 from lossforge.spec.gap import GapSpec
-from lossforge.training import prepare
+from lossforge.training import PreparedData, prepare
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def check_findings(
     training: TrainingSpec,
     searches: Iterable[SearchSpec | None],
     seed: int,
+    data: PreparedData | None = None,
+    out: Path | None = None,
     *,
     is_begun: bool = False,
 ) -> None:
@@ -44,20 +47,25 @@ def check_findings(
         training: likewise.
         searches: of the found losses; None where one does not say how it was searched.
         seed: of the comparison.
+        data: images of the first condition; None: they are loaded where they are needed.
+        out: folder of the comparison; None: there is none yet.
         is_begun: trainings are there already, so that the images may be gone; then less is looked at.
 
     Raises:
-        SpecError, DataError: a gap cannot be measured so, or the images are not to be had.
+        SpecError, DataError, ArtifactError: a gap cannot be measured so, the images are not to be had, or a loss of a
+            correlation is not to be had, or cannot be searched for here.
     """
+    for each in () if evidence.correlate is None else evidence.correlate.zoo.found:
+        found_source(each.source).wanted(None if out is None else out / CORRELATION)
     if evidence.gap is None:
         return
     under = next(iter(evidence.under(training).values()))
-    try:
-        data = prepare(under, seed, "cpu", recorded=False)
-    except DataError:
-        if not is_begun:
-            raise
-        data = None
+    if data is None:
+        try:
+            data = prepare(under, seed, "cpu", recorded=False)
+        except DataError:
+            if not is_begun:
+                raise
     for search in searches:
         if search is not None:
             check_gap(search, under, evidence.gap, data)

@@ -57,7 +57,7 @@ def run(spec: RunSpec, out: Path | str | None = None, observer: Observer | None 
     run_directory.refuse_occupied(path)
     if resolved.training is not None:
         observer.loading(resolved.training)
-    data = checked_images(resolved)  # before the search, so that a mistake is told at once
+    data = checked_data(resolved)  # before the search, so that a mistake is told at once
     directory, resolved = begin_settled(path, resolved, data, observer)
     return _carry_out(directory, resolved, data, observer)
 
@@ -90,11 +90,13 @@ def _anchored(spec: RunSpec) -> RunSpec:
     return spec if spec.evidence is None else spec.model_copy(update={"evidence": with_anchored_zoo(spec.evidence)})
 
 
-def checked_images(spec: RunSpec) -> PreparedData | None:
-    """Return the images of a run, once what it asks for has been checked; None where it does not train.
+def checked_data(spec: RunSpec) -> PreparedData | None:
+    """Return the images of a run, once the names and conditions of its evidence, and its gap, have been checked.
+
+    None where it does not train.
 
     Raises:
-        SpecError, DataError: the images are not to be had, or what is to be done with them cannot be.
+        SpecError, DataError: the images are not to be had, or a check failed.
     """
     training, evidence = spec.training, spec.evidence
     if training is None:
@@ -102,9 +104,8 @@ def checked_images(spec: RunSpec) -> PreparedData | None:
     if evidence is not None:
         others = [baseline.label for baseline in evidence.baselines]
         check_contenders(evidence, training, {spec.name: spec.search}, others)
-        if evidence.conditions:
-            check_images(evidence, training, spec.seed)
-        check_findings(evidence, training, [spec.search], spec.seed)
+        of_first = check_images(evidence, training, spec.seed) if evidence.conditions else None
+        check_findings(evidence, training, [spec.search], spec.seed, of_first)
     return prepare(training, spec.seed, spec.device)
 
 

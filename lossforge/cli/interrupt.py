@@ -43,7 +43,10 @@ def resumable(arguments: Callable[[], list[str] | None]) -> Iterator[None]:
 
 
 def resumable_by(file: Path) -> contextlib.AbstractContextManager[None]:
-    """Have them end in ``resume`` with the file's folder once this command has written the file; before, in itself."""
+    """Have Ctrl-C and SIGTERM within end in the command that goes on.
+
+    That is ``resume`` of the file's folder once this command has written the file, and before that the command itself.
+    """
     before = _changed_at(file)
     return resumable(lambda: sys.argv[1:] if _changed_at(file) == before else ["resume", str(file.parent)])
 

@@ -24,7 +24,6 @@ def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
     Raises:
         SpecError, DataError: what the run itself would refuse before it searches.
     """
-    click.echo("timing a few evaluations" + ("" if spec.training is None else " and training steps"), err=True)
     plan = _plan(spec, path)
     if as_json:
         click.echo(json.dumps(plan, indent=2))
@@ -37,10 +36,10 @@ def print_plan(spec: RunSpec, path: Path, *, as_json: bool) -> None:
 
 def _plan(spec: RunSpec, path: Path) -> dict[str, Any]:
     from lossforge.evidence.estimate import planned, search_seconds
-    from lossforge.pipeline import checked_images
+    from lossforge.pipeline import checked_data
 
-    # Before all else: a wrong path is told at once.
-    data = checked_images(spec)
+    data = checked_data(spec)  # before anything is timed
+    click.echo("timing a few evaluations" + ("" if spec.training is None else " and training steps"), err=True)
     searches = list(planned(spec.search))
     return {
         "name": spec.name,

@@ -24,12 +24,17 @@ from lossforge.search.runner import OnGeneration
 from lossforge.spec import SearchSpec
 from lossforge.spec.compare import CompareSpec
 from lossforge.spec.given import refuse_other
+from lossforge.training import PreparedData
 
 COMPARED_BY = "compare.yaml"
 """File in the folder of a comparison: the spec of the last command."""
 
 TRAININGS = "trainings"
 """Folder there, with all trainings."""
+
+Check = Callable[[Sequence[SearchSpec | None], PreparedData | None], None]
+"""Called before anything is trained: with the searches of the found losses, None for one that does not tell, and the
+images of the first condition, None where trainings on them are there already."""
 
 
 def is_found(loss: object) -> bool:
@@ -51,13 +56,12 @@ def compare_spec(
     *,
     modules: Mapping[str, nn.Module] | None = None,
     on_generation: OnGeneration | None = None,
-    check: Callable[[Sequence[SearchSpec | None]], None] = lambda searches: None,
+    check: Check = lambda searches, data: None,
 ) -> Evidence:
     """Compare as a spec says; ``out`` gets ``compare.yaml``, ``manifest.json``, ``evidence.json`` and all trainings.
 
     What ``out`` holds of an earlier command is used as far as it is the same by content, and no training is lost. What
-    can be refused is, before anything is written but the log; ``check`` is called then, too, with the searches of the
-    found losses, None for one that does not tell.
+    can be refused is, before anything is written but the log; ``check`` is called then, too.
 
     Raises:
         SpecError: it names fewer than two losses, or two of one name, or CUDA where there is none.
@@ -92,7 +96,7 @@ def compare_spec(
 
 def checked_sources(
     spec: CompareSpec,
-    check: Callable[[Sequence[SearchSpec | None]], None],
+    check: Check,
     out: Path | None,
     *,
     modules: Mapping[str, nn.Module] | None = None,
@@ -106,9 +110,9 @@ def checked_sources(
     refuse_alone(len(sources) + len(others))
     check_contenders(spec.evidence, spec.training, {each.name: each.search for each in sources}, others)
     for source in sources:
-        source.wanted(out)
-    check_images(spec.evidence, spec.training, spec.seed, None if out is None else out / TRAININGS)
-    check([source.search for source in sources])
+        source.wanted(out)  # which raises where it cannot be searched for here
+    data = check_images(spec.evidence, spec.training, spec.seed, None if out is None else out / TRAININGS)
+    check([source.search for source in sources], data)
     return sources
 
 

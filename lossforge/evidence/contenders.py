@@ -136,7 +136,7 @@ def controls(
         SearchError: no random member of a family passes the gates.
         SpecError: a found loss does not say how it was searched.
     """
-    reference, of_random = published(evidence.reference), iter(artifacts)
+    reference, members_of = published(evidence.reference), {f"random {each.name}": each for each in artifacts}
 
     def control(name: str, role: Role) -> Contender:
         match role:
@@ -145,11 +145,13 @@ def controls(
                 assert evidence.controls.rescaled is not None
                 return _rescaled(reference, name, evidence.controls.rescaled)
             case "random":
-                return _random(next(of_random), name, seed)
+                return _random(members_of[name], name, seed)
             case "stopped_early":
                 return replace(reference, name=name, role=role, changes={"select_epoch": "best_validation"})
-            case _:
+            case "null":
                 return replace(reference, name=name, role=role, suffix=".null")
+            case _:
+                raise AssertionError(f"{role} is no control")
 
     names = control_names(evidence, training, [artifact.name for artifact in artifacts])
     return [control(name, role) for name, role in names.items()]

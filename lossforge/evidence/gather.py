@@ -175,20 +175,27 @@ def check_contenders(
             checked_search(name, search)
 
 
-def check_images(evidence: EvidenceSpec, training: TrainingSpec, seed: int, folder: Path | None = None) -> None:
+def check_images(
+    evidence: EvidenceSpec, training: TrainingSpec, seed: int, folder: Path | None = None
+) -> PreparedData | None:
     """Load the images of each condition that has nothing in the folder yet, so that a mistake is told before all else.
+
+    Returns those of the first; None where it has something there.
 
     Raises:
         DataError, SpecError: a condition cannot be had of the dataset.
     """
-    for name, under in evidence.under(training).items():
+    of_first = None
+    for index, (name, under) in enumerate(evidence.under(training).items()):
         if folder is None or not (folder / name).is_dir():
             try:
-                prepare(under, seed, "cpu", recorded=False)
+                data = prepare(under, seed, "cpu", recorded=False)
             except DataError as cause:
                 if not evidence.conditions:
                     raise
                 raise DataError(f"condition {name}: {cause}") from cause
+            of_first = data if index == 0 else of_first
+    return of_first
 
 
 def _under(

@@ -27,8 +27,12 @@ from lossforge.evidence.statistics import (
 )
 from lossforge.evidence.verdict import MEASURES, Verdict, judge
 
-BOOTSTRAPPED = ("accuracy", "nll", "brier", "ece")
-"""Metrics whose intervals over seeds and test images are taken from the stored logits."""
+MEANS = ("accuracy", "nll", "brier")
+"""Metrics that are means over test images, of which each contender has an interval over seeds and images by itself."""
+
+BOOTSTRAPPED = (*MEANS, "ece")
+"""Metrics of whose differences such intervals are taken. The bias of a calibration error, which resampling tells badly,
+cancels there."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ class Judgement:
         against_reference: a row for each contender but the reference, for each metric.
         pairs: accuracy of each found loss against every other contender but the reference.
         verdicts: on accuracy against the reference, by name.
-        intervals: of each contender by itself, over seeds and test images, by name and metric of :data:`BOOTSTRAPPED`;
-            None as ``bootstrap`` of a pair.
+        intervals: of each contender by itself, over seeds and test images, by name and metric of :data:`MEANS`; None as
+            ``bootstrap`` of a pair.
     """
 
     against_reference: tuple[Judged, ...]
@@ -123,7 +127,7 @@ def judgement(comparison: Comparison, roles: Mapping[str, str], margin: float) -
     corrected_p = {row.a: row.corrected_p for row in against if row.metric == "accuracy"}
     num_compared = max(1, sum(each is not None for each in corrected_p.values()))
     verdicts = {name: _verdict(comparison, name, margin, corrected_p[name], num_compared) for name in names}
-    intervals = {name: {metric: judge_.alone(metric, name) for metric in BOOTSTRAPPED} for name in comparison.losses}
+    intervals = {name: {metric: judge_.alone(metric, name) for metric in MEANS} for name in comparison.losses}
     return Judgement(tuple(against), tuple(pairs), verdicts, intervals)
 
 

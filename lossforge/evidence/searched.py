@@ -23,13 +23,15 @@ def searched(spec: RunSpec, folder: Path | None, on_generation: OnGeneration) ->
 
     Args:
         spec: its training and evidence are not looked at.
-        folder: of all that this search leaves behind; None: nothing is written.
+        folder: of all that this search leaves behind, called after a hash of the spec; None: nothing is written.
         on_generation: told of progress.
 
     Raises:
         SearchError: the search cannot go on, or finds nothing.
         RunDirectoryError: the folder holds another search.
     """
+    if folder is not None and holds_loss(folder):
+        return load_artifact(RunDirectory(folder).artifact)
     spec = resolve(spec.model_copy(update={"training": None, "evidence": None, "trackers": ()}))
     if folder is None:
         with Search(spec.search, seed=spec.seed, device=spec.device, name=spec.name) as search:
@@ -39,8 +41,6 @@ def searched(spec: RunSpec, folder: Path | None, on_generation: OnGeneration) ->
     else:
         directory = run_directory.reopen(folder)
         run_directory.refuse_changed(directory, spec)
-    if holds_loss(folder):
-        return load_artifact(directory.artifact)
     with directory.occupied(), logged_to(directory.log):
         artifact = run_search(spec, directory, on_generation=on_generation)
         artifact.save(directory.artifact)

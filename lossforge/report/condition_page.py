@@ -10,11 +10,11 @@ from lossforge.evidence.judgement import Judged
 from lossforge.evidence.statistics import ProbabilityOfImprovement
 from lossforge.evidence.verdict import sentence
 from lossforge.report.calibration import calibration_charts
+from lossforge.report.control_notes import control_notes
 from lossforge.report.evidence_content import Condition, EvidenceContent
 from lossforge.report.figures import Chart, loss_styles, training_charts
 from lossforge.report.forest_page import ForestPlot, forest_plot
 from lossforge.report.numbers import accuracy_decimals, fixed, interval, percentage, points
-from lossforge.report.pairs import pair_notes
 from lossforge.report.reading import type_of
 from lossforge.report.results import training_story
 from lossforge.report.strips import Strips, accuracy_strips
@@ -181,12 +181,12 @@ def _notes(condition: Condition, evidence: EvidenceContent) -> Iterable[str]:
         f"Difference: mean accuracy minus that of {condition.reference}, in points. First interval: {level}, by "
         "Welch's t over seeds; below it the bootstrap interval over seeds and test images together. p: Welch's test, "
         "with Holm's correction over the losses that are compared; controls are no claims, and stay out. P(better): "
-        "that of two trainings, one of each, this one is the better. A deficit under "
+        f"that of two trainings, one of each, this one is the better, with its {level} interval. A deficit under "
         f"{evidence.evidence.margin:g} points counts as no worse. An interval that holds 0 does not show that there is "
         "no difference."
     )
     num_diverged = {loss.name: loss.num_diverged for loss in condition.losses}
-    yield from pair_notes(condition.judgement.pairs, condition.roles, num_diverged)
+    yield from control_notes(condition.judgement, condition.roles, num_diverged)
     if condition.has_scaled:
         yield "Scaled: NLL and ECE of logits over a temperature that was fitted on the images held out."
     for loss in condition.losses:

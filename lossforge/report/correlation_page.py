@@ -69,7 +69,7 @@ class Shown:
     rows: tuple[tuple[str, ...], ...]
 
 
-def correlation_section(directory: Path, names: Container[str] = ()) -> Section | None:
+def correlation_section(directory: Path, names: Container[str]) -> Section | None:
     """Return the section on the correlation in a folder, whatever losses were found; None where there is none.
 
     Raises:

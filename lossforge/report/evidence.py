@@ -13,10 +13,10 @@ from lossforge.evidence.comparison import LossSummary
 from lossforge.evidence.judgement import Judged
 from lossforge.files import write_atomically
 from lossforge.report import evidence_rows
+from lossforge.report.control_notes import control_notes
 from lossforge.report.evidence_content import EvidenceContent
 from lossforge.report.forest import forest
 from lossforge.report.numbers import MISSING, count, fixed, percentage, points
-from lossforge.report.pairs import pair_notes
 from lossforge.report.tables import table
 
 
@@ -120,7 +120,7 @@ def _difference(is_reference: bool, row: Judged | None) -> tuple[str, str, str, 
 
 def _notes(condition: ConditionEvidence) -> Iterator[str]:
     num_diverged = {loss.name: loss.num_diverged for loss in condition.comparison.losses.values()}
-    yield from pair_notes(condition.judgement.pairs, condition.roles, num_diverged)
+    yield from control_notes(condition.judgement, condition.roles, num_diverged)
     edges = [name for name, tuned in condition.tuned.items() if tuned.is_at_edge]
     if edges:
         best = "their best points are" if len(edges) > 1 else "its best point is"

@@ -94,7 +94,7 @@ class EvidenceSettings(Content):
     @property
     def asks_for(self) -> frozenset[str]:
         """What was to be found out besides: names of fields that are set."""
-        return frozenset(name for name in ("explain", "gap", "correlate") if getattr(self, name))
+        return frozenset(name for name in ("explain", "gap", "correlate") if getattr(self, name) not in (None, False))
 
 
 class EvidenceContent(Content):

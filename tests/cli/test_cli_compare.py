@@ -77,6 +77,7 @@ def test_writes_every_number_as_csv(compared):
     ]
     assert accuracies[0]["num_tuning"] == "2"
     assert accuracies[1]["difference"] == ""  # the reference
+    assert float(accuracies[0]["interval_low"]) < float(accuracies[0]["mean"]) < float(accuracies[0]["interval_high"])
     trainings = rows(tables / "trainings.csv")
     of_gce = [row for row in trainings if (row["condition"], row["loss"]) == ("clean", "gce")]
     mean = sum(float(row["accuracy"]) for row in of_gce) / 2
@@ -156,6 +157,19 @@ def test_a_dry_run_says_how_much_it_is_and_what_it_can_show(compared, lossforge,
     longer = ["--set", "training.epochs=2"]
     other = lossforge("compare", compared / "small.yaml", *longer, "--out", compared / "out", "--dry-run", "--json")
     assert json.loads(other.out)["sds_are"] == "as they are met often"  # those in the folder are of other trainings
+
+
+def test_interrupted_before_it_has_begun_it_names_itself_and_not_what_is_there(
+    compared, lossforge, tmp_path, monkeypatch
+):
+    def stop(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copytree(compared / "out", tmp_path / "out")
+    monkeypatch.setattr("lossforge.evidence.compare.check_contenders", stop)
+    monkeypatch.setattr("sys.argv", ["lossforge", "compare", "other.yaml"])
+    outcome = lossforge("compare", compared / "small.yaml", "--out", tmp_path / "out")
+    assert outcome.err.splitlines()[-1] == "interrupted; go on with: lossforge compare other.yaml"
 
 
 def test_a_dry_run_times_searches_and_refuses_what_the_comparison_would(compared, lossforge, tmp_path):

@@ -300,6 +300,8 @@ class TestDryRun:
         assert re.search(r"time: about (\d+ d \d+ h|[\d,]+ years), by evaluations timed here", out)
 
     def test_missing_data_are_told(self, lossforge, training_spec):
+        outcome = lossforge("run", training_spec, "--dry-run", "--set", "evidence.gap={epochs_at: [5]}")
+        assert "epoch 5 is to be recorded, and a training has 1" in outcome.err
         outcome = lossforge("run", training_spec, "--dry-run", "--set", "training.dataset={type: cifar10, root: gone}")
         assert (outcome.code, outcome.out) == (2, "")
         assert "gone" in outcome.err

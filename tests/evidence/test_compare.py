@@ -45,6 +45,10 @@ search:
 """
 
 
+IMPOSSIBLE = EDL.replace("backend: eager", "backend: triton") + "device: cpu\n"
+"""Asks for what there is nowhere."""
+
+
 class Counter(TrainingObserver):
     """Counts what is trained, apart from what is read back."""
 
@@ -337,23 +341,49 @@ class TestRefusals:
     def test_a_loss_that_tells_no_search_has_no_random_members(self, tmp_path):
         artifact = lossforge.Search(spec_from_text(EDL, "small").search, name="small").run()
         dataclasses.replace(artifact, evidence={}).save(tmp_path / "small")
-        counter = Counter()
-        with pytest.raises(SpecError, match=r"small: does not say how it was .* set evidence.controls.random: false"):
-            lossforge.compare(tmp_path / "small", evidence={"seeds": 2}, observer=counter, **SETTING)
-        assert counter.trained_now == []
+        self.refused(
+            tmp_path,
+            "small: does not say how it was searched; set .*random: false",
+            tmp_path / "small",
+            evidence={"seeds": 2},
+        )
 
-    def test_nor_is_searched_what_this_machine_cannot(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("lossforge.evidence.sources.searched", lambda *_: pytest.fail("searched"))
-        impossible = EDL.replace("backend: eager", "backend: triton") + "device: cpu\n"
-        with pytest.raises(SpecError, match=r"search.backend: there is no triton kernel for .* on cpu"):
-            lossforge.compare(_written(tmp_path, impossible), evidence=EVIDENCE, out=tmp_path / "out", **SETTING)
-        assert not (tmp_path / "out" / "compare.yaml").exists()
+    def test_nor_is_searched_what_this_machine_cannot(self, tmp_path):
+        told = "search.backend: there is no triton kernel for .* on cpu"
+        self.refused(tmp_path, told, _written(tmp_path, IMPOSSIBLE))
 
-    def test_a_loss_that_is_called_as_a_control(self):
-        counter, modules = Counter(), {"cross_entropy again": nn.CrossEntropyLoss()}
+    def test_nor_is_it_for_a_correlation(self, tmp_path):
+        zoo = {"published": ["cross_entropy", "mae", "brier"], "random": [], "shaped": []}
+        zoo["found"] = [{"source": str(_written(tmp_path, IMPOSSIBLE))}]
+        self.refused(tmp_path, "no triton kernel", "mae", evidence=EVIDENCE | {"correlate": {"zoo": zoo}})
+
+    def test_what_has_been_found_is_read_where_it_could_not_be_searched_for_again(self, tmp_path, monkeypatch):
+        path, out = _written(tmp_path, EDL), tmp_path / "out"
+        first = lossforge.compare(path, evidence=EVIDENCE, out=out, **SETTING)
+        monkeypatch.setattr("lossforge.search.resolution.refuse_beyond_memory", _fails)
+        assert lossforge.compare(path, evidence=EVIDENCE, out=out, **SETTING).to_json() == first.to_json()
+
+    def test_a_loss_that_is_called_as_a_control(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("lossforge.evidence.sources.searched", _fails)
+        modules = {"cross_entropy again": nn.CrossEntropyLoss()}
         with pytest.raises(SpecError, match="two are called 'cross_entropy again'"):
-            lossforge.compare(modules=modules, evidence={"seeds": 2}, observer=counter, **SETTING)
+            lossforge.compare(_written(tmp_path, EDL), modules=modules, evidence={"seeds": 2}, **SETTING)
+
+    def test_a_run_refuses_a_baseline_that_cannot_be_a_folder(self, tmp_path):
+        long = {"type": "polyloss", "coefficients": [index / 7 for index in range(1, 14)]}
+        settings = ["training={dataset: {type: fake, num_train: 64, num_classes: 4}, model: resnet8, epochs: 1}"]
+        spec = read_spec(_written(tmp_path, EDL), [*settings, f"evidence.baselines={json.dumps([long])}"])
+        with pytest.raises(SpecError, match="cannot be the name of a folder"):
+            lossforge.run(spec, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def refused(self, tmp_path, told, *losses, evidence=EVIDENCE):
+        counter = Counter()
+        losses = [*losses, _written(tmp_path, EDL.replace("small", "other"), "other.yaml")]
+        with pytest.raises(SpecError, match=told):
+            lossforge.compare(*losses, evidence=evidence, out=tmp_path / "out", observer=counter, **SETTING)
         assert counter.trained_now == []
+        assert not list(tmp_path.glob("out/[cst]*"))  # no compare.yaml, searches, trainings
 
     def test_a_run_refuses_it_before_it_searches(self, tmp_path):
         path = _written(tmp_path, EDL)
@@ -386,16 +416,26 @@ def test_where_nothing_is_written_no_gap_is_measured_and_none_refused(tmp_path):
 
 
 def test_a_gap_that_cannot_be_measured_leaves_the_report(tmp_path, monkeypatch):
-    def fails(*args, **kwargs):
+    tuned_to = []
+
+    def fails(*args, points, **kwargs):
+        tuned_to.append(points)
         raise SpecError(["the training with edl diverged in epoch 1"])
 
     monkeypatch.setattr("lossforge.findings.measure_gap", fails)
     with pytest.raises(SpecError, match="diverged"):
         lossforge.compare(_written(tmp_path, EDL), evidence=EVIDENCE | {"gap": {}}, out=tmp_path / "out", **SETTING)
+    (condition,) = json.loads((tmp_path / "out" / "evidence.json").read_text())["conditions"]
+    points = {name: point._asdict() for name, point in tuned_to[0].items()}
+    assert points == {name: tuned["point"] for name, tuned in condition["tuned"].items()}
     assert "small reaches accuracy" in (tmp_path / "out" / "report.html").read_text()
 
 
-def _written(folder, text):
-    path = folder / "edl.yaml"
+def _fails(*args, **options):
+    raise SpecError(["this machine cannot"])
+
+
+def _written(folder, text, name="edl.yaml"):
+    path = folder / name
     path.write_text(text)
     return path

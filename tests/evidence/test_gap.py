@@ -145,7 +145,7 @@ class TestRecording:
         [
             ({}, {"epochs_at": (2, 4)}, "epochs_at: epoch 4 is to be recorded, and a training has 3; raise"),
             ({}, {"part": "held_out"}, "held_out needs images that are held out; set training.num_validation"),
-            ({"learning_rate": 1e30}, {}, "the training with gce diverged in epoch 1; lower training.learning_rate"),
+            ({"learning_rate": 1e30}, {}, r"the training with gce at the rate 1e\+30 diverged in epoch 1; lower it"),
         ],
     )
     def test_what_cannot_be_recorded_is_told(self, spec, options, message):

@@ -211,6 +211,8 @@ def test_a_run_shows_its_evidence_in_place_of_the_plain_comparison(evidence, tra
     assert "Results on real data" in plain
     assert "Results on real data" not in text
     assert text.index("tiny reaches accuracy") < text.index("Condition clean") < text.index("The search")
+    improvement = evidence.conditions["clean"].judgement.against_reference[0].improvement
+    assert f"{improvement.low:.2f} to {improvement.high:.2f}" in text
     assert "1 of 3 trainings with mae diverged" not in text
     assert "1" * 64 in text
 

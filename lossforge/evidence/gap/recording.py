@@ -159,7 +159,9 @@ def _recorded(
             copied.begin(steps if epoch in epochs else ())
             (of_epoch,) = train_epoch(training, epoch, None)
             if not math.isfinite(of_epoch.train_loss):
-                raise SpecError([f"the training with {name} diverged in epoch {epoch}; lower training.learning_rate"])
+                raise SpecError(
+                    [f"the training with {name} at the rate {spec.learning_rate:g} diverged in epoch {epoch}; lower it"]
+                )
             if epoch in epochs:
                 found["training"].append((epoch, *copied.kept()))
                 if data.validation is not None:

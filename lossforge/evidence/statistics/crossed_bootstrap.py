@@ -12,9 +12,6 @@ from lossforge.evidence.statistics.bootstrap import Floats, check_resamples, res
 from lossforge.evidence.statistics.examples import ExampleValues
 from lossforge.evidence.statistics.samples import check_confidence
 
-BLOCK = 256
-"""Resamples taken at once: 20 MB of counts for 10,000 examples."""
-
 
 @dataclass(frozen=True)
 class CrossedInterval:
@@ -106,19 +103,13 @@ def crossed_bootstrap(
 
 def _resampled(arms: tuple[ExampleValues, ...], num_resamples: int, seed: int) -> Floats:
     """Return the metric, or the difference, of each resample."""
-    of_examples, *of_seeds = np.random.default_rng(seed).spawn(1 + len(arms))
-    num_examples = arms[0].values_SN.shape[1]
-    blocks = []
-    for start in range(0, num_resamples, BLOCK):
-        num = min(BLOCK, num_resamples - start)
-        weights_RN = resampled_counts(of_examples, num, num_examples)
-        means = []
-        for arm, generator in zip(arms, of_seeds, strict=True):
-            num_seeds = len(arm.values_SN)
-            counts_RS = resampled_counts(generator, num, num_seeds)
-            means.append((counts_RS * arm.by_seed(weights_RN)).sum(axis=1) / num_seeds)
-        blocks.append(means[0] - means[1] if len(means) == 2 else means[0])
-    return np.concatenate(blocks)
+    _, *of_seeds = np.random.default_rng(seed).spawn(1 + len(arms))  # the first draws examples
+    means: list[Floats] = []
+    for arm, generator in zip(arms, of_seeds, strict=True):
+        num_seeds = len(arm.values_SN)
+        counts_RS = resampled_counts(generator, num_resamples, num_seeds)
+        means.append((counts_RS * arm.resampled(num_resamples, seed)).sum(axis=1) / num_seeds)
+    return means[0] - means[1] if len(means) == 2 else means[0]
 
 
 def _variance(arms: tuple[ExampleValues, ...], by_seed: list[Floats], resampled: float) -> float:

@@ -52,15 +52,23 @@ def of_ranks(random: Random, num: int, rho: float) -> Ends:
 
 
 def crossed(random: Random, num: int, of_seeds: float, of_examples: float, of_both: float) -> Ends:
-    a, b = (
+    a, b = (_arm(random, num, true, of_seeds, of_examples, of_both) for true in (1, 0))
+    found = crossed_bootstrap(a, b, num_resamples=400)
+    return found.low, found.high
+
+
+def crossed_alone(random: Random, num: int, of_seeds: float, of_examples: float, of_both: float) -> Ends:
+    found = crossed_bootstrap(_arm(random, num, 1, of_seeds, of_examples, of_both), num_resamples=400)
+    return found.low, found.high
+
+
+def _arm(random: Random, num: int, true: float, of_seeds: float, of_examples: float, of_both: float) -> ExampleValues:
+    return ExampleValues(
         true
         + of_seeds * random.normal(size=(num, 1))
         + of_examples * random.normal(size=100)
         + of_both * random.normal(size=(num, 100))
-        for true in (1, 0)
     )
-    found = crossed_bootstrap(ExampleValues(a), ExampleValues(b), num_resamples=400)
-    return found.low, found.high
 
 
 def of_calibration(random: Random, num: int, gap_a: float, gap_b: float) -> Ends:
@@ -90,6 +98,7 @@ if __name__ == "__main__":
             told("probability of improvement, shift", of_improvement, true, num, shift, num_sets=1_000)
         for parts in ((0.3, 0.01, 0.01), (0.1, 0.7, 0.3), (0.01, 0.01, 1.0)):
             told("crossed, sd of seeds, examples, both", crossed, 1.0, num, *parts, num_sets=400)
+            told("crossed, one arm alone, likewise", crossed_alone, 1.0, num, *parts, num_sets=400)
         for gaps in ((0.05, 0.05), (0.1, 0.03)):
             told("crossed, calibration errors", of_calibration, gaps[0] - gaps[1], num, *gaps, num_sets=400)
     for num in (10, 30):
