@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lossforge.evidence import Evidence, TrainingObserver, compare_spec, is_found
-from lossforge.evidence.compare import TRAININGS, Check
+from lossforge.evidence.compare import Check
 from lossforge.findings import check_findings, report_findings
 from lossforge.interfaces import Dataset, Loss, Model
 from lossforge.search.runner import OnGeneration
@@ -86,7 +86,4 @@ def compare_as(
 
 def checks_of(spec: CompareSpec, out: Path) -> Check:
     """Return what refuses what a spec asks for besides the comparison and cannot be done."""
-    is_begun = (out / TRAININGS).is_dir()
-    return lambda searches, data: check_findings(
-        spec.evidence, spec.training, searches, spec.seed, data, out, is_begun=is_begun
-    )
+    return lambda searches, data: check_findings(spec.evidence, spec.training, searches, spec.seed, data, out)

@@ -11,6 +11,7 @@ from lossforge.artifact import Artifact
 from lossforge.correlate_study import correlate_as
 from lossforge.errors import DataError
 from lossforge.evidence import ConditionEvidence, Evidence, TrainingObserver, explain
+from lossforge.evidence.compare import TRAININGS
 from lossforge.evidence.gap import check_gap, measure_gap
 from lossforge.evidence.random_control import search_of
 from lossforge.evidence.sources import found_source
@@ -37,8 +38,6 @@ def check_findings(
     seed: int,
     data: PreparedData | None = None,
     out: Path | None = None,
-    *,
-    is_begun: bool = False,
 ) -> None:
     """Refuse what a spec asks for besides the comparison and cannot be done, before anything is trained.
 
@@ -48,8 +47,8 @@ def check_findings(
         searches: of the found losses; None where one does not say how it was searched.
         seed: of the comparison.
         data: images of the first condition; None: they are loaded where they are needed.
-        out: folder of the comparison; None: there is none yet.
-        is_begun: trainings are there already, so that the images may be gone; then less is looked at.
+        out: folder of the comparison; None: there is none yet. Where it has trainings, images may be gone; then less is
+            looked at.
 
     Raises:
         SpecError, DataError, ArtifactError: a gap cannot be measured so, the images are not to be had, or a loss of a
@@ -64,7 +63,7 @@ def check_findings(
         try:
             data = prepare(under, seed, "cpu", recorded=False)
         except DataError:
-            if not is_begun:
+            if out is None or not (out / TRAININGS).is_dir():
                 raise
     for search in searches:
         if search is not None:
